@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# Language level, warnings, sanitizers: what every target gets.
+option(HAWSER_TESTS "Build the unit tests" ON)
+option(HAWSER_FUZZ "Build the fuzzers (clang)" OFF)
+option(HAWSER_COVERAGE "Instrument for gcovr" OFF)
+option(HAWSER_STATIC_RPC "Link gRPC, OpenSSL and libstdc++ statically into hawserd" OFF)
+set(HAWSER_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+find_program(HAWSER_CCACHE ccache)
+if(HAWSER_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${HAWSER_CCACHE}")
+endif()
+
+add_library(hawser_options INTERFACE)
+target_include_directories(hawser_options INTERFACE "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/agent")
+target_compile_options(hawser_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Werror
+  -fno-omit-frame-pointer -fstack-protector-strong "-ffile-prefix-map=${CMAKE_SOURCE_DIR}=.")
+target_compile_definitions(hawser_options INTERFACE
+  HAWSER_VERSION="${PROJECT_VERSION}" BOOST_ASIO_NO_DEPRECATED SPDLOG_FMT_EXTERNAL
+  $<$<CONFIG:Debug>:HAWSER_DEBUG=1>)
+if(CMAKE_BUILD_TYPE MATCHES "Rel" AND NOT HAWSER_SANITIZE)
+  target_compile_definitions(hawser_options INTERFACE _FORTIFY_SOURCE=2)
+endif()
+target_link_options(hawser_options INTERFACE -Wl,-z,relro,-z,now -Wl,--as-needed)
+
+if(HAWSER_SANITIZE)
+  target_compile_options(hawser_options INTERFACE "-fsanitize=${HAWSER_SANITIZE}" -fno-sanitize-recover=all -O1)
+  target_link_options(hawser_options INTERFACE "-fsanitize=${HAWSER_SANITIZE}")
+endif()
+if(HAWSER_COVERAGE)
+  target_compile_options(hawser_options INTERFACE --coverage -O0)
+  target_link_options(hawser_options INTERFACE --coverage)
+endif()
