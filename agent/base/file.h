@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+// What: durable files. Durability: write_atomic writes aside in the same folder, fsyncs, renames and fsyncs the folder,
+// so that a crash at any instruction leaves the old content or the new one. Threading: blocking; use the slow worker.
+// Failure: HWS-FS-001 (write), HWS-FS-002 (read), HWS-FS-003 (too large).
+namespace hawser::file {
+
+Status write_atomic(const std::string& path, std::string_view content, mode_t mode);
+Result<std::string> read_bounded(const std::string& path, std::size_t limit);
+// Missing is fine; the folder is fsynced.
+Status remove_durable(const std::string& path);
+Status sync_folder(const std::string& path);
+bool exists(const std::string& path);
+
+}  // namespace hawser::file
