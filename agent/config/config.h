@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+
+// What: the whole configuration as one immutable, validated value. The keys are those of hawser.yaml(5); defaults are the
+// member initialisers. Threading: a value. Units: std::chrono.
+namespace hawser::config {
+
+using Millis = std::chrono::milliseconds;
+
+struct PortRange {
+  std::uint16_t first = 0;
+  std::uint16_t last = 0;
+};
+
+struct HostPort {
+  std::string host;
+  std::uint16_t port = 0;
+  bool empty() const { return host.empty(); }
+  std::string text() const;  // brackets around an IPv6 address
+};
+
+struct Users {
+  // A name or a number; resolved by resolve_user() when needed, so that `config check` works on any machine.
+  std::string agent = "hawser";
+  std::string proxy = "hawser-proxy";
+  std::string admin_group = "hawser-admin";
+};
+
+struct Mesh {
+  std::string trust_domain = "cluster.local";
+  std::string id;
+  std::string cluster_id = "Kubernetes";
+  std::string network;
+  std::string ns = "default";  // key: namespace
+};
+
+struct ServicePort {
+  std::string name;
+  std::uint16_t port = 0;
+  std::string protocol = "TCP";
+};
+
+struct Workload {
+  std::string name;
+  std::string group;  // WorkloadGroup to register with; empty: no auto-registration
+  std::string service_account = "default";
+  std::map<std::string, std::string> labels;
+  std::vector<std::string> addresses;  // key: address (one or a list); empty: found by the host's routes
+  std::vector<ServicePort> ports;
+  std::string locality;  // region/zone/sub-zone
+  std::map<std::string, std::string> metadata;
+};
+
+struct ControlPlane {
+  HostPort address;
+  std::vector<std::string> dial;  // addresses dialled in place of the host; the TLS name stays
+  std::string root_pem;           // key: root
+};
+
+struct IdentitySettings {
+  std::chrono::seconds ttl{24 * 3600};
+  double renew_at = 0.5;  // share of the lifetime
+};
+
+struct Interception {
+  bool inbound = true;
+  bool outbound = true;
+  std::vector<PortRange> inbound_ports;  // empty: all
+  std::vector<PortRange> inbound_exclude;
+  std::vector<PortRange> outbound_exclude_ports;
+  std::vector<std::string> outbound_exclude_cidrs;
+  std::chrono::seconds confirm{30};  // an apply that isn't confirmed by then is withdrawn by the broker
+};
+
+struct HealthProbe {
+  enum class Kind { kNone, kHttp, kTcp, kExec };
+  Kind kind = Kind::kNone;
+  std::string http_path = "/";
+  std::string host;
+  std::uint16_t port = 0;
+  std::map<std::string, std::string> http_headers;
+  std::vector<std::string> command;
+  Millis period{10000};
+  Millis timeout{1000};
+  Millis initial_delay{0};
+  unsigned success_threshold = 1;
+  unsigned failure_threshold = 3;
+};
+
+struct Proxy {
+  unsigned concurrency = 0;  // 0: one worker a core
+  std::chrono::seconds drain{5};
+  std::chrono::seconds start_timeout{30};
+};
+
+struct LogSettings {
+  log::Level level = log::Level::kInfo;
+  log::Format format = log::Format::kText;
+};
+
+struct Config {
+  LogSettings log;
+  Users users;
+  Mesh mesh;
+  Workload workload;
+  ControlPlane control_plane;
+  HostPort ca;  // key: ca.address; empty: the control plane's
+  IdentitySettings identity;
+  Interception interception;
+  HealthProbe health;
+  Proxy proxy;
+  std::uint16_t status_port = 15020;
+
+  // A host is joined once it knows its control plane.
+  bool joined() const { return !control_plane.address.empty(); }
+  const HostPort& ca_address() const { return ca.empty() ? control_plane.address : ca; }
+  std::string spiffe_id() const;
+};
+
+}  // namespace hawser::config

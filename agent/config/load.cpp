@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/load.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "base/file.h"
+#include "config/reader.h"
+#include "config/schema.h"
+
+namespace hawser::config {
+namespace {
+
+constexpr std::size_t kMaxFile = 1U << 20U;
+
+void read_text(const std::string& text, const std::string& name, Loaded& out) {
+  Sink sink(name, out.errors);
+  try {
+    const YAML::Node document = YAML::Load(text);
+    if (document.IsNull()) return;  // only comments
+    MapReader root(document, "", sink);
+    read_document(root, out.config);
+    root.finish();
+  } catch (const YAML::Exception& error) {
+    sink.add(error.mark, Error(Code::kInvalidArgument, "HWS-CF-002", "not YAML: " + error.msg, "check indentation and quotes at that place"));
+  }
+}
+
+std::vector<std::string> yaml_files(const std::string& folder) {
+  std::vector<std::string> files;
+  std::error_code ignored;  // a missing folder is no error
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
+    if (entry.path().extension() == ".yaml") files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+template <typename Lookup>
+Result<unsigned> resolve(const std::string& name, const char* kind, Lookup lookup) {
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error == std::errc() && end == name.data() + name.size()) return number;
+  if (auto found = lookup(name)) return *found;
+  return Error(Code::kNotFound, "HWS-CF-006", std::string(kind) + " '" + name + "' doesn't exist", "run systemd-sysusers, or set it under 'users:'");
+}
+
+}  // namespace
+
+std::string HostPort::text() const {
+  const bool v6 = host.find(':') != std::string::npos;
+  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::string Config::spiffe_id() const {
+  return "spiffe://" + mesh.trust_domain + "/ns/" + mesh.ns + "/sa/" + workload.service_account;
+}
+
+Loaded load(const Paths& paths) {
+  Loaded out;
+  std::vector<std::string> files = yaml_files(paths.vendor_dir);
+  if (file::exists(paths.main_file)) files.push_back(paths.main_file);
+  for (auto& drop_in : yaml_files(paths.drop_in_dir)) files.push_back(drop_in);
+  for (const auto& name : files) {
+    auto text = file::read_bounded(name, kMaxFile);
+    if (!text) {
+      out.errors.push_back(Error(text.error().code(), "HWS-CF-001", text.error().message(), "make it readable for the user 'hawser'"));
+      continue;
+    }
+    out.files.push_back(name);
+    read_text(*text, name, out);
+  }
+  if (out.errors.empty()) check_whole(out.config, out.errors);
+  return out;
+}
+
+Loaded parse(const std::string& text, const std::string& name) {
+  Loaded out;
+  out.files.push_back(name);
+  read_text(text, name, out);
+  if (out.errors.empty()) check_whole(out.config, out.errors);
+  return out;
+}
+
+Result<unsigned> resolve_user(const std::string& name) {
+  return resolve(name, "user", [](const std::string& n) -> std::optional<unsigned> {
+    const passwd* entry = getpwnam(n.c_str());  // NOLINT(concurrency-mt-unsafe): at start, one thread
+    return entry == nullptr ? std::nullopt : std::optional<unsigned>(entry->pw_uid);
+  });
+}
+
+Result<unsigned> resolve_group(const std::string& name) {
+  return resolve(name, "group", [](const std::string& n) -> std::optional<unsigned> {
+    const group* entry = getgrnam(n.c_str());  // NOLINT(concurrency-mt-unsafe): at start, one thread
+    return entry == nullptr ? std::nullopt : std::optional<unsigned>(entry->gr_gid);
+  });
+}
+
+}  // namespace hawser::config

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/schema.h"
+
+#include "config/value.h"
+
+namespace hawser::config {
+namespace {
+
+template <typename T>
+auto set(T& out, Result<T> (*parse)(const std::string&)) {
+  return [&out, parse](const std::string& text) -> Status {
+    auto value = parse(text);
+    if (!value) return value.error();
+    out = *value;
+    return {};
+  };
+}
+
+auto millis(Millis& out) { return set<Millis>(out, parse_duration); }
+
+auto seconds(std::chrono::seconds& out) {
+  return [&out](const std::string& text) -> Status {
+    auto value = parse_duration(text);
+    if (!value) return value.error();
+    if (value->count() % 1000 != 0) return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' must be whole seconds");
+    out = std::chrono::duration_cast<std::chrono::seconds>(*value);
+    return {};
+  };
+}
+
+auto boolean(bool& out) {
+  return [&out](const std::string& text) -> Status {
+    if (text != "true" && text != "false") return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not true or false");
+    out = text == "true";
+    return {};
+  };
+}
+
+auto number(unsigned& out, unsigned low, unsigned high) {
+  return [&out, low, high](const std::string& text) -> Status {
+    std::size_t used = 0;
+    unsigned long value = 0;
+    try {
+      value = std::stoul(text, &used);
+    } catch (const std::exception&) {
+      used = 0;
+    }
+    if (used == 0 || used != text.size() || text[0] == '-' || value < low || value > high)
+      return Error(Code::kInvalidArgument, "HWS-CF-004",
+                   "'" + text + "' is not a number from " + std::to_string(low) + " to " + std::to_string(high));
+    out = static_cast<unsigned>(value);
+    return {};
+  };
+}
+
+auto choice(const std::vector<std::string>& words, const std::function<void(std::size_t)>& pick) {
+  return [words, pick](const std::string& text) -> Status {
+    std::string all;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      if (words[i] == text) {
+        pick(i);
+        return {};
+      }
+      all += (i == 0 ? "" : ", ") + words[i];
+    }
+    return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not one of " + all);
+  };
+}
+
+// A list replaces what an earlier file said; the keyword "all" stands for an empty one.
+void port_list(MapReader& map, const std::string& key, std::vector<PortRange>& out, bool all_allowed) {
+  if (map.has(key)) out.clear();
+  map.list(key, [&out, all_allowed](const std::string& text) -> Status {
+    if (all_allowed && text == "all") return {};
+    auto range = parse_port_range(text);
+    if (!range) return range.error();
+    out.push_back(*range);
+    return {};
+  });
+}
+
+void read_log(MapReader& map, LogSettings& log) {
+  map.scalar("level", choice({"debug", "info", "warn", "error"}, [&log](std::size_t i) { log.level = static_cast<log::Level>(i); }));
+  map.scalar("format", choice({"text", "json"}, [&log](std::size_t i) { log.format = static_cast<log::Format>(i); }));
+}
+
+void read_mesh(MapReader& map, Mesh& mesh) {
+  map.text("trust_domain", mesh.trust_domain);
+  map.text("id", mesh.id);
+  map.text("cluster_id", mesh.cluster_id);
+  map.text("network", mesh.network);
+  map.text("namespace", mesh.ns);
+}
+
+void read_workload(MapReader& map, Workload& workload) {
+  map.text("name", workload.name);
+  map.text("group", workload.group);
+  map.text("service_account", workload.service_account);
+  map.text("locality", workload.locality);
+  map.string_map("labels", workload.labels);
+  map.string_map("metadata", workload.metadata);
+  if (map.has("address")) workload.addresses.clear();
+  map.list("address", [&workload](const std::string& text) -> Status {
+    if (auto ok = check_address(text); !ok) return ok;
+    workload.addresses.push_back(text);
+    return {};
+  });
+  if (map.has("ports")) workload.ports.clear();
+  map.each_map("ports", [&workload](MapReader& port) {
+    ServicePort item;
+    port.text("name", item.name);
+    port.scalar("port", set<std::uint16_t>(item.port, parse_port));
+    port.text("protocol", item.protocol);
+    if (item.port == 0 && !port.has("port")) port.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
+    workload.ports.push_back(item);
+  });
+}
+
+void read_control_plane(MapReader& map, ControlPlane& plane) {
+  map.scalar("address", set<HostPort>(plane.address, parse_host_port));
+  map.text("root", plane.root_pem);
+  if (map.has("root") && plane.root_pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
+    map.fail("root", Error(Code::kInvalidArgument, "HWS-CF-004", "holds no PEM certificate", "paste the mesh's root-cert.pem as a block: root: |"));
+  if (map.has("dial")) plane.dial.clear();
+  map.list("dial", [&plane](const std::string& text) -> Status {
+    if (auto ok = check_address(text); !ok) return ok;
+    plane.dial.push_back(text);
+    return {};
+  });
+}
+
+void read_interception(MapReader& map, Interception& out) {
+  map.map("inbound", [&out](MapReader& inbound) {
+    inbound.scalar("enabled", boolean(out.inbound));
+    port_list(inbound, "ports", out.inbound_ports, true);
+    port_list(inbound, "exclude", out.inbound_exclude, false);
+  });
+  map.map("outbound", [&out](MapReader& outbound) {
+    outbound.scalar("enabled", boolean(out.outbound));
+    port_list(outbound, "exclude_ports", out.outbound_exclude_ports, false);
+    outbound.scalar("cidrs", choice({"all"}, [](std::size_t) {}));
+    if (outbound.has("exclude_cidrs")) out.outbound_exclude_cidrs.clear();
+    outbound.list("exclude_cidrs", [&out](const std::string& text) -> Status {
+      if (auto ok = check_cidr(text); !ok) return ok;
+      out.outbound_exclude_cidrs.push_back(text);
+      return {};
+    });
+  });
+  map.scalar("confirm", seconds(out.confirm));
+}
+
+void read_health(MapReader& map, HealthProbe& probe) {
+  map.map("http", [&probe](MapReader& http) {
+    probe.kind = HealthProbe::Kind::kHttp;
+    http.text("path", probe.http_path);
+    http.text("host", probe.host);
+    http.scalar("port", set<std::uint16_t>(probe.port, parse_port));
+    http.scalar("scheme", choice({"http"}, [](std::size_t) {}));
+    http.string_map("headers", probe.http_headers);
+    if (probe.port == 0) http.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
+  });
+  map.map("tcp", [&probe](MapReader& tcp) {
+    probe.kind = HealthProbe::Kind::kTcp;
+    tcp.text("host", probe.host);
+    tcp.scalar("port", set<std::uint16_t>(probe.port, parse_port));
+    if (probe.port == 0) tcp.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
+  });
+  map.map("exec", [&probe](MapReader& exec) {
+    probe.kind = HealthProbe::Kind::kExec;
+    if (exec.has("command")) probe.command.clear();
+    exec.list("command", [&probe](const std::string& text) -> Status {
+      probe.command.push_back(text);
+      return {};
+    });
+  });
+  map.scalar("period", millis(probe.period));
+  map.scalar("timeout", millis(probe.timeout));
+  map.scalar("initial_delay", millis(probe.initial_delay));
+  map.scalar("success_threshold", number(probe.success_threshold, 1, 100));
+  map.scalar("failure_threshold", number(probe.failure_threshold, 1, 100));
+}
+
+Status read_share(double& out, const std::string& text) {
+  std::size_t used = 0;
+  double value = 0;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  if (used == 0 || used != text.size() || !(value >= 0.1 && value <= 0.9))
+    return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not a share from 0.1 to 0.9");
+  out = value;
+  return {};
+}
+
+}  // namespace
+
+void read_document(MapReader& root, Config& config) {
+  root.map("log", [&](MapReader& map) { read_log(map, config.log); });
+  root.map("users", [&](MapReader& map) {
+    map.text("agent", config.users.agent);
+    map.text("proxy", config.users.proxy);
+    map.text("admin_group", config.users.admin_group);
+  });
+  root.map("mesh", [&](MapReader& map) { read_mesh(map, config.mesh); });
+  root.map("workload", [&](MapReader& map) { read_workload(map, config.workload); });
+  root.map("control_plane", [&](MapReader& map) { read_control_plane(map, config.control_plane); });
+  root.map("ca", [&](MapReader& map) { map.scalar("address", set<HostPort>(config.ca, parse_host_port)); });
+  root.map("identity", [&](MapReader& map) {
+    map.scalar("ttl", seconds(config.identity.ttl));
+    map.scalar("renew_at", [&](const std::string& text) { return read_share(config.identity.renew_at, text); });
+    if (config.identity.ttl < std::chrono::seconds(30))
+      map.fail("ttl", Error(Code::kInvalidArgument, "HWS-CF-004", "is under 30s", "a host needs time to renew"));
+  });
+  root.map("interception", [&](MapReader& map) { read_interception(map, config.interception); });
+  root.map("health", [&](MapReader& map) { read_health(map, config.health); });
+  root.map("proxy", [&](MapReader& map) {
+    map.scalar("concurrency", number(config.proxy.concurrency, 0, 1024));
+    map.scalar("drain", seconds(config.proxy.drain));
+    map.scalar("start_timeout", seconds(config.proxy.start_timeout));
+  });
+  root.map("status", [&](MapReader& map) { map.scalar("port", set<std::uint16_t>(config.status_port, parse_port)); });
+}
+
+void check_whole(const Config& config, std::vector<Error>& errors) {
+  if (!config.joined()) return;
+  const auto missing = [&errors](const std::string& key, const std::string& hint) {
+    errors.emplace_back(Code::kFailedPrecondition, "HWS-CF-005", key + " is missing", hint);
+  };
+  if (config.control_plane.root_pem.empty()) missing("control_plane.root", "put the mesh's root certificate there, or run 'hawser join DIR'");
+  if (config.workload.name.empty()) missing("workload.name", "name the workload, e.g. after its WorkloadGroup");
+}
+
+}  // namespace hawser::config

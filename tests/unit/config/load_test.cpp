@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/load.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace hawser::config {
+namespace {
+
+std::string only_error(const std::string& text) {
+  const Loaded loaded = parse(text, "h.yaml");
+  if (loaded.errors.size() != 1) return std::to_string(loaded.errors.size()) + " errors";
+  return loaded.errors[0].to_string();
+}
+
+TEST(Config, AnEmptyFileIsValidAndNotJoined) {
+  const Loaded loaded = parse("# only a comment\n", "h.yaml");
+  EXPECT_TRUE(loaded.errors.empty());
+  EXPECT_FALSE(loaded.config.joined());
+  EXPECT_EQ(loaded.config.status_port, 15020);
+}
+
+TEST(Config, AnUnknownKeyIsNamedWithItsPlaceAndASuggestion) {
+  EXPECT_EQ(only_error("log:\n  levle: debug\n"),
+            "h.yaml:2:3: unknown key 'log.levle' (fix: did you mean 'level'?) [HWS-CF-003]");
+}
+
+TEST(Config, BrokenYamlIsPlacedByLineAndColumn) {
+  const std::string error = only_error("log: [a, b\nmesh: {}\n");
+  EXPECT_NE(error.find("h.yaml:2:"), std::string::npos) << error;
+  EXPECT_NE(error.find("HWS-CF-002"), std::string::npos) << error;
+}
+
+TEST(Config, BadValuesSayWhatIsRight) {
+  EXPECT_NE(only_error("interception: {inbound: {ports: [70000]}}").find("a port is 1 to 65535"), std::string::npos);
+  EXPECT_NE(only_error("interception: {outbound: {exclude_ports: ['90-80']}}").find("inverted"), std::string::npos);
+  EXPECT_NE(only_error("interception: {outbound: {exclude_cidrs: [10.0.0.0/33]}}").find("prefix length"), std::string::npos);
+  EXPECT_NE(only_error("identity: {ttl: 5s}").find("is under 30s"), std::string::npos);
+  EXPECT_NE(only_error("identity: {ttl: soon}").find("is not a duration"), std::string::npos);
+  EXPECT_NE(only_error("control_plane: {address: istiod}").find("has no port"), std::string::npos);
+  EXPECT_NE(only_error("proxy: {concurrency: -1}").find("not a number from 0 to 1024"), std::string::npos);
+}
+
+TEST(Config, EveryErrorOfAFileIsReported) {
+  EXPECT_EQ(parse("log: {level: loud}\nmesh: {idd: x}\n", "h.yaml").errors.size(), 2U);
+}
+
+TEST(Config, AJoinedHostNeedsItsRootAndName) {
+  const Loaded loaded = parse("control_plane: {address: 'istiod.istio-system.svc:15012'}\n", "h.yaml");
+  ASSERT_EQ(loaded.errors.size(), 2U);
+  EXPECT_NE(loaded.errors[0].to_string().find("control_plane.root is missing"), std::string::npos);
+}
+
+TEST(Config, LaterFilesWinAndListsReplace) {
+  const auto folder = std::filesystem::temp_directory_path() / ("hawser-config-" + std::to_string(getpid()));
+  std::filesystem::create_directories(folder / "conf.d");
+  std::ofstream(folder / "hawser.yaml") << "log: {level: debug}\ninterception: {inbound: {exclude: [1, 2]}}\n";
+  std::ofstream(folder / "conf.d/50-a.yaml") << "interception: {inbound: {exclude: [3]}}\n";
+  std::ofstream(folder / "conf.d/60-b.yaml") << "log: {format: json}\n";
+  const Loaded loaded = load({(folder / "vendor").string(), (folder / "hawser.yaml").string(), (folder / "conf.d").string()});
+  std::filesystem::remove_all(folder);
+  ASSERT_TRUE(loaded.errors.empty());
+  EXPECT_EQ(loaded.files.size(), 3U);
+  EXPECT_EQ(loaded.config.log.level, log::Level::kDebug);
+  EXPECT_EQ(loaded.config.log.format, log::Format::kJson);
+  ASSERT_EQ(loaded.config.interception.inbound_exclude.size(), 1U);
+  EXPECT_EQ(loaded.config.interception.inbound_exclude[0].first, 3);
+}
+
+TEST(Config, AllStandsForEveryPort) {
+  const Loaded loaded = parse("interception: {inbound: {ports: all}}", "h.yaml");
+  EXPECT_TRUE(loaded.errors.empty());
+  EXPECT_TRUE(loaded.config.interception.inbound_ports.empty());
+}
+
+TEST(Config, UsersMayBeNumbers) {
+  EXPECT_EQ(*resolve_user("881"), 881U);
+  EXPECT_EQ(*resolve_user("root"), 0U);
+  EXPECT_EQ(resolve_user("no-such-user-here").error().id(), "HWS-CF-006");
+}
+
+}  // namespace
+}  // namespace hawser::config
