@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small control plane and CA: the Kubernetes side of a mesh, for the demo and the tests.
+
+    server.py    composes all of it; Devmesh runs in an event loop, BackgroundDevmesh in a thread
+    config.py    the one YAML file            faults.py    misbehaviour on request
+    ca.py        root and certificates        tokens.py    JWT bearer tokens and their JWKS
+    front.py     TLS, client certificates     auth.py      who calls
+    csr.py       IstioCertificateService      ads.py       ADS streams, delta.py and sotw.py their rules
+    registry.py  workload table               resources.py clusters, endpoints, listeners, routes
+    view.py      HTTP view                    bundle.py    the five-file onboarding bundle
+    plane.py     lab.plane.Plane on top of the command (`python -m devmesh`)
+"""

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from lab import fixtures, planes
+
+pytest_runtest_makereport = fixtures.remember_outcome
+pytest_runtest_setup = fixtures.skip_after_failure
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--plane", choices=planes.NAMES, default=os.environ.get("HAWSER_PLANE", "devmesh"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "incremental: the module's tests are one story, told in order")
+
+
+@pytest.fixture(scope="module")
+def world(request: pytest.FixtureRequest):
+    """One scene for a module's tests, which run in order."""
+    with fixtures.world(request, planes.make_plane(request.config.getoption("--plane"))) as made:
+        yield made
