@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "netfilter/guard.h"
+
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <sstream>
+
+#include "base/file.h"
+
+namespace hawser::netfilter {
+namespace {
+
+constexpr std::size_t kMaxConfig = 1U << 20U;
+constexpr std::size_t kMaxDropIns = 64;
+
+std::uint16_t port_of(const std::string& text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return error == std::errc() && end == text.data() + text.size() ? port : std::uint16_t{0};
+}
+
+// "1.2.3.4:22", "[::]:22" and "host:22" name a port; a bare address, also an IPv6 one, doesn't.
+std::uint16_t port_of_address(const std::string& text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) return 0;
+  if (text.find(':') != colon && text[colon - 1] != ']') return 0;
+  return port_of(text.substr(colon + 1));
+}
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return text;
+}
+
+void add_file(const std::string& path, std::vector<std::uint16_t>& ports) {
+  auto content = file::read_bounded(path, kMaxConfig);
+  if (!content) return;
+  for (const std::uint16_t port : parse_ssh_ports(*content)) ports.push_back(port);
+}
+
+struct CloseSocket {
+  void operator()(mnl_socket* socket) const { ::mnl_socket_close(socket); }
+};
+using Socket = std::unique_ptr<mnl_socket, CloseSocket>;
+
+struct Count {
+  std::uint16_t outbound = 0;
+  std::uint16_t inbound = 0;
+  std::size_t found = 0;
+};
+
+int count_socket(const nlmsghdr* header, void* data) {
+  auto* count = static_cast<Count*>(data);
+  const auto* message = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(header));
+  const std::uint16_t local = ntohs(message->id.idiag_sport);
+  if (local == count->outbound || local == count->inbound) ++count->found;
+  return MNL_CB_OK;
+}
+
+Error diag_error(int err) {
+  return errno_error(err, "HWS-NF-020", "can't list sockets", "the kernel needs inet_diag and tcp_diag");
+}
+
+Status dump(mnl_socket* socket, std::uint8_t family, Count& count) {
+  alignas(nlmsghdr) char buffer[32768] = {};
+  nlmsghdr* header = ::mnl_nlmsg_put_header(buffer);
+  header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  auto* request = static_cast<inet_diag_req_v2*>(::mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
+  request->sdiag_family = family;
+  request->sdiag_protocol = IPPROTO_TCP;
+  request->idiag_states = (1U << TCP_ESTABLISHED) | (1U << TCP_SYN_RECV) | (1U << TCP_FIN_WAIT1) |
+                          (1U << TCP_FIN_WAIT2) | (1U << TCP_CLOSE_WAIT) | (1U << TCP_LAST_ACK) | (1U << TCP_CLOSING);
+  if (::mnl_socket_sendto(socket, header, header->nlmsg_len) < 0) return diag_error(errno);
+  for (;;) {
+    const ssize_t n = ::mnl_socket_recvfrom(socket, buffer, sizeof buffer);
+    if (n < 0) return diag_error(errno);
+    const int rc =
+        ::mnl_cb_run(buffer, static_cast<std::size_t>(n), 0, ::mnl_socket_get_portid(socket), count_socket, &count);
+    if (rc < 0) return diag_error(errno);
+    if (rc == MNL_CB_STOP) return {};
+  }
+}
+
+}  // namespace
+
+std::vector<std::uint16_t> parse_ssh_ports(const std::string& sshd_config) {
+  std::vector<std::uint16_t> out;
+  std::istringstream lines(sshd_config);
+  std::string line;
+  while (std::getline(lines, line)) {
+    // `Port=22` and `Port 22` are the same to sshd.
+    std::replace(line.begin(), line.end(), '=', ' ');
+    std::istringstream words(line);
+    std::string key;
+    std::string value;
+    words >> key >> value;
+    key = lower(key);
+    std::uint16_t port = 0;
+    if (key == "port") port = port_of(value);
+    if (key == "listenaddress") port = port_of_address(value);
+    if (port != 0 && std::find(out.begin(), out.end(), port) == out.end()) out.push_back(port);
+  }
+  return out;
+}
+
+Guard observe_guard() {
+  Guard guard;
+  add_file("/etc/ssh/sshd_config", guard.ssh_ports);
+  std::error_code error;
+  std::size_t seen = 0;
+  for (std::filesystem::directory_iterator at("/etc/ssh/sshd_config.d", error), end;
+       !error && at != end && seen < kMaxDropIns; at.increment(error), ++seen)
+    if (at->path().extension() == ".conf") add_file(at->path().string(), guard.ssh_ports);
+  std::sort(guard.ssh_ports.begin(), guard.ssh_ports.end());
+  return guard;
+}
+
+Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port) {
+  Socket socket(::mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC));
+  if (!socket) return diag_error(errno);
+  if (::mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return diag_error(errno);
+  Count count{outbound_port, inbound_port, 0};
+  for (const int family : {AF_INET, AF_INET6})
+    if (auto done = dump(socket.get(), static_cast<std::uint8_t>(family), count); !done) return done.error();
+  return count.found;
+}
+
+}  // namespace hawser::netfilter

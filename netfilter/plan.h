@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "netfilter/address.h"
+
+// What: what shall be intercepted (Intent) → an ordered list of typed rules (Plan). Pure: the same input gives the same
+// rules and the same digest in hawserd and in the broker. The safety rules of interception are made here and nowhere
+// else, so whoever compiles has them. TCP only.
+// Threading: none of its own.
+// Failure: HWS-NF-001…003 (address.h), HWS-NF-004 (nobody is exempt: it would loop), HWS-NF-005 (captures nothing),
+// HWS-NF-006 (ports clash), HWS-NF-007 (too many entries).
+namespace hawser::netfilter {
+
+inline constexpr std::uint16_t kProbePort = 15009;
+inline constexpr const char* kProbeAddress4 = "127.0.0.6";
+inline constexpr const char* kProbeAddress6 = "::1";
+// The host's end of the inbound probe's veth pair; the other end injects.
+inline constexpr const char* kProbeInterface = "hwsprb1";
+inline constexpr const char* kProbeInjector = "hwsprb0";
+
+struct Endpoint {
+  std::string address;     // an IP address
+  std::uint32_t port = 0;  // 0: any
+};
+
+struct Intent {
+  std::uint32_t outbound_port = 15001;
+  std::uint32_t inbound_port = 15006;
+  bool capture_outbound = true;
+  bool capture_inbound = true;
+  bool ipv4 = true;
+  bool ipv6 = false;
+  std::vector<PortRange> inbound_ports;  // none: all
+  std::vector<PortRange> inbound_exclude;
+  std::vector<PortRange> outbound_exclude;
+  std::vector<std::string> outbound_exclude_cidrs;
+  std::vector<std::uint32_t> exempt_uids;
+  std::vector<std::uint32_t> exempt_gids;
+  std::vector<Endpoint> never;
+};
+
+// What was observed on the host and has to stay untouched, besides the intent (guard.h).
+struct Guard {
+  std::vector<std::uint16_t> ssh_ports;  // where sshd listens, besides 22
+};
+
+enum class Hook { kOutput, kPrerouting };
+
+enum class Purpose {
+  kProbe,
+  kNotTcp,
+  kSsh,
+  kMetadata,
+  kControlPlane,
+  kOwnPort,
+  kExemptUser,
+  kExemptGroup,
+  kLoopback,
+  kTransit,
+  kExcludedPort,
+  kExcludedCidr,
+  kRedirect,
+};
+// "probe", "ssh", …: part of the counters' names.
+const char* to_string(Purpose purpose);
+
+// All given parts have to match; an empty list matches everything.
+struct Match {
+  Family family = Family::kBoth;
+  bool not_tcp = false;
+  bool not_local = false;          // the destination isn't an address of this host
+  std::string interface;           // outgoing in kOutput, incoming in kPrerouting
+  std::vector<Cidr> destinations;  // all of `family`
+  std::vector<PortRange> source_ports;
+  std::vector<PortRange> destination_ports;
+  std::vector<std::uint32_t> uids;
+  std::vector<std::uint32_t> gids;
+};
+
+struct Rule {
+  Hook hook = Hook::kOutput;
+  Purpose purpose = Purpose::kRedirect;
+  Match match;
+  std::uint16_t redirect_to = 0;  // 0: left alone
+};
+// One line for people and for the digest.
+std::string to_string(const Rule& rule);
+
+struct Plan {
+  std::vector<Rule> rules;  // first match wins, per hook
+  std::string digest;       // SHA-256 of the rules, lower-case hex
+  bool outbound = false;
+  bool inbound = false;
+  bool ipv4 = false;
+  bool ipv6 = false;
+  std::uint16_t outbound_port = 0;
+  std::uint16_t inbound_port = 0;
+};
+
+Result<Plan> compile(const Intent& intent, const Guard& guard = {});
+
+}  // namespace hawser::netfilter

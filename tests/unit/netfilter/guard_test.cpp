@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "netfilter/guard.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+
+namespace hawser::netfilter {
+namespace {
+
+using Ports = std::vector<std::uint16_t>;
+
+TEST(Guard, PortLinesOfSshdConfigAreRead) {
+  EXPECT_EQ(parse_ssh_ports("Port 2222\n#Port 99\n port=2022\nPORT 2222\nPortable 5\n"), (Ports{2222, 2022}));
+}
+
+TEST(Guard, ListenAddressMayNameAPort) {
+  EXPECT_EQ(parse_ssh_ports("ListenAddress 0.0.0.0:2200\nListenAddress [::]:2201\nListenAddress host:2202\n"),
+            (Ports{2200, 2201, 2202}));
+  EXPECT_EQ(parse_ssh_ports("ListenAddress ::\nListenAddress 10.0.0.1\nListenAddress fd00::22\n"), Ports{});
+}
+
+TEST(Guard, NonsenseNamesNoPort) {
+  EXPECT_EQ(parse_ssh_ports("Port\nPort x\nPort 70000\nPort 0\n"), Ports{});
+}
+
+// A listener on a free loopback port with one connection to it.
+struct Pair {
+  UniqueFd listener, client, server;
+  std::uint16_t port = 0;
+};
+
+Pair connect_pair() {
+  Pair pair;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  pair.listener = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::bind(pair.listener.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+  EXPECT_EQ(::listen(pair.listener.get(), 1), 0);
+  ::getsockname(pair.listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  pair.port = ntohs(address.sin_port);
+  pair.client = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::connect(pair.client.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+  pair.server = UniqueFd(::accept4(pair.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  return pair;
+}
+
+TEST(Guard, EstablishedConnectionsToTheProxysPortsAreCounted) {
+  Pair pair = connect_pair();
+  auto found = observe_redirected(pair.port, 1);
+  ASSERT_TRUE(found) << found.error().to_string();
+  EXPECT_EQ(*found, 1U);
+  EXPECT_EQ(observe_redirected(1, pair.port).value(), 1U);
+}
+
+TEST(Guard, ListenersAreNotConnections) {
+  Pair pair = connect_pair();
+  // The server's end closes first and hard, so that nothing lingers on this port.
+  const linger hard{1, 0};
+  ::setsockopt(pair.server.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  pair.server.reset();
+  EXPECT_EQ(observe_redirected(pair.port, 1).value(), 0U);
+}
+
+}  // namespace
+}  // namespace hawser::netfilter
