@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "broker/generations.h"
+
+#include <csignal>
+
+#include "base/file.h"
+#include "broker/proxy_args.h"
+#include "proxy/child.h"
+
+namespace hawser::broker {
+namespace {
+
+constexpr std::size_t kMaxBootstrap = 512U << 10U;
+// Readable for the proxy by the folder's setgid group, for nobody else.
+constexpr mode_t kBootstrapMode = 0640;
+
+Status check_bootstrap(const std::string& bootstrap) {
+  if (!bootstrap.empty() && bootstrap.size() <= kMaxBootstrap) return {};
+  return Error(Code::kInvalidArgument, "HWS-BR-016", "a bootstrap of " + std::to_string(bootstrap.size()) + " bytes",
+               "it must have from 1 byte to 512 KiB");
+}
+
+// "…/envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL"
+std::string version_in(const std::string& output) {
+  const auto first = output.find('/', output.find("version: "));
+  if (first == std::string::npos) return {};
+  const auto second = output.find('/', first + 1);
+  return second == std::string::npos ? std::string() : output.substr(first + 1, second - first - 1);
+}
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+Generations::Generations(AsioLoop& loop, proxy::Launcher& launcher, proxy::BinaryStore& store, Options options)
+    : loop_(loop), launcher_(launcher), store_(store), options_(std::move(options)) {}
+
+std::string Generations::bootstrap_path(const std::string& generation, const char* suffix) const {
+  return options_.boot_folder + "/" + generation + suffix;
+}
+
+void Generations::validate(const Wanted& wanted, Validated done) {
+  if (auto name = parse_generation(wanted.generation); !name) return done(name.error());
+  if (auto checked = check_bootstrap(wanted.bootstrap); !checked) return done(checked.error());
+  if (validating_)
+    return done(
+        Error(Code::kUnavailable, "HWS-BR-018", "another validation is under way", "try again when it is done"));
+  auto binary = store_.resolve(wanted.binary_sha256);
+  if (!binary) return done(binary.error());
+  const std::string path = bootstrap_path(wanted.generation, ".validate.json");
+  if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
+  validating_ = true;
+  const Validated finished = [this, path, done = std::move(done)](const Result<Validation>& result) {
+    validating_ = false;
+    (void)file::remove_durable(path);
+    done(result);
+  };
+  find_version(*binary, [this, binary = *binary, path, finished](const Result<std::string>& version) {
+    if (!version) return finished(version.error());
+    validate_with(binary, path, *version, finished);
+  });
+}
+
+void Generations::find_version(const proxy::Binary& binary, std::function<void(Result<std::string>)> done) {
+  if (const auto known = versions_.find(binary.sha256); known != versions_.end()) return done(known->second);
+  proxy::ChildSpec child;
+  child.binary = binary.path;
+  child.args = {"--version"};
+  child.uid = options_.proxy_uid;
+  child.gid = options_.proxy_gid;
+  run_child(loop_, child,
+            [this, sha256 = binary.sha256, done = std::move(done)](const Result<proxy::ChildResult>& result) {
+              if (!result) return done(result.error());
+              const std::string version = version_in(result->output);
+              if (version.empty())
+                return done(Error(Code::kFailedPrecondition, "HWS-BR-033",
+                                  "the installed proxy binary doesn't tell its version",
+                                  "install an Envoy with `hawser proxy install FILE`"));
+              versions_[sha256] = version;
+              done(version);
+            });
+}
+
+void Generations::validate_with(const proxy::Binary& binary, const std::string& path, const std::string& version,
+                                const Validated& done) {
+  proxy::ChildSpec child;
+  child.binary = binary.path;
+  child.args = {"--mode", "validate", "--log-level", "warning", "-c", path};
+  child.uid = options_.proxy_uid;
+  child.gid = options_.proxy_gid;
+  child.collect_stderr = true;
+  child.timeout = options_.validate_timeout;
+  child.keep = 4096;
+  run_child(loop_, child, [version, done](const Result<proxy::ChildResult>& result) {
+    if (!result) return done(result.error());
+    Validation out;
+    out.valid = result->exit_code == 0;
+    out.version = version;
+    if (!out.valid) out.detail = trimmed(result->output);
+    done(out);
+  });
+}
+
+void Generations::start(const Wanted& wanted, proxy::Launcher::Started done) {
+  auto name = parse_generation(wanted.generation);
+  if (!name) return done(name.error());
+  if (auto checked = check_bootstrap(wanted.bootstrap); !checked) return done(checked.error());
+  for (const auto& state : launcher_.list())
+    // Before its bootstrap is overwritten under it.
+    if (state.name == wanted.generation && state.running)
+      return done(Error(Code::kAlreadyExists, "HWS-BR-021", "proxy generation " + state.name + " runs already",
+                        "end and reap it first, or use the next epoch"));
+  auto binary = store_.resolve(wanted.binary_sha256);
+  if (!binary) return done(binary.error());
+  const std::string path = bootstrap_path(wanted.generation, ".json");
+  auto argv = make_proxy_argv(binary->path, path, *name, wanted.args);
+  if (!argv) return done(argv.error());
+
+  proxy::GenerationSpec spec;
+  spec.name = wanted.generation;
+  spec.binary = binary->path;
+  spec.binary_sha256 = binary->sha256;
+  spec.argv = std::move(*argv);
+  spec.uid = options_.proxy_uid;
+  spec.gid = options_.proxy_gid;
+  spec.bootstrap = path;
+  if (!options_.log_folder.empty()) spec.log = options_.log_folder + "/" + wanted.generation + ".log";
+  spec.leftovers = {options_.admin_folder + "/" + wanted.generation + ".admin.sock"};
+  spec.family_leftovers = {options_.shm_folder + "/" + shared_memory_name(*name)};
+  if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
+  launcher_.start(std::move(spec), [path, done = std::move(done)](const Result<proxy::GenerationState>& state) {
+    if (!state && state.error().id() == "HWS-BR-020") (void)file::remove_durable(path);
+    done(state);
+  });
+}
+
+Status Generations::signal(const std::string& generation, int signal) {
+  if (auto name = parse_generation(generation); !name) return name.error();
+  if (signal != SIGTERM && signal != SIGKILL)
+    return Error(Code::kInvalidArgument, "HWS-BR-017", "signal " + std::to_string(signal) + " may not be sent",
+                 "only SIGTERM (15) and SIGKILL (9) may");
+  return launcher_.signal(generation, signal);
+}
+
+void Generations::reap(const std::string& generation, std::chrono::milliseconds wait, proxy::Launcher::Reaped done) {
+  if (auto name = parse_generation(generation); !name) return done(name.error());
+  launcher_.reap(generation, std::min(wait, options_.max_wait), std::move(done));
+}
+
+}  // namespace hawser::broker

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/asio_loop.h"
+#include "base/result.h"
+#include "proxy/binary_store.h"
+#include "proxy/launcher.h"
+
+namespace hawser::broker {
+
+// What: the policy of starting proxies: only binaries of the store, only as the proxy's user, only with a command line
+// that the broker makes, with a bootstrap that only the broker can write.
+// Threading: on the loop. Failure: HWS-BR-011…012 (proxy_args.h), HWS-BR-016 (bootstrap), HWS-BR-017 (signal),
+// HWS-BR-018 (busy), those of BinaryStore, Launcher and run_child. Durability: the bootstrap is on disk before its
+// generation starts, and until it's reaped.
+class Generations {
+ public:
+  struct Options {
+    uid_t proxy_uid = 0;
+    gid_t proxy_gid = 0;
+    std::string boot_folder = "/var/lib/hawser/proxy/boot";
+    std::string admin_folder = "/run/hawser/proxy";
+    std::string shm_folder = "/dev/shm";
+    std::string log_folder;  // empty: the proxy writes to our standard error
+    std::chrono::milliseconds validate_timeout{20'000};
+    std::chrono::milliseconds max_wait{120'000};
+  };
+  struct Validation {
+    bool valid = false;
+    std::string detail;
+    std::string version;
+  };
+  struct Wanted {
+    std::string generation;
+    std::string bootstrap;
+    std::string binary_sha256;  // empty: the store's current one
+    std::vector<std::string> args;
+  };
+
+  Generations(AsioLoop& loop, proxy::Launcher& launcher, proxy::BinaryStore& store, Options options);
+
+  void validate(const Wanted& wanted, std::function<void(Result<Validation>)> done);
+  void start(const Wanted& wanted, proxy::Launcher::Started done);
+  Status signal(const std::string& generation, int signal);
+  void reap(const std::string& generation, std::chrono::milliseconds wait, proxy::Launcher::Reaped done);
+  std::vector<proxy::GenerationState> list() const { return launcher_.list(); }
+
+ private:
+  using Validated = std::function<void(Result<Validation>)>;
+
+  std::string bootstrap_path(const std::string& generation, const char* suffix) const;
+  void validate_with(const proxy::Binary& binary, const std::string& path, const std::string& version,
+                     const Validated& done);
+  void find_version(const proxy::Binary& binary, std::function<void(Result<std::string>)> done);
+
+  AsioLoop& loop_;
+  proxy::Launcher& launcher_;
+  proxy::BinaryStore& store_;
+  Options options_;
+  bool validating_ = false;
+  std::map<std::string, std::string> versions_;  // by digest; as many as the store has
+};
+
+}  // namespace hawser::broker

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+// hawser-broker: the privileged half. Parses its command line, wires the parts, runs until SIGTERM.
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+
+#include "base/asio_loop.h"
+#include "base/log.h"
+#include "base/unix_socket.h"
+#include "broker/generations.h"
+#include "broker/interception.h"
+#include "broker/jobs.h"
+#include "broker/server.h"
+#include "netfilter/guard.h"
+#include "netfilter/nft_backend.h"
+#include "netfilter/probe.h"
+#include "proxy/binary_store.h"
+#include "proxy/direct_launcher.h"
+#include "proxy/holder.h"
+
+namespace hawser {
+namespace {
+
+struct Arguments {
+  std::string agent_user = "hawser";
+  std::string proxy_user = "hawser-proxy";
+  std::string launcher = "auto";
+  std::string socket = "/run/hawser/broker.sock";
+  std::string state_dir = "/var/lib/hawser";
+  std::string proxy_log_dir;
+  std::string log_level = "info";
+  std::string log_format = "text";
+};
+
+struct User {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+Error unknown_user(const std::string& text) {
+  return {Code::kInvalidArgument, "HWS-BR-006", "\"" + text + "\" is no user of this host (or it's root)",
+          "give USER[:GROUP] as names or numbers; the packages make hawser and hawser-proxy"};
+}
+
+bool parse_number(const std::string& text, unsigned& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// A number needs no entry in passwd(5); its group is then the same number.
+Result<User> resolve(const std::string& text) {
+  const auto colon = text.find(':');
+  const std::string name = text.substr(0, colon);
+  User user;
+  const bool numeric = parse_number(name, user.uid);
+  const passwd* entry = numeric ? ::getpwuid(user.uid) : ::getpwnam(name.c_str());
+  if (entry == nullptr && !numeric) return unknown_user(text);
+  if (entry != nullptr) user = {entry->pw_uid, entry->pw_gid};
+  if (entry == nullptr) user.gid = user.uid;
+  if (colon != std::string::npos) {
+    const std::string group = text.substr(colon + 1);
+    if (!parse_number(group, user.gid)) {
+      const ::group* found = ::getgrnam(group.c_str());
+      if (found == nullptr) return unknown_user(text);
+      user.gid = found->gr_gid;
+    }
+  }
+  // Root's own traffic isn't the proxy's, and a proxy as root is what all this is there to avoid.
+  if (user.uid == 0 || user.gid == 0) return unknown_user(text);
+  return user;
+}
+
+log::Level level_of(const std::string& name) {
+  if (name == "debug") return log::Level::kDebug;
+  if (name == "warn") return log::Level::kWarn;
+  return name == "error" ? log::Level::kError : log::Level::kInfo;
+}
+
+int refuse(const Error& error, int code) {
+  log::error(error.to_string());
+  return code;
+}
+
+int exit_code(const Error& error) {
+  if (error.code() == Code::kPermissionDenied) return EX_NOPERM;
+  return error.code() == Code::kInvalidArgument ? EX_USAGE : EX_UNAVAILABLE;
+}
+
+int run(const Arguments& arguments) {
+  auto agent = resolve(arguments.agent_user);
+  if (!agent) return refuse(agent.error(), EX_NOUSER);
+  auto proxy_user = resolve(arguments.proxy_user);
+  if (!proxy_user) return refuse(proxy_user.error(), EX_NOUSER);
+  if (::geteuid() != 0)
+    return refuse(Error(Code::kPermissionDenied, "HWS-BR-007", "hawser-broker must run as root",
+                        "start it by its unit; its capabilities are bounded there"),
+                  EX_NOPERM);
+  ::umask(0077);
+  ::signal(SIGPIPE, SIG_IGN);
+
+  AsioLoop loop;
+  auto backend = netfilter::NftBackend::make();
+  if (!backend) return refuse(backend.error(), EX_UNAVAILABLE);
+
+  proxy::DirectLauncher::Options launcher_options;
+  launcher_options.run_folder = arguments.state_dir + "/proxy/run";
+  proxy::DirectLauncher launcher(loop, launcher_options);
+  if (auto adopted = launcher.adopt(); !adopted) return refuse(adopted.error(), EX_UNAVAILABLE);
+  proxy::BinaryStore store(arguments.state_dir + "/proxy/bin");
+
+  broker::Generations::Options generation_options;
+  generation_options.proxy_uid = proxy_user->uid;
+  generation_options.proxy_gid = proxy_user->gid;
+  generation_options.boot_folder = arguments.state_dir + "/proxy/boot";
+  generation_options.log_folder = arguments.proxy_log_dir;
+  broker::Generations generations(loop, launcher, store, generation_options);
+
+  broker::Interception::Options interception_options;
+  interception_options.plan_path = arguments.state_dir + "/netfilter/plan.pb";
+  interception_options.exempt_uids = {agent->uid, proxy_user->uid};
+  interception_options.exempt_gids = {agent->gid, proxy_user->gid};
+  broker::Interception interception(loop, **backend,
+                                    {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected},
+                                    interception_options);
+  if (auto loaded = interception.load(); !loaded) log::warn(loaded.error().to_string());
+
+  auto socket = listen_unix("broker", arguments.socket, 0660);
+  if (!socket) return refuse(socket.error(), exit_code(socket.error()));
+  broker::Server* serving = nullptr;
+  broker::Jobs jobs(interception, generations, [&serving] { return serving->refused(); });
+  broker::Server::Options server_options;
+  server_options.agent_uid = agent->uid;
+  broker::Server server(loop, std::move(*socket), server_options,
+                        [&jobs](const auto& request, auto answer) { jobs.handle(request, std::move(answer)); });
+  serving = &server;
+  if (auto started = server.start(); !started) return refuse(started.error(), EX_UNAVAILABLE);
+
+  boost::asio::signal_set signals(loop.context(), SIGTERM, SIGINT);
+  signals.async_wait([&](const boost::system::error_code& error, int number) {
+    if (error) return;
+    log::info("stopping; proxy generations go on", {{"signal", std::to_string(number)}});
+    server.stop();
+    interception.stop();
+    loop.stop();
+  });
+  log::info("serving", {{"socket", arguments.socket}, {"backend", (*backend)->name()}, {"launcher", "direct"}});
+  loop.run();
+  return EX_OK;
+}
+
+int parse_and_run(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("hawser-broker: applies interception and starts the proxy, for hawserd and for root.");
+  app.set_version_flag("--version", std::string("hawser-broker ") + HAWSER_VERSION);
+  app.add_option("--agent-user", arguments.agent_user, "USER[:GROUP] that hawserd runs as, names or numbers")
+      ->capture_default_str();
+  app.add_option("--proxy-user", arguments.proxy_user, "USER[:GROUP] that proxies run as")->capture_default_str();
+  app.add_option("--launcher", arguments.launcher, "What starts proxies: direct (auto means direct)")
+      ->check(CLI::IsMember({"auto", "direct"}))
+      ->capture_default_str();
+  app.add_option("--socket", arguments.socket, "Socket to serve")->capture_default_str();
+  app.add_option("--state-dir", arguments.state_dir, "Folder with netfilter/ and proxy/")->capture_default_str();
+  app.add_option("--proxy-log-dir", arguments.proxy_log_dir,
+                 "Folder for the proxies' output; without it, it comes to ours");
+  app.add_option("--log-level", arguments.log_level, "How much to log")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  app.add_option("--log-format", arguments.log_format, "How to log")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? EX_OK : EX_USAGE;
+  }
+  log::init("hawser-broker", level_of(arguments.log_level),
+            arguments.log_format == "json" ? log::Format::kJson : log::Format::kText);
+  return run(arguments);
+}
+
+}  // namespace
+}  // namespace hawser
+
+int main(int argc, char** argv) {
+  // Our own inner use: see proxy/holder.h.
+  if (argc == 3 && std::string_view(argv[1]) == "--hold") return hawser::proxy::hold(argv[2]);
+  if (argc == 3 && std::string_view(argv[1]) == "--sweep") return hawser::proxy::sweep(argv[2]);
+  return hawser::parse_and_run(argc, argv);
+}

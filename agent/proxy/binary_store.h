@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "base/result.h"
+
+// What: the proxy binaries that may be started: <folder>/<sha256>/envoy, and `current`, a link to one of those folders.
+// A binary is given out only if root owns it and its folder, nobody else may write there, and its content has the
+// digest that its folder is named after. Threading: blocking; hashing 107 MB takes half a second, so the result is
+// remembered while device, inode, size and times stay the same. Failure: HWS-BR-030 (nothing installed), HWS-BR-031
+// (not trustworthy), HWS-BR-032 (digest differs).
+namespace hawser::proxy {
+
+struct Binary {
+  std::string path;
+  std::string sha256;
+};
+
+class BinaryStore {
+ public:
+  // `owner` is root but in tests.
+  explicit BinaryStore(std::string folder, uid_t owner = 0) : folder_(std::move(folder)), owner_(owner) {}
+
+  // An empty digest asks for the current one.
+  Result<Binary> resolve(const std::string& sha256);
+
+ private:
+  struct Seen {
+    dev_t device = 0;
+    ino_t inode = 0;
+    off_t size = 0;
+    std::int64_t modified_ns = 0;
+    std::int64_t changed_ns = 0;
+    bool operator==(const Seen&) const = default;
+  };
+
+  Result<std::string> current() const;
+  Status check_folder(const std::string& path) const;
+
+  std::string folder_;
+  uid_t owner_;
+  std::map<std::string, Seen> verified_;
+};
+
+}  // namespace hawser::proxy

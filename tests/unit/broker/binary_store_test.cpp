@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "proxy/binary_store.h"
+
+#include <gtest/gtest.h>
+#include <sha2.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "temporary_folder.h"
+
+namespace hawser::proxy {
+namespace {
+
+std::string sha256(const std::string& content) {
+  char hex[SHA256_DIGEST_STRING_LENGTH];
+  return ::SHA256Data(reinterpret_cast<const std::uint8_t*>(content.data()), content.size(), hex);
+}
+
+class BinaryStoreTest : public testing::Test {
+ protected:
+  // Puts a program under the digest of `named_after`; its path.
+  std::string install(const std::string& content, const std::string& named_after) {
+    const std::string digest = sha256(named_after);
+    ::mkdir((folder_ / digest).c_str(), 0755);
+    const std::string path = folder_.write(digest + "/envoy", content);
+    ::chmod(path.c_str(), 0755);
+    ::unlink((folder_ / "current").c_str());
+    EXPECT_EQ(::symlink(digest.c_str(), (folder_ / "current").c_str()), 0);
+    return path;
+  }
+
+  std::string id_of(const std::string& digest) {
+    auto binary = store_.resolve(digest);
+    return binary ? "resolved" : binary.error().id();
+  }
+
+  TemporaryFolder folder_;
+  BinaryStore store_{folder_.path(), ::geteuid()};
+};
+
+TEST_F(BinaryStoreTest, TheCurrentBinaryAndANamedOneAreFound) {
+  const std::string path = install("program", "program");
+  auto current = store_.resolve("");
+  ASSERT_TRUE(current) << current.error().to_string();
+  EXPECT_EQ(current->path, path);
+  EXPECT_EQ(current->sha256, sha256("program"));
+  EXPECT_EQ(store_.resolve(current->sha256)->path, path);
+}
+
+TEST_F(BinaryStoreTest, AnEmptyStoreSaysHowToFillIt) {
+  auto binary = store_.resolve("");
+  ASSERT_FALSE(binary);
+  EXPECT_EQ(binary.error().id(), "HWS-BR-030");
+  EXPECT_NE(binary.error().hint().find("hawser proxy install"), std::string::npos);
+}
+
+TEST_F(BinaryStoreTest, ContentThatDiffersFromItsNameIsRefused) {
+  install("something else", "program");
+  EXPECT_EQ(id_of(""), "HWS-BR-032");
+}
+
+TEST_F(BinaryStoreTest, AChangeAfterTheFirstLookIsNoticed) {
+  const std::string path = install("program", "program");
+  EXPECT_EQ(id_of(""), "resolved");
+  folder_.write(sha256("program") + "/envoy", "pr0gram");
+  EXPECT_EQ(id_of(""), "HWS-BR-032");
+}
+
+TEST_F(BinaryStoreTest, WhatOthersMayWriteIsRefused) {
+  const std::string path = install("program", "program");
+  ::chmod(path.c_str(), 0775);
+  EXPECT_EQ(id_of(""), "HWS-BR-031");
+  ::chmod(path.c_str(), 0755);
+  ::chmod((folder_ / sha256("program")).c_str(), 0777);
+  EXPECT_EQ(id_of(""), "HWS-BR-031");
+}
+
+TEST_F(BinaryStoreTest, AnotherOwnerIsRefused) {
+  install("program", "program");
+  BinaryStore foreign(folder_.path(), ::geteuid() + 1);
+  EXPECT_EQ(foreign.resolve("").error().id(), "HWS-BR-031");
+}
+
+TEST_F(BinaryStoreTest, LinksLeadNowhereElse) {
+  const std::string path = install("program", "program");
+  ::unlink(path.c_str());
+  const std::string outside = folder_.write("outside", "program");
+  EXPECT_EQ(::symlink(outside.c_str(), path.c_str()), 0);
+  EXPECT_EQ(id_of(""), "HWS-BR-030");
+  ::unlink((folder_ / "current").c_str());
+  EXPECT_EQ(::symlink("/usr/bin", (folder_ / "current").c_str()), 0);
+  EXPECT_EQ(id_of(""), "HWS-BR-031");
+}
+
+TEST_F(BinaryStoreTest, ANameThatIsNoDigestIsRefused) {
+  for (const char* name : {"../../bin", "abc", "current"}) EXPECT_EQ(id_of(name), "HWS-BR-030") << name;
+}
+
+}  // namespace
+}  // namespace hawser::proxy

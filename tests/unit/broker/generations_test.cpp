@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "broker/generations.h"
+
+#include <gtest/gtest.h>
+#include <sha2.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "base/file.h"
+#include "temporary_folder.h"
+
+namespace hawser::broker {
+namespace {
+
+// Remembers what it was asked to start.
+class FakeLauncher final : public proxy::Launcher {
+ public:
+  Status adopt() override { return {}; }
+  void start(proxy::GenerationSpec spec, Started done) override {
+    specs.push_back(spec);
+    if (refuse) return done(*refuse);
+    states.push_back({spec.name, spec.binary_sha256, 77, true, -1, 0});
+    done(states.back());
+  }
+  Status signal(const std::string& name, int number) override {
+    signals.emplace_back(name, number);
+    return {};
+  }
+  void reap(const std::string&, std::chrono::milliseconds wait, Reaped done) override {
+    waited = wait;
+    done(proxy::GenerationState{});
+  }
+  std::vector<proxy::GenerationState> list() const override { return states; }
+
+  std::vector<proxy::GenerationSpec> specs;
+  std::vector<proxy::GenerationState> states;
+  std::vector<std::pair<std::string, int>> signals;
+  std::chrono::milliseconds waited{};
+  std::optional<Error> refuse;
+};
+
+class GenerationsTest : public testing::Test {
+ protected:
+  GenerationsTest() {
+    char hex[SHA256_DIGEST_STRING_LENGTH];
+    digest_ = ::SHA256Data(reinterpret_cast<const std::uint8_t*>("x"), 1, hex);
+    ::mkdir((folder_ / digest_).c_str(), 0755);
+    binary_ = folder_.write(digest_ + "/envoy", "x");
+    ::chmod(binary_.c_str(), 0755);
+    EXPECT_EQ(::symlink(digest_.c_str(), (folder_ / "current").c_str()), 0);
+    options_.boot_folder = boot_.path();
+    options_.proxy_uid = 882;
+    options_.proxy_gid = 883;
+  }
+
+  std::string start(Generations& generations, const Generations::Wanted& wanted) {
+    std::string out = "no answer";
+    generations.start(wanted,
+                      [&out](const Result<proxy::GenerationState>& state) { out = state ? "ok" : state.error().id(); });
+    return out;
+  }
+
+  TemporaryFolder folder_;
+  TemporaryFolder boot_;
+  std::string digest_;
+  std::string binary_;
+  AsioLoop loop_;
+  FakeLauncher launcher_;
+  proxy::BinaryStore store_{folder_.path(), ::geteuid()};
+  Generations::Options options_;
+};
+
+TEST_F(GenerationsTest, TheBrokerMakesTheCommandLineAndTheBootstrap) {
+  Generations generations(loop_, launcher_, store_, options_);
+  ASSERT_EQ(start(generations, {"f1e0", "{}", "", {"--concurrency", "2"}}), "ok");
+  const auto& spec = launcher_.specs.at(0);
+  EXPECT_EQ(spec.binary, binary_);
+  EXPECT_EQ(spec.argv.at(2), boot_ / "f1e0.json");
+  EXPECT_EQ(spec.uid, 882U);
+  EXPECT_EQ(spec.gid, 883U);
+  EXPECT_EQ(spec.leftovers, std::vector<std::string>{"/run/hawser/proxy/f1e0.admin.sock"});
+  EXPECT_EQ(spec.family_leftovers, std::vector<std::string>{"/dev/shm/envoy_shared_memory_41010"});
+  struct stat info {};
+  ASSERT_EQ(::stat((boot_ / "f1e0.json").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0640U);
+  EXPECT_EQ(file::read_bounded(boot_ / "f1e0.json", 10).value(), "{}");
+}
+
+TEST_F(GenerationsTest, TheBootstrapOfARunningGenerationIsNotTouched) {
+  Generations generations(loop_, launcher_, store_, options_);
+  ASSERT_EQ(start(generations, {"f1e0", "first", "", {}}), "ok");
+  EXPECT_EQ(start(generations, {"f1e0", "second", "", {}}), "HWS-BR-021");
+  EXPECT_EQ(file::read_bounded(boot_ / "f1e0.json", 10).value(), "first");
+}
+
+TEST_F(GenerationsTest, AFailedStartLeavesNoBootstrap) {
+  launcher_.refuse = Error(Code::kInternal, "HWS-BR-020", "no");
+  Generations generations(loop_, launcher_, store_, options_);
+  EXPECT_EQ(start(generations, {"f1e0", "{}", "", {}}), "HWS-BR-020");
+  EXPECT_FALSE(file::exists(boot_ / "f1e0.json"));
+}
+
+TEST_F(GenerationsTest, BadRequestsReachNoLauncher) {
+  Generations generations(loop_, launcher_, store_, options_);
+  EXPECT_EQ(start(generations, {"../x", "{}", "", {}}), "HWS-BR-011");
+  EXPECT_EQ(start(generations, {"f1e0", "", "", {}}), "HWS-BR-016");
+  EXPECT_EQ(start(generations, {"f1e0", std::string(600U << 10U, ' '), "", {}}), "HWS-BR-016");
+  EXPECT_EQ(start(generations, {"f1e0", "{}", std::string(64, '0'), {}}), "HWS-BR-030");
+  EXPECT_EQ(start(generations, {"f1e0", "{}", "", {"--log-path", "/x"}}), "HWS-BR-012");
+  EXPECT_TRUE(launcher_.specs.empty());
+}
+
+TEST_F(GenerationsTest, OnlyTwoSignalsMayBeSent) {
+  Generations generations(loop_, launcher_, store_, options_);
+  EXPECT_TRUE(generations.signal("f1e0", SIGTERM));
+  EXPECT_TRUE(generations.signal("f1e0", SIGKILL));
+  EXPECT_EQ(generations.signal("f1e0", SIGSTOP).error().id(), "HWS-BR-017");
+  EXPECT_EQ(generations.signal("1", SIGTERM).error().id(), "HWS-BR-011");
+  EXPECT_EQ(launcher_.signals.size(), 2U);
+}
+
+TEST_F(GenerationsTest, TheWaitOfAReapIsBounded) {
+  Generations generations(loop_, launcher_, store_, options_);
+  generations.reap("f1e0", std::chrono::hours(24), [](const Result<proxy::GenerationState>&) {});
+  EXPECT_EQ(launcher_.waited, options_.max_wait);
+}
+
+}  // namespace
+}  // namespace hawser::broker
