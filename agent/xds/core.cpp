@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "xds/core.h"
+
+#include <grpcpp/support/proto_buffer_reader.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "xds/downstream_stream.h"
+
+namespace hawser::xds {
+namespace {
+
+// Generations that overlap are two or three; more is a proxy that leaks streams.
+constexpr std::size_t kMaxSessions = 64;
+
+grpc::ByteBuffer to_buffer(std::string bytes) {
+  auto* owned = new std::string(std::move(bytes));
+  const grpc::Slice slice(
+      owned->data(), owned->size(), [](void* data) { delete static_cast<std::string*>(data); }, owned);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+std::optional<std::string> to_bytes(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  if (!buffer.Dump(&slices).ok()) return std::nullopt;
+  std::string out;
+  out.reserve(buffer.Length());
+  for (const auto& slice : slices) out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return out;
+}
+
+}  // namespace
+
+Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Options options)
+    : strand_(strand),
+      metrics_(metrics),
+      observer_(observer),
+      options_(options),
+      // A later generation of the proxy finds these in the cache without the plane.
+      hub_({std::string(kClusterType), std::string(kListenerType)}) {}
+
+void Core::start(std::string node, UpstreamOptions options, Upstream::Post post) {
+  if (upstream_ || stopping_) return;
+  node_ = std::move(node);
+  node_identity_ = node_identity(node_);
+  upstream_ = std::make_unique<Upstream>(strand_, *this, std::move(options), std::move(post));
+  upstream_->start();
+  check_node();
+  publish();
+}
+
+void Core::stop(std::function<void()> done) {
+  stopping_ = true;
+  stopped_ = std::move(done);
+  if (upstream_) {
+    upstream_->stop();
+  } else {
+    on_upstream_stopped();
+  }
+}
+
+void Core::on_upstream_stopped() {
+  std::vector<Hub::Id> ids;
+  for (const auto& [id, session] : sessions_) ids.push_back(id);
+  for (const auto id : ids) end_session(id, grpc::Status(grpc::UNAVAILABLE, "the relay is stopping"), true);
+  timer_.reset();
+  publish();
+  if (stopped_) std::exchange(stopped_, nullptr)();
+}
+
+void Core::abandon() {
+  stopping_ = true;
+  timer_.reset();
+  stall_timer_.reset();
+  if (upstream_) upstream_->abandon();
+  for (auto& [id, session] : sessions_) {
+    // A write to a proxy that doesn't read would hold the finish back.
+    if (session.writing) session.stream->cancel();
+    session.stream->finish(session.end.value_or(grpc::Status(grpc::UNAVAILABLE, "the relay is gone")));
+  }
+  sessions_.clear();
+}
+
+void Core::fetch_material(std::uint64_t attempt) {
+  observer_.need_material(attempt);
+}
+
+void Core::on_material(std::uint64_t attempt, const Credentials& credentials, const Result<std::string>& token) {
+  if (upstream_) upstream_->on_material(attempt, credentials, token);
+}
+
+void Core::set_serving(std::string generation) {
+  hub_.set_serving(std::move(generation));
+  check_node();
+  pump();
+}
+
+void Core::set_health(std::optional<std::string> error_detail) {
+  hub_.set_health(std::move(error_detail));
+  pump();
+}
+
+void Core::reconnect(const std::string& reason) {
+  if (upstream_) upstream_->reconnect(reason);
+}
+
+// The plane decides by the node what a proxy gets, so the stream carries the serving proxy's. What only the proxy fills
+// in is no difference; then ours stays, and nothing has to be asked for again.
+void Core::check_node() {
+  const auto id = hub_.serving();
+  if (!upstream_ || !id) return;
+  const Session& session = sessions_.at(*id);
+  if (session.node.empty()) return;
+  auto identity = node_identity(session.node);
+  if (!identity || identity == node_identity_) return;
+  node_ = session.node;
+  node_identity_ = std::move(identity);
+  upstream_->reconnect("the serving proxy's node differs");
+}
+
+// Upstream.
+
+void Core::on_upstream_opened() {
+  metrics_.add("hawser_xds_streams_total", "Streams opened to the control plane.");
+  node_due_ = true;
+  hub_.upstream_opened();
+  pump();
+  publish();
+}
+
+void Core::on_upstream_connected(const std::string& peer) {
+  connected_ = true;
+  peer_ = peer;
+  last_error_.clear();
+  metrics_.set("hawser_xds_connected", "Is there a stream to the control plane that has answered?", {}, 1);
+  publish();
+  observer_.on_connection(true, peer);
+}
+
+void Core::on_upstream_closed() {
+  hub_.upstream_closed();
+  awaited_.reset();
+  stall_timer_.reset();
+  metrics_.set("hawser_xds_connected", "Is there a stream to the control plane that has answered?", {}, 0);
+  if (std::exchange(connected_, false)) observer_.on_connection(false, peer_);
+  publish();
+}
+
+void Core::on_upstream_failed(const Error& error) {
+  last_error_ = error.to_string();
+  publish();
+  observer_.on_failure(error);
+}
+
+void Core::on_upstream_message(grpc::ByteBuffer message) {
+  grpc::ProtoBufferReader head(&message);
+  const auto envelope = scan_envelope(head);
+  if (!envelope) {
+    upstream_->fail(envelope.error());
+    return;
+  }
+  const auto forwarded_to = forward(*envelope, message);
+  grpc::ProtoBufferReader reader(&message);
+  auto response = parse_response(reader);
+  if (!response) {
+    upstream_->fail(response.error());
+    return;
+  }
+  hub_.ingest(std::move(*response), forwarded_to, strand_.now());
+  count_response(envelope->type_url);
+  if (!forwarded_to) upstream_->read_next();
+  pump();
+  publish();
+}
+
+std::optional<Hub::Id> Core::forward(const Envelope& envelope, const grpc::ByteBuffer& message) {
+  const auto id = hub_.forward_to(envelope);
+  if (!id) return std::nullopt;
+  Session& session = sessions_.at(*id);
+  if (session.writing || session.end) return std::nullopt;
+  ++forwarded_;
+  metrics_.add("hawser_xds_forwarded_total", "Messages of the control plane that the proxy got unchanged.");
+  await_serving(*id);
+  write(session, message);
+  return id;
+}
+
+void Core::await_serving(Hub::Id id) {
+  awaited_ = id;
+  stall_timer_ = strand_.after(options_.stall_timeout, [this] {
+    log::warn("the serving proxy doesn't read its configuration stream; it will catch up from the cache");
+    resume_upstream();
+  });
+}
+
+void Core::resume_upstream() {
+  awaited_.reset();
+  stall_timer_.reset();
+  if (upstream_) upstream_->read_next();
+}
+
+void Core::pump_upstream() {
+  if (!upstream_ || !upstream_->writable()) return;
+  auto request = hub_.next_upstream();
+  if (!request) return;
+  if (std::exchange(node_due_, false)) request->node = node_;
+  upstream_->write(to_buffer(build_request(*request)));
+}
+
+// Downstream.
+
+void Core::on_downstream_opened(Hub::Id id, DownstreamStream& stream, const std::string& generation) {
+  if (stopping_ || sessions_.size() >= kMaxSessions) {
+    stream.finish(stopping_ ? grpc::Status(grpc::UNAVAILABLE, "the relay is stopping")
+                            : grpc::Status(grpc::RESOURCE_EXHAUSTED, "too many streams"));
+    return;
+  }
+  log::info("a proxy opened its configuration stream", {{"generation", generation}});
+  sessions_.emplace(id, Session{&stream, generation, {}, false, std::nullopt});
+  hub_.open(id, generation, strand_.now());
+  stream.read();
+  arm_timer();
+  publish();
+}
+
+void Core::on_downstream_read(Hub::Id id, bool ok, grpc::ByteBuffer buffer) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end() || found->second.end) return;
+  if (!ok) {
+    end_session(id, grpc::Status::OK, false);
+    pump();
+    return;
+  }
+  const auto bytes = to_bytes(buffer);
+  const auto request = parse_request(bytes.value_or("\xff"));
+  if (!request) {
+    log::warn("a proxy's stream is closed", {{"cause", request.error().to_string()}});
+    end_session(id, grpc::Status(grpc::INVALID_ARGUMENT, request.error().message()), false);
+    pump();
+    return;
+  }
+  handle_request(id, found->second, *request);
+  found->second.stream->read();
+  pump();
+}
+
+void Core::handle_request(Hub::Id id, Session& session, const Request& request) {
+  if (!request.node.empty()) {
+    session.node = request.node;
+    if (hub_.serving() == id) check_node();
+  }
+  const auto answer = hub_.on_request(id, request, strand_.now());
+  if (!answer) {
+    log::warn("a proxy's request is ignored", {{"cause", answer.error().to_string()}});
+  } else if (*answer) {
+    handle_answer(**answer);
+  }
+}
+
+void Core::handle_answer(const Hub::Answer& answer) {
+  if (answer.accepted) {
+    if (answer.serving && rejected_types_.erase(answer.type) > 0 && rejected_types_.empty())
+      observer_.on_proxy_answer(std::nullopt);
+    return;
+  }
+  const std::string type = short_name(answer.type);
+  ++counts_[answer.type].rejected;
+  metrics_.add("hawser_xds_nacks_total", "Responses that a proxy rejected.", {{"type", type}});
+  log::warn("a proxy rejected its configuration", {{"type", type}, {"cause", answer.message}});
+  publish();
+  if (!answer.serving) return;
+  rejected_types_.insert(answer.type);
+  observer_.on_proxy_answer(Error(Code::kInvalidArgument, "HWS-XDS-012",
+                                  "the proxy rejected a " + type + " update: " + answer.message,
+                                  "correct the configuration in the control plane; the proxy keeps what it had"));
+}
+
+void Core::on_downstream_written(Hub::Id id, bool ok) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  found->second.writing = false;
+  if (awaited_ == id) resume_upstream();
+  if (found->second.end) {
+    found->second.stream->finish(*found->second.end);
+    sessions_.erase(found);
+  } else if (!ok) {
+    end_session(id, grpc::Status::OK, false);
+  }
+  pump();
+}
+
+void Core::end_session(Hub::Id id, const grpc::Status& status, bool at_once) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end() || found->second.end) return;
+  Session& session = found->second;
+  log::info("a proxy's configuration stream ended", {{"generation", session.generation}});
+  hub_.close(id, strand_.now());
+  session.end = status;
+  if (awaited_ == id) resume_upstream();
+  if (session.writing) {
+    if (at_once) session.stream->cancel();
+  } else {
+    session.stream->finish(status);
+    sessions_.erase(found);
+  }
+  publish();
+}
+
+void Core::write(Session& session, grpc::ByteBuffer buffer) {
+  session.writing = true;
+  session.stream->write(std::move(buffer));
+}
+
+void Core::pump() {
+  for (auto& [id, session] : sessions_) {
+    if (session.writing || session.end) continue;
+    if (auto message = hub_.next_for(id, strand_.now())) write(session, to_buffer(std::move(message->bytes)));
+  }
+  pump_upstream();
+  arm_timer();
+}
+
+void Core::arm_timer() {
+  const auto when = stopping_ ? std::nullopt : hub_.deadline();
+  if (when == armed_for_) return;
+  armed_for_ = when;
+  timer_.reset();
+  if (!when) return;
+  timer_ = strand_.after(std::max(Loop::Duration::zero(), Loop::Duration(*when - strand_.now())), [this] {
+    armed_for_.reset();
+    hub_.on_time(strand_.now());
+    pump();
+  });
+}
+
+// What others see.
+
+void Core::count_response(const std::string& type) {
+  ++counts_[type].responses;
+  const std::string label = short_name(type);
+  const auto size = hub_.cache().size(type);
+  metrics_.add("hawser_xds_responses_total", "Responses of the control plane.", {{"type", label}});
+  metrics_.set("hawser_xds_cache_resources", "Resources in the relay's cache.", {{"type", label}},
+               static_cast<double>(size.resources));
+  metrics_.set("hawser_xds_cache_bytes", "Their bytes.", {{"type", label}}, static_cast<double>(size.bytes));
+}
+
+void Core::publish() {
+  Relay::Status status;
+  status.connected = connected_;
+  status.address = peer_;
+  status.streams_opened = upstream_ ? upstream_->streams_opened() : 0;
+  status.last_error = last_error_;
+  status.downstreams = hub_.downstreams();
+  status.forwarded = forwarded_;
+  for (const auto& [type, counts] : counts_) {
+    const auto size = hub_.cache().size(type);
+    status.types.push_back({type, size.resources, size.bytes, counts.responses, counts.rejected});
+  }
+  metrics_.set("hawser_xds_downstreams", "Open streams of proxies.", {}, static_cast<double>(status.downstreams));
+  observer_.on_status(std::move(status));
+}
+
+}  // namespace hawser::xds

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "xds/hub.h"
+#include "xds/relay.h"
+#include "xds/upstream.h"
+
+namespace hawser::xds {
+
+class DownstreamStream;
+
+// What the core tells the loop's side; called on the strand, must only post.
+class CoreObserver {
+ public:
+  virtual ~CoreObserver() = default;
+  virtual void need_material(std::uint64_t attempt) = 0;
+  virtual void on_status(Relay::Status status) = 0;
+  virtual void on_connection(bool connected, const std::string& address) = 0;
+  virtual void on_failure(const Error& error) = 0;
+  // The serving proxy rejected something (then error is there), or has taken all of it again.
+  virtual void on_proxy_answer(std::optional<Error> error) = 0;
+};
+
+// What: the relay's moving part: joins the streams to the Hub's judgement. A message of the plane that may be forwarded
+// is on its way to the proxy before it's parsed; the plane's next message is read when the proxy has taken it.
+// Threading: everything on the strand. Failure: see Relay. Metrics: see Relay.
+class Core final : public Upstream::User {
+ public:
+  Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Options options);
+
+  void start(std::string node, UpstreamOptions options, Upstream::Post post);
+  void stop(std::function<void()> done);
+  // At once, without a word to anybody.
+  void abandon();
+  void on_material(std::uint64_t attempt, const Credentials& credentials, const Result<std::string>& token);
+  void set_serving(std::string generation);
+  void set_health(std::optional<std::string> error_detail);
+  void reconnect(const std::string& reason);
+  const Cache& cache() const { return hub_.cache(); }
+  Upstream* upstream() { return upstream_.get(); }
+
+  void on_downstream_opened(Hub::Id id, DownstreamStream& stream, const std::string& generation);
+  void on_downstream_read(Hub::Id id, bool ok, grpc::ByteBuffer buffer);
+  void on_downstream_written(Hub::Id id, bool ok);
+
+ private:
+  struct Session {
+    DownstreamStream* stream = nullptr;
+    std::string generation;
+    std::string node;
+    bool writing = false;
+    std::optional<grpc::Status> end;  // set: finished as soon as no write is under way
+  };
+  struct Counts {
+    std::uint64_t responses = 0;
+    std::uint64_t rejected = 0;
+  };
+
+  void fetch_material(std::uint64_t attempt) override;
+  void on_upstream_opened() override;
+  void on_upstream_connected(const std::string& peer) override;
+  void on_upstream_message(grpc::ByteBuffer message) override;
+  void on_upstream_writable() override { pump(); }
+  void on_upstream_closed() override;
+  void on_upstream_failed(const Error& error) override;
+  void on_upstream_stopped() override;
+
+  // Sends whatever is due to whoever isn't busy.
+  void pump();
+  void pump_upstream();
+  void arm_timer();
+  void write(Session& session, grpc::ByteBuffer buffer);
+  void end_session(Hub::Id id, const grpc::Status& status, bool at_once);
+  void handle_request(Hub::Id id, Session& session, const Request& request);
+  void handle_answer(const Hub::Answer& answer);
+  void check_node();
+  std::optional<Hub::Id> forward(const Envelope& envelope, const grpc::ByteBuffer& message);
+  void await_serving(Hub::Id id);
+  void resume_upstream();
+  void count_response(const std::string& type);
+  void publish();
+
+  Loop& strand_;
+  Metrics& metrics_;
+  CoreObserver& observer_;
+  Relay::Options options_;
+  Hub hub_;
+  std::map<Hub::Id, Session> sessions_;
+  std::unique_ptr<Upstream> upstream_;
+  std::string node_;
+  std::optional<std::string> node_identity_;
+  bool node_due_ = false;
+  // The serving proxy that still has to take a forwarded message; until then the plane's next one isn't read.
+  std::optional<Hub::Id> awaited_;
+  std::unique_ptr<Loop::Timer> stall_timer_;
+  std::unique_ptr<Loop::Timer> timer_;
+  std::optional<Loop::Monotonic> armed_for_;
+  bool stopping_ = false;
+  std::function<void()> stopped_;
+
+  bool connected_ = false;
+  std::string peer_;
+  std::string last_error_;
+  std::uint64_t forwarded_ = 0;
+  std::map<std::string, Counts, TypeOrder> counts_;
+  std::set<std::string> rejected_types_;
+};
+
+}  // namespace hawser::xds

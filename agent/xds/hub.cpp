@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "xds/hub.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace hawser::xds {
+
+Hub::Hub(const std::vector<std::string>& eager) {
+  for (const auto& type : eager) subscriptions_.want_all(type);
+}
+
+void Hub::open(Id id, std::string generation, Loop::Monotonic now) {
+  downstreams_.emplace(id, Peer{std::move(generation), {}});
+  linger_until_ = now + kLinger;
+}
+
+void Hub::close(Id id, Loop::Monotonic now) {
+  const auto found = downstreams_.find(id);
+  if (found == downstreams_.end()) return;
+  Downstream& downstream = found->second.downstream;
+  // The plane shouldn't wait for an answer that nobody gives any more.
+  for (const auto& [type, delivery] : downstream.take_deliveries()) answer_plane(type, delivery, std::nullopt);
+  for (const auto& [type, interest] : downstream.interests()) {
+    Lingering& lingering = lingering_[type];
+    if (interest.all) {
+      if (!std::exchange(lingering.all, true)) subscriptions_.want_all(type);
+      subscriptions_.unwant_all(type);
+    }
+    for (const auto& name : interest.names) {
+      if (lingering.names.insert(name).second) subscriptions_.want(type, name);
+      subscriptions_.unwant(type, name);
+    }
+  }
+  downstreams_.erase(found);
+  linger_until_ = now + kLinger;
+}
+
+std::optional<Hub::Id> Hub::serving() const {
+  for (auto peer = downstreams_.rbegin(); peer != downstreams_.rend(); ++peer) {
+    const std::string& generation = peer->second.generation;
+    if (!serving_generation_ || generation.empty() || generation == *serving_generation_) return peer->first;
+  }
+  return std::nullopt;
+}
+
+Result<std::optional<Hub::Answer>> Hub::on_request(Id id, const Request& request, Loop::Monotonic now) {
+  const auto found = downstreams_.find(id);
+  if (found == downstreams_.end()) return std::optional<Answer>();
+  if (!forwardable(request.type_url)) {
+    return Error(Code::kInvalidArgument, "HWS-XDS-013",
+                 "the proxy asked for " + request.type_url + ", which isn't a proxy's type",
+                 "the proxy's bootstrap or a filter refers to a type that the agent keeps to itself");
+  }
+  Peer& peer = found->second;
+  std::optional<Answer> out;
+  if (!request.nonce.empty()) out = answer(id, peer, request);
+  apply(request.type_url, peer.downstream.on_request(request, cache_, now));
+  return out;
+}
+
+std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request) {
+  const auto delivery = peer.downstream.take_delivery(request.type_url, request.nonce);
+  if (!delivery) return std::nullopt;
+  Answer out{request.type_url, !request.error_detail, serving() == id, {}};
+  if (request.error_detail) {
+    out.message = error_message(*request.error_detail);
+  } else if (out.serving) {
+    for (const auto& [name, resource] : delivery->resources) {
+      if (wanted(request.type_url, name)) cache_.accept(request.type_url, name, resource);
+    }
+    for (const auto& name : delivery->removed) cache_.accept(request.type_url, name, nullptr);
+  }
+  // Only the serving generation speaks for the host: a rejection by another one is no news for the plane.
+  answer_plane(request.type_url, *delivery, out.serving ? request.error_detail : std::nullopt);
+  return out;
+}
+
+void Hub::answer_plane(const std::string& type, const Delivery& delivery,
+                       const std::optional<std::string>& error_detail) {
+  if (!delivery.from_plane || delivery.nonce.empty() || !upstream_open_ || delivery.stream != stream_) return;
+  Request request;
+  request.type_url = type;
+  request.nonce = delivery.nonce;
+  request.error_detail = error_detail;
+  answers_.push_back(std::move(request));
+}
+
+void Hub::apply(const std::string& type, const InterestChange& change) {
+  for (const auto& name : change.added) subscriptions_.want(type, name);
+  if (change.all_added) subscriptions_.want_all(type);
+  for (const auto& name : change.removed) drop_name(type, name);
+  if (change.all_removed) drop_all(type);
+}
+
+bool Hub::wanted(const std::string& type, const std::string& name) const {
+  return subscriptions_.wants_all(type) || subscriptions_.wants_name(type, name);
+}
+
+void Hub::drop_name(const std::string& type, const std::string& name) {
+  if (subscriptions_.unwant(type, name) && !subscriptions_.wants_all(type)) cache_.forget(type, name);
+}
+
+void Hub::drop_all(const std::string& type) {
+  if (subscriptions_.unwant_all(type)) cache_.forget_all_but(type, subscriptions_.names(type));
+}
+
+std::optional<Downstream::Message> Hub::next_for(Id id, Loop::Monotonic now) {
+  const auto found = downstreams_.find(id);
+  return found == downstreams_.end() ? std::nullopt : found->second.downstream.next(cache_, now);
+}
+
+std::optional<Hub::Id> Hub::forward_to(const Envelope& envelope) const {
+  const auto id = serving();
+  // Without a nonce, an answer couldn't be told from a request.
+  if (!id || envelope.nonce.empty() || !forwardable(envelope.type_url)) return std::nullopt;
+  const auto wanted = downstreams_.at(*id).downstream.can_forward(envelope.type_url);
+  // In sync: what the stream upstream asks for is exactly what this downstream asks for.
+  if (!wanted || !subscriptions_.is_just(envelope.type_url, wanted->all, wanted->names)) return std::nullopt;
+  return id;
+}
+
+void Hub::ingest(Response response, std::optional<Id> forwarded_to, Loop::Monotonic now) {
+  const std::string type = response.envelope.type_url;
+  if (!forwardable(type)) return;
+  Delivery delivery{response.envelope.nonce, true, stream_, {}, {}};
+  const auto mark = [&](const std::string& name) {
+    for (auto& [id, peer] : downstreams_) {
+      // Also when nothing changed: the plane repeats a resource because somebody waits for it.
+      if (id != forwarded_to) peer.downstream.mark(type, name);
+    }
+  };
+  for (auto& bytes : response.resources) {
+    if (bytes.heartbeat || !wanted(type, bytes.name)) continue;
+    const std::string name = bytes.name;
+    delivery.resources.emplace_back(name, cache_.put(type, std::move(bytes)));
+    mark(name);
+  }
+  for (auto& name : response.removed) {
+    cache_.remove(type, name, subscriptions_.wants_name(type, name));
+    mark(name);
+    delivery.removed.push_back(std::move(name));
+  }
+  if (subscriptions_.wants_all(type) && cache_.set_synced(type)) {
+    for (auto& [id, peer] : downstreams_) peer.downstream.on_synced(type, now);
+  }
+  const auto receiver = forwarded_to ? downstreams_.find(*forwarded_to) : downstreams_.end();
+  if (receiver == downstreams_.end()) {
+    answer_plane(type, delivery, std::nullopt);
+  } else {
+    receiver->second.downstream.on_forwarded(type, std::move(delivery), now);
+  }
+}
+
+void Hub::upstream_opened() {
+  ++stream_;
+  upstream_open_ = true;
+  answers_.clear();
+  subscriptions_.new_stream();
+  health_due_ = health_.has_value();
+}
+
+void Hub::upstream_closed() {
+  upstream_open_ = false;
+  answers_.clear();
+}
+
+void Hub::set_health(std::optional<std::string> error_detail) {
+  Request request;
+  request.type_url = std::string(kHealthType);
+  request.error_detail = std::move(error_detail);
+  health_ = std::move(request);
+  health_due_ = true;
+}
+
+std::optional<Request> Hub::next_upstream() {
+  if (!upstream_open_) return std::nullopt;
+  if (!answers_.empty()) {
+    Request out = std::move(answers_.front());
+    answers_.pop_front();
+    return out;
+  }
+  if (auto request = subscriptions_.next(cache_)) return request;
+  if (health_due_ && subscriptions_.opened(std::string(kListenerType))) {
+    health_due_ = false;
+    return health_;
+  }
+  return std::nullopt;
+}
+
+std::optional<Loop::Monotonic> Hub::deadline() const {
+  std::optional<Loop::Monotonic> out;
+  const auto consider = [&](Loop::Monotonic when) { out = out ? std::min(*out, when) : when; };
+  for (const auto& [id, peer] : downstreams_) {
+    if (const auto when = peer.downstream.deadline()) consider(*when);
+  }
+  if (!lingering_.empty() && !downstreams_.empty()) consider(linger_until_);
+  return out;
+}
+
+void Hub::on_time(Loop::Monotonic now) {
+  for (auto& [id, peer] : downstreams_) peer.downstream.on_time(cache_, now);
+  if (!downstreams_.empty() && linger_until_ <= now) release_lingering();
+}
+
+void Hub::release_lingering() {
+  for (const auto& [type, lingering] : std::exchange(lingering_, {})) {
+    for (const auto& name : lingering.names) drop_name(type, name);
+    if (lingering.all) drop_all(type);
+  }
+}
+
+}  // namespace hawser::xds

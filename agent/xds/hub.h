@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/result.h"
+#include "xds/cache.h"
+#include "xds/downstream.h"
+#include "xds/subscriptions.h"
+
+namespace hawser::xds {
+
+// What: the relay's judgement without its transport: one upstream, a cache, any number of downstreams. It decides what
+// each side must be sent next; the caller moves the bytes, one message at a time a side.
+// Threading: the relay's strand. Failure: HWS-XDS-013 for a request of a type that isn't the proxy's business.
+class Hub {
+ public:
+  using Id = std::uint64_t;
+  // How long names are still subscribed upstream after the proxy that wanted them went away, counted from the moment a
+  // proxy is there again: its successor finds them in the cache.
+  static constexpr std::chrono::seconds kLinger{60};
+
+  // `eager`: types that are asked for as a whole from the start, whether or not a proxy is there.
+  explicit Hub(const std::vector<std::string>& eager);
+
+  void open(Id id, std::string generation, Loop::Monotonic now);
+  void close(Id id, Loop::Monotonic now);
+  void set_serving(std::string generation) { serving_generation_ = std::move(generation); }
+  // The newest stream of the serving generation; as long as none was named, the newest stream.
+  std::optional<Id> serving() const;
+  std::size_t downstreams() const { return downstreams_.size(); }
+
+  // How a proxy answered a response, if the request was an answer at all.
+  struct Answer {
+    std::string type;
+    bool accepted = true;
+    bool serving = false;
+    std::string message;
+  };
+  Result<std::optional<Answer>> on_request(Id id, const Request& request, Loop::Monotonic now);
+  std::optional<Downstream::Message> next_for(Id id, Loop::Monotonic now);
+
+  // Who may get the plane's message unchanged, if it isn't busy; ingest() is told whether it did.
+  std::optional<Id> forward_to(const Envelope& envelope) const;
+  void ingest(Response response, std::optional<Id> forwarded_to, Loop::Monotonic now);
+
+  void upstream_opened();
+  void upstream_closed();
+  // Repeated on each stream once the listeners were asked for: istiod ignores it as a stream's first message.
+  void set_health(std::optional<std::string> error_detail);
+  std::optional<Request> next_upstream();
+
+  std::optional<Loop::Monotonic> deadline() const;
+  void on_time(Loop::Monotonic now);
+
+  const Cache& cache() const { return cache_; }
+
+ private:
+  struct Peer {
+    std::string generation;
+    Downstream downstream;
+  };
+  struct Lingering {
+    bool all = false;
+    std::unordered_set<std::string> names;
+  };
+
+  std::optional<Answer> answer(Id id, Peer& peer, const Request& request);
+  void answer_plane(const std::string& type, const Delivery& delivery, const std::optional<std::string>& error_detail);
+  void apply(const std::string& type, const InterestChange& change);
+  void drop_name(const std::string& type, const std::string& name);
+  void drop_all(const std::string& type);
+  bool wanted(const std::string& type, const std::string& name) const;
+  void release_lingering();
+
+  Cache cache_;
+  Subscriptions subscriptions_;
+  std::map<Id, Peer> downstreams_;
+  std::optional<std::string> serving_generation_;
+  std::map<std::string, Lingering> lingering_;
+  Loop::Monotonic linger_until_{};
+
+  std::uint64_t stream_ = 0;
+  bool upstream_open_ = false;
+  std::deque<Request> answers_;
+  std::optional<Request> health_;
+  bool health_due_ = false;
+};
+
+}  // namespace hawser::xds

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "xds/relay.h"
+
+#include <future>
+#include <thread>
+
+#include "base/asio_loop.h"
+#include "base/log.h"
+#include "xds/core.h"
+#include "xds/downstream_stream.h"
+#include "xds/mailbox.h"
+#include "xds/wire.h"
+
+namespace hawser::xds {
+namespace {
+
+constexpr char kPlaneItem[] = "control-plane";
+constexpr char kProxyItem[] = "proxy-config";
+
+// The loop's half of the relay: what modules asked to be told, and the last status.
+struct Front {
+  HealthSink& health;
+  std::function<Credentials()> credentials;
+  std::function<Result<std::string>()> token;
+  std::function<void(bool)> connected;
+  Relay::Status status;
+};
+
+// Carries what the core says to the loop, where it finds the front, or no longer.
+class Herald final : public CoreObserver {
+ public:
+  Herald(Loop& loop, std::weak_ptr<Front> front) : loop_(loop), front_(std::move(front)) {}
+  void set_mailbox(std::shared_ptr<Mailbox> mailbox) { mailbox_ = std::move(mailbox); }
+
+  void need_material(std::uint64_t attempt) override {
+    tell([attempt, mailbox = mailbox_](Front& front) {
+      Credentials credentials = front.credentials ? front.credentials() : Credentials{};
+      Result<std::string> token = front.token ? front.token() : Result<std::string>(std::string());
+      mailbox->post([attempt, credentials = std::move(credentials), token = std::move(token)](Core& core) {
+        core.on_material(attempt, credentials, token);
+      });
+    });
+  }
+  void on_status(Relay::Status status) override {
+    tell([status = std::move(status)](Front& front) { front.status = status; });
+  }
+  void on_connection(bool connected, const std::string& address) override {
+    tell([connected, address](Front& front) {
+      front.status.connected = connected;
+      if (connected) front.health.report(kPlaneItem, HealthState::kOk, "connected to " + address, nullptr);
+      if (front.connected) front.connected(connected);
+    });
+  }
+  void on_failure(const Error& error) override {
+    tell([error](Front& front) {
+      front.health.report(kPlaneItem, HealthState::kDegraded, error.message() + "; it keeps trying", &error);
+    });
+  }
+  void on_proxy_answer(std::optional<Error> error) override {
+    tell([error = std::move(error)](Front& front) {
+      front.health.report(kProxyItem, error ? HealthState::kDegraded : HealthState::kOk,
+                          error ? error->message() : "the proxy takes its configuration", error ? &*error : nullptr);
+    });
+  }
+
+ private:
+  void tell(std::function<void(Front&)> work) {
+    loop_.post([front = front_, work = std::move(work)] {
+      if (const auto alive = front.lock()) work(*alive);
+    });
+  }
+
+  Loop& loop_;
+  std::weak_ptr<Front> front_;
+  std::shared_ptr<Mailbox> mailbox_;
+};
+
+}  // namespace
+
+struct Relay::Impl {
+  Impl(Loop& loop_in, Metrics& metrics, HealthSink& health, Options options)
+      : loop(loop_in),
+        front(std::make_shared<Front>(Front{health, {}, {}, {}, {}})),
+        herald(loop_in, front),
+        core(strand, metrics, herald, options),
+        mailbox(std::make_shared<Mailbox>(strand, core)),
+        service(mailbox) {
+    herald.set_mailbox(mailbox);
+    thread = std::thread([this] { strand.run(); });
+  }
+
+  ~Impl() {
+    // No reactor posts any more; what they posted before runs before this.
+    mailbox->close();
+    std::promise<void> done;
+    strand.post([&] {
+      core.abandon();
+      done.set_value();
+    });
+    done.get_future().wait();
+    strand.stop();
+    thread.join();
+  }
+
+  Loop& loop;
+  std::shared_ptr<Front> front;
+  Herald herald;
+  AsioLoop strand;
+  Core core;
+  std::shared_ptr<Mailbox> mailbox;
+  RelayService service;
+  std::thread thread;
+};
+
+Relay::Relay(Loop& loop, Metrics& metrics, HealthSink& health, Options options)
+    : impl_(std::make_unique<Impl>(loop, metrics, health, options)) {}
+
+Relay::~Relay() = default;
+
+void Relay::start(std::string node, UpstreamOptions upstream, std::function<Credentials()> credentials,
+                  std::function<Result<std::string>()> token) {
+  impl_->front->credentials = std::move(credentials);
+  impl_->front->token = std::move(token);
+  impl_->front->health.report(kPlaneItem, HealthState::kStarting, "connecting to " + upstream.dial_target, nullptr);
+  Upstream::Post post = [weak = std::weak_ptr<Mailbox>(impl_->mailbox)](std::function<void(Upstream&)> work) {
+    if (const auto mailbox = weak.lock()) {
+      mailbox->post([work = std::move(work)](Core& core) {
+        if (core.upstream() != nullptr) work(*core.upstream());
+      });
+    }
+  };
+  impl_->mailbox->post([node = std::move(node), upstream = std::move(upstream), post = std::move(post)](Core& core) {
+    core.start(node, upstream, post);
+  });
+}
+
+void Relay::stop(std::function<void()> done) {
+  auto& loop = impl_->loop;
+  impl_->mailbox->post([&loop, done = std::move(done)](Core& core) { core.stop([&loop, done] { loop.post(done); }); });
+}
+
+grpc::CallbackGenericService* Relay::service() {
+  return &impl_->service;
+}
+
+void Relay::set_serving(std::string generation) {
+  impl_->mailbox->post([generation = std::move(generation)](Core& core) { core.set_serving(generation); });
+}
+
+void Relay::report_health(bool healthy, std::string message) {
+  std::optional<std::string> detail;
+  if (!healthy) detail = make_error_detail(static_cast<int>(Code::kInternal), message);
+  impl_->mailbox->post([detail = std::move(detail)](Core& core) { core.set_health(detail); });
+}
+
+void Relay::reconnect(const std::string& reason) {
+  impl_->mailbox->post([reason](Core& core) { core.reconnect(reason); });
+}
+
+void Relay::names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const {
+  auto& loop = impl_->loop;
+  impl_->mailbox->post(
+      [&loop, type_url, weak = std::weak_ptr<Front>(impl_->front), callback = std::move(callback)](Core& core) {
+        loop.post([weak, callback, names = core.cache().names(type_url)] {
+          if (weak.lock()) callback(names);
+        });
+      });
+}
+
+void Relay::on_connected(std::function<void(bool connected)> callback) {
+  impl_->front->connected = std::move(callback);
+}
+
+Relay::Status Relay::status() const {
+  return impl_->front->status;
+}
+
+}  // namespace hawser::xds

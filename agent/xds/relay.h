@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/health.h"
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "xds/options.h"
+
+namespace grpc {
+class CallbackGenericService;
+}
+
+namespace hawser::xds {
+
+// What: the xDS relay: one delta ADS stream to the control plane, a cache of what it said, and delta ADS for the
+// proxies of this host. The serving generation gets the plane's own messages unchanged; everyone else is served from
+// the cache. Without the plane, proxies notice nothing, and new ones start from the cache. Threading: on the loop;
+// callbacks come on the loop. Inside, a strand of its own owns all state (core.h). Failure: the health item
+// "control-plane" (HWS-XDS-001 … 011), tried again for ever; "proxy-config" (HWS-XDS-012) while the serving proxy
+// rejects a response. Metrics: hawser_xds_connected, hawser_xds_streams_total, hawser_xds_responses_total{type},
+// hawser_xds_nacks_total{type}, hawser_xds_forwarded_total, hawser_xds_cache_resources{type},
+// hawser_xds_cache_bytes{type}, hawser_xds_downstreams.
+class Relay {
+ public:
+  struct Options {
+    // Waits this long for a serving proxy that doesn't take a message before it serves that proxy from the cache.
+    std::chrono::milliseconds stall_timeout{10'000};
+  };
+  struct TypeStatus {
+    std::string type;
+    std::size_t resources = 0;
+    std::size_t bytes = 0;
+    std::uint64_t responses = 0;
+    std::uint64_t rejected = 0;
+  };
+  struct Status {
+    bool connected = false;
+    std::string address;
+    std::uint64_t streams_opened = 0;
+    std::string last_error;
+    std::size_t downstreams = 0;
+    std::uint64_t forwarded = 0;  // messages of the plane that a proxy got unchanged
+    std::vector<TypeStatus> types;
+  };
+
+  Relay(Loop& loop, Metrics& metrics, HealthSink& health, Options options);
+  ~Relay();
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  // Opens the stream, and keeps it open. `node` is a serialised envoy.config.core.v3.Node. `credentials` and `token`
+  // are asked again at each attempt.
+  void start(std::string node, UpstreamOptions upstream, std::function<Credentials()> credentials,
+             std::function<Result<std::string>()> token);
+  // Closes upstream, so that the plane sees a clean end, then the downstreams.
+  void stop(std::function<void()> done);
+
+  // For the local gRPC server, which must be shut down after stop() and before the relay is destroyed.
+  grpc::CallbackGenericService* service();
+
+  // The generation (request metadata x-hawser-generation) that speaks for the host.
+  void set_serving(std::string generation);
+  // Sent now and again on each new stream.
+  void report_health(bool healthy, std::string message);
+  void reconnect(const std::string& reason);
+
+  // The names in the cache, sorted.
+  void names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const;
+  // Connected: a stream is open and has brought its first response.
+  void on_connected(std::function<void(bool connected)> callback);
+  Status status() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hawser::xds

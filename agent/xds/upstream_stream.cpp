@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "xds/upstream_stream.h"
+
+namespace hawser::xds {
+namespace {
+
+constexpr int kMaxMessage = 256 << 20;
+constexpr char kMethod[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+
+std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, const Credentials& credentials) {
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = options.roots_pem;
+  tls.pem_private_key = credentials.key_pem;
+  tls.pem_cert_chain = credentials.chain_pem;
+  grpc::ChannelArguments arguments;
+  if (!options.server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.server_name);
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, options.server_name);
+  }
+  arguments.SetMaxReceiveMessageSize(kMaxMessage);
+  arguments.SetMaxSendMessageSize(kMaxMessage);
+  // A connection of its own: the shared pool would hand out one made with an older certificate, or still backing off.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // A proxy variable of the environment isn't meant for the control plane.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  // Also bounds the connection attempt itself.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(options.connect_timeout.count()));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(options.keepalive_time.count()));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(options.keepalive_timeout.count()));
+  // gRPC stops after two pings without data otherwise, and a quiet stream is the normal case here.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  return grpc::CreateCustomChannel(options.dial_target, grpc::SslCredentials(tls), arguments);
+}
+
+}  // namespace
+
+std::unique_ptr<UpstreamStream> UpstreamStream::open(const UpstreamOptions& options, const Credentials& credentials,
+                                                     const std::string& token, Callbacks callbacks) {
+  std::unique_ptr<UpstreamStream> stream(new UpstreamStream(std::move(callbacks)));
+  if (!options.cluster_id.empty()) stream->context_.AddMetadata("clusterid", options.cluster_id);
+  if (!token.empty()) stream->context_.AddMetadata("authorization", "Bearer " + token);
+  stream->stub_ = std::make_unique<grpc::GenericStub>(make_channel(options, credentials));
+  stream->stub_->PrepareBidiStreamingCall(&stream->context_, kMethod, {}, stream.get());
+  // Reads and writes are started from the strand, outside any reaction: without the hold gRPC could end the call
+  // between.
+  stream->AddHold();
+  stream->handover_.give();
+  stream->StartRead(&stream->incoming_);
+  stream->StartCall();
+  return stream;
+}
+
+void UpstreamStream::read() {
+  handover_.give();
+  StartRead(&incoming_);
+}
+
+void UpstreamStream::write(grpc::ByteBuffer buffer) {
+  outgoing_.Swap(&buffer);
+  handover_.give();
+  StartWrite(&outgoing_);
+}
+
+void UpstreamStream::half_close() {
+  handover_.give();
+  StartWritesDone();
+}
+
+void UpstreamStream::release() {
+  handover_.give();
+  RemoveHold();
+}
+
+void UpstreamStream::OnReadDone(bool ok) {
+  handover_.take();
+  grpc::ByteBuffer buffer;
+  buffer.Swap(&incoming_);
+  callbacks_.read(ok, std::move(buffer));
+}
+
+void UpstreamStream::OnWriteDone(bool ok) {
+  handover_.take();
+  outgoing_.Clear();
+  callbacks_.written(ok);
+}
+
+void UpstreamStream::OnDone(const grpc::Status& status) {
+  handover_.take();
+  // The owner may destroy this as soon as it hears of the end.
+  const auto ended = ended_;
+  const auto done = std::move(callbacks_.done);
+  done(status);
+  ended->set_value();
+}
+
+}  // namespace hawser::xds

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+
+#include "xds/handover.h"
+#include "xds/options.h"
+
+namespace hawser::xds {
+
+// What: one delta ADS stream to the control plane over a connection of its own, so that each attempt uses the current
+// certificate. It moves buffers; all judgement is elsewhere.
+// Threading: the methods on the strand; the callbacks come on gRPC's threads and must only post. To be destroyed after
+// `done`, and never on one of gRPC's threads: the last channel joins them.
+// Failure: the stream ends, and `done` says how.
+class UpstreamStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  struct Callbacks {
+    std::function<void(bool ok, grpc::ByteBuffer buffer)> read;
+    std::function<void(bool ok)> written;
+    std::function<void(grpc::Status status)> done;
+  };
+
+  static std::unique_ptr<UpstreamStream> open(const UpstreamOptions& options, const Credentials& credentials,
+                                              const std::string& token, Callbacks callbacks);
+
+  // One read and one write at a time; not after release().
+  void read();
+  void write(grpc::ByteBuffer buffer);
+  void half_close();
+  // Any time, also after the end.
+  void cancel() { context_.TryCancel(); }
+  // No more calls of the above but cancel(); `done` follows once what is under way has ended. Once only.
+  void release();
+  // After release(): has `done` been called within this time? Once only.
+  bool wait_done(std::chrono::milliseconds within) {
+    return ended_->get_future().wait_for(within) == std::future_status::ready;
+  }
+  std::string peer() const { return context_.peer(); }
+
+ private:
+  explicit UpstreamStream(Callbacks callbacks) : callbacks_(std::move(callbacks)) {}
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnDone(const grpc::Status& status) override;
+
+  Handover handover_;
+  Callbacks callbacks_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::GenericStub> stub_;
+  grpc::ByteBuffer incoming_;
+  grpc::ByteBuffer outgoing_;
+  std::shared_ptr<std::promise<void>> ended_ = std::make_shared<std::promise<void>>();
+};
+
+}  // namespace hawser::xds

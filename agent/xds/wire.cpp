@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "xds/wire.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <limits>
+
+#include "envoy/service/discovery/v3/discovery.pb.h"
+
+namespace hawser::xds {
+namespace {
+
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+
+constexpr std::uint32_t tag_of(int field) {
+  return static_cast<std::uint32_t>(field) << 3 | WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+}
+
+// DeltaDiscoveryResponse.
+constexpr std::uint32_t kSystemVersion = tag_of(1);
+constexpr std::uint32_t kResources = tag_of(2);
+constexpr std::uint32_t kTypeUrl = tag_of(4);
+constexpr std::uint32_t kNonce = tag_of(5);
+constexpr std::uint32_t kRemoved = tag_of(6);
+// Resource.
+constexpr std::uint32_t kResourceVersion = tag_of(1);
+constexpr std::uint32_t kResourceBody = tag_of(2);
+constexpr std::uint32_t kResourceName = tag_of(3);
+
+void put_varint(std::string& out, std::uint64_t value) {
+  while (value >= 0x80) {
+    out.push_back(static_cast<char>((value & 0x7f) | 0x80));
+    value >>= 7;
+  }
+  out.push_back(static_cast<char>(value));
+}
+
+void put_bytes(std::string& out, std::uint32_t tag, std::string_view value) {
+  put_varint(out, tag);
+  put_varint(out, value.size());
+  out.append(value);
+}
+
+bool read_length(CodedInputStream& in, int& length) {
+  std::uint32_t value = 0;
+  if (!in.ReadVarint32(&value) || value > static_cast<std::uint32_t>(std::numeric_limits<int>::max())) return false;
+  length = static_cast<int>(value);
+  return true;
+}
+
+bool read_string(CodedInputStream& in, std::string& out) {
+  int length = 0;
+  return read_length(in, length) && in.ReadString(&out, length);
+}
+
+// Copies one field verbatim; groups were never used here and end the parse.
+bool copy_field(CodedInputStream& in, std::uint32_t tag, std::string& out) {
+  put_varint(out, tag);
+  switch (WireFormatLite::GetTagWireType(tag)) {
+    case WireFormatLite::WIRETYPE_VARINT: {
+      std::uint64_t value = 0;
+      if (!in.ReadVarint64(&value)) return false;
+      put_varint(out, value);
+      return true;
+    }
+    case WireFormatLite::WIRETYPE_FIXED64:
+    case WireFormatLite::WIRETYPE_FIXED32: {
+      std::string raw;
+      if (!in.ReadString(&raw, WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_FIXED64 ? 8 : 4))
+        return false;
+      out.append(raw);
+      return true;
+    }
+    case WireFormatLite::WIRETYPE_LENGTH_DELIMITED: {
+      std::string value;
+      if (!read_string(in, value)) return false;
+      put_varint(out, value.size());
+      out.append(value);
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+template <typename Visit>
+bool each_field(CodedInputStream& in, Visit visit) {
+  for (;;) {
+    const std::uint32_t tag = in.ReadTag();
+    if (tag == 0) return in.ConsumedEntireMessage();
+    if (!visit(tag)) return false;
+  }
+}
+
+bool read_resource(CodedInputStream& in, ResourceBytes& out) {
+  int length = 0;
+  if (!read_length(in, length)) return false;
+  // The body is nearly all of it: one allocation, unless the length is a lie.
+  if (length <= in.BytesUntilTotalBytesLimit() && length < (1 << 26))
+    out.body.reserve(static_cast<std::size_t>(length));
+  out.heartbeat = true;
+  const auto limit = in.PushLimit(length);
+  const bool ok = each_field(in, [&](std::uint32_t tag) {
+    if (tag == kResourceVersion) return read_string(in, out.version);
+    if (tag == kResourceName) {
+      if (!read_string(in, out.name)) return false;
+      put_bytes(out.body, tag, out.name);
+      return true;
+    }
+    if (tag == kResourceBody) {
+      out.heartbeat = false;
+      int size = 0;
+      if (!read_length(in, size) || size > in.BytesUntilLimit()) return false;
+      put_varint(out.body, tag);
+      put_varint(out.body, static_cast<std::uint64_t>(size));
+      const std::size_t start = out.body.size();
+      out.body.resize(start + static_cast<std::size_t>(size));
+      return in.ReadRaw(out.body.data() + start, size);
+    }
+    return copy_field(in, tag, out.body);
+  });
+  in.PopLimit(limit);
+  return ok;
+}
+
+Error malformed(std::string_view what) {
+  return Error(Code::kInvalidArgument, "HWS-XDS-011", std::string(what) + " isn't a delta discovery message",
+               "the peer doesn't speak ADS v3 (delta), or something between rewrites the stream");
+}
+
+using envoy::service::discovery::v3::DeltaDiscoveryRequest;
+
+}  // namespace
+
+Result<Request> parse_request(std::string_view bytes) {
+  DeltaDiscoveryRequest message;
+  if (bytes.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()) ||
+      !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return malformed("the proxy's request");
+  }
+  Request out;
+  out.type_url = std::move(*message.mutable_type_url());
+  out.nonce = std::move(*message.mutable_response_nonce());
+  for (auto& name : *message.mutable_resource_names_subscribe()) out.subscribe.push_back(std::move(name));
+  for (auto& name : *message.mutable_resource_names_unsubscribe()) out.unsubscribe.push_back(std::move(name));
+  for (const auto& [name, version] : message.initial_resource_versions()) out.initial_versions.emplace(name, version);
+  if (message.has_error_detail()) out.error_detail = message.error_detail().SerializeAsString();
+  if (message.has_node()) out.node = message.node().SerializeAsString();
+  return out;
+}
+
+std::string build_request(const Request& request) {
+  DeltaDiscoveryRequest message;
+  message.set_type_url(request.type_url);
+  message.set_response_nonce(request.nonce);
+  for (const auto& name : request.subscribe) message.add_resource_names_subscribe(name);
+  for (const auto& name : request.unsubscribe) message.add_resource_names_unsubscribe(name);
+  for (const auto& [name, version] : request.initial_versions)
+    (*message.mutable_initial_resource_versions())[name] = version;
+  if (request.error_detail) message.mutable_error_detail()->ParseFromString(*request.error_detail);
+  if (!request.node.empty()) message.mutable_node()->ParseFromString(request.node);
+  return message.SerializeAsString();
+}
+
+std::string make_error_detail(int code, const std::string& message) {
+  google::rpc::Status status;
+  status.set_code(code);
+  status.set_message(message);
+  return status.SerializeAsString();
+}
+
+std::string error_message(const std::string& error_detail) {
+  google::rpc::Status status;
+  return status.ParseFromString(error_detail) ? status.message() : "unreadable error detail";
+}
+
+std::optional<std::string> node_identity(const std::string& bytes) {
+  envoy::config::core::v3::Node node;
+  if (!node.ParseFromString(bytes)) return std::nullopt;
+  envoy::config::core::v3::Node known;
+  known.set_id(node.id());
+  known.set_cluster(node.cluster());
+  if (node.has_metadata()) *known.mutable_metadata() = node.metadata();
+  if (node.has_locality()) *known.mutable_locality() = node.locality();
+  std::string out;
+  {
+    google::protobuf::io::StringOutputStream stream(&out);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    known.SerializeToCodedStream(&coded);
+  }
+  return out;
+}
+
+Result<Envelope> scan_envelope(google::protobuf::io::ZeroCopyInputStream& input) {
+  CodedInputStream in(&input);
+  Envelope out;
+  const bool ok = each_field(in, [&](std::uint32_t tag) {
+    if (tag == kTypeUrl) return read_string(in, out.type_url);
+    if (tag == kNonce) return read_string(in, out.nonce);
+    return WireFormatLite::SkipField(&in, tag);
+  });
+  if (!ok || out.type_url.empty()) return malformed("the control plane's response");
+  return out;
+}
+
+Result<Response> parse_response(google::protobuf::io::ZeroCopyInputStream& input) {
+  CodedInputStream in(&input);
+  Response out;
+  const bool ok = each_field(in, [&](std::uint32_t tag) {
+    if (tag == kResources) return read_resource(in, out.resources.emplace_back());
+    if (tag == kTypeUrl) return read_string(in, out.envelope.type_url);
+    if (tag == kNonce) return read_string(in, out.envelope.nonce);
+    if (tag == kRemoved) return read_string(in, out.removed.emplace_back());
+    return WireFormatLite::SkipField(&in, tag);
+  });
+  if (!ok || out.envelope.type_url.empty()) return malformed("the control plane's response");
+  return out;
+}
+
+ResponseBuilder::ResponseBuilder(std::string_view type_url) {
+  put_bytes(bytes_, kTypeUrl, type_url);
+}
+
+void ResponseBuilder::add(std::string_view version, std::string_view body) {
+  std::string head;
+  put_bytes(head, kResourceVersion, version);
+  put_varint(bytes_, kResources);
+  put_varint(bytes_, head.size() + body.size());
+  bytes_.append(head).append(body);
+}
+
+void ResponseBuilder::remove(std::string_view name) {
+  put_bytes(bytes_, kRemoved, name);
+}
+
+std::string ResponseBuilder::finish(std::string_view nonce) {
+  // The version that Envoy shows in its config dump.
+  put_bytes(bytes_, kSystemVersion, nonce);
+  put_bytes(bytes_, kNonce, nonce);
+  return std::move(bytes_);
+}
+
+}  // namespace hawser::xds

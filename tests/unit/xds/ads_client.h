@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "xds/wire.h"
+
+namespace hawser::xds::test {
+
+// A proxy by hand: one delta stream. It reads only when a test asks for a message. Threading: one thread at a time.
+class AdsClient {
+ public:
+  AdsClient(
+      const std::string& target, const std::string& generation,
+      const std::string& method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources");
+  // Cancels.
+  ~AdsClient();
+
+  void send(const Request& request);
+  // The next message as it came; nullopt when time is up or the stream has ended.
+  std::optional<std::string> receive(std::chrono::milliseconds within = std::chrono::seconds(10));
+  // The status that the stream ends with; -1 when it doesn't.
+  int wait_end(std::chrono::milliseconds within = std::chrono::seconds(10));
+  void half_close();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace hawser::xds::test

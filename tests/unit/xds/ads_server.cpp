@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ads_server.h"
+
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <set>
+
+namespace hawser::xds::test {
+namespace {
+
+grpc::ByteBuffer buffer_of(const std::string& bytes) {
+  const grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+std::string bytes_of(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  std::string out;
+  if (!buffer.Dump(&slices).ok()) return out;
+  for (const auto& slice : slices) out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return out;
+}
+
+}  // namespace
+
+struct AdsServer::Impl {
+  class Stream;
+  class Service;
+
+  mutable std::mutex mutex;
+  mutable std::condition_variable changed;
+  TestCertificates certificates;
+  std::unique_ptr<Service> service;
+  std::unique_ptr<grpc::Server> server;
+  int port = 0;
+  grpc::Status refusal;
+  int streams = 0;
+  Stream* newest = nullptr;
+  std::deque<Received> received;
+  std::map<std::string, std::string> metadata;
+  std::set<int> half_closed;
+};
+
+class AdsServer::Impl::Stream final : public grpc::ServerGenericBidiReactor {
+ public:
+  Stream(Impl& impl, grpc::GenericCallbackServerContext& context) : impl_(impl), context_(context) {
+    std::lock_guard lock(impl_.mutex);
+    number_ = ++impl_.streams;
+    impl_.metadata.clear();
+    for (const auto& [name, value] : context.client_metadata()) {
+      impl_.metadata.emplace(std::string(name.data(), name.size()), std::string(value.data(), value.size()));
+    }
+    impl_.changed.notify_all();
+    if (!impl_.refusal.ok()) {
+      finished_ = true;
+      Finish(impl_.refusal);
+      return;
+    }
+    impl_.newest = this;
+    StartRead(&incoming_);
+  }
+
+  // With the mutex held, all of these.
+  void push(std::string bytes) {
+    queue_.push_back(std::move(bytes));
+    write_next();
+  }
+  void end(const grpc::Status& status) {
+    if (std::exchange(finished_, true)) return;
+    if (impl_.newest == this) impl_.newest = nullptr;
+    Finish(status);
+  }
+
+ private:
+  void write_next() {
+    if (writing_ || finished_ || queue_.empty()) return;
+    writing_ = true;
+    outgoing_ = buffer_of(queue_.front());
+    queue_.pop_front();
+    StartWrite(&outgoing_);
+  }
+  void OnReadDone(bool ok) override {
+    std::lock_guard lock(impl_.mutex);
+    if (ok) {
+      if (auto request = parse_request(bytes_of(incoming_))) impl_.received.push_back({number_, std::move(*request)});
+      if (!finished_) StartRead(&incoming_);
+    } else {
+      if (!context_.IsCancelled() && !finished_) impl_.half_closed.insert(number_);
+      end(grpc::Status::OK);
+    }
+    impl_.changed.notify_all();
+  }
+  void OnWriteDone(bool ok) override {
+    std::lock_guard lock(impl_.mutex);
+    writing_ = false;
+    if (ok) write_next();
+  }
+  void OnDone() override {
+    {
+      std::lock_guard lock(impl_.mutex);
+      if (impl_.newest == this) impl_.newest = nullptr;
+    }
+    delete this;
+  }
+
+  Impl& impl_;
+  grpc::GenericCallbackServerContext& context_;
+  int number_ = 0;
+  bool writing_ = false;
+  bool finished_ = false;
+  std::deque<std::string> queue_;
+  grpc::ByteBuffer incoming_;
+  grpc::ByteBuffer outgoing_;
+};
+
+class AdsServer::Impl::Service final : public grpc::CallbackGenericService {
+ public:
+  explicit Service(Impl& impl) : impl_(impl) {}
+  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+    return new Stream(impl_, *context);
+  }
+
+ private:
+  Impl& impl_;
+};
+
+AdsServer::AdsServer(const TestCertificates& certificates) : impl_(std::make_unique<Impl>()) {
+  impl_->certificates = certificates;
+  start();
+}
+
+AdsServer::~AdsServer() {
+  stop();
+}
+
+void AdsServer::start() {
+  grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_BUT_DONT_VERIFY);
+  tls.pem_root_certs = impl_->certificates.root_pem;
+  tls.pem_key_cert_pairs.push_back({impl_->certificates.key_pem, impl_->certificates.chain_pem});
+  impl_->service = std::make_unique<Impl::Service>(*impl_);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:" + std::to_string(impl_->port), grpc::SslServerCredentials(tls), &impl_->port);
+  builder.RegisterCallbackGenericService(impl_->service.get());
+  // The tests ping much faster than anybody should.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 50);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  impl_->server = builder.BuildAndStart();
+}
+
+void AdsServer::stop() {
+  if (!impl_->server) return;
+  impl_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(20));
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (impl_->newest != nullptr) impl_->newest->end(grpc::Status(grpc::UNAVAILABLE, "stopped"));
+  }
+  impl_->server->Wait();
+  impl_->server.reset();
+}
+
+int AdsServer::port() const {
+  return impl_->port;
+}
+
+void AdsServer::refuse(int code, const std::string& message) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->refusal = grpc::Status(static_cast<grpc::StatusCode>(code), message);
+}
+
+std::optional<AdsServer::Received> AdsServer::expect(std::string_view type, std::chrono::milliseconds within) {
+  std::unique_lock lock(impl_->mutex);
+  std::optional<Received> out;
+  impl_->changed.wait_for(lock, within, [&] {
+    while (!impl_->received.empty() && !out) {
+      if (impl_->received.front().request.type_url == type) out = std::move(impl_->received.front());
+      impl_->received.pop_front();
+    }
+    return out.has_value();
+  });
+  return out;
+}
+
+std::size_t AdsServer::waiting(std::string_view type) const {
+  std::lock_guard lock(impl_->mutex);
+  std::size_t out = 0;
+  for (const auto& received : impl_->received) out += received.request.type_url == type ? 1u : 0u;
+  return out;
+}
+
+void AdsServer::push(std::string bytes) {
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->newest != nullptr) impl_->newest->push(std::move(bytes));
+}
+
+void AdsServer::end(int code, const std::string& message) {
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->newest != nullptr) impl_->newest->end(grpc::Status(static_cast<grpc::StatusCode>(code), message));
+}
+
+std::map<std::string, std::string> AdsServer::metadata() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->metadata;
+}
+
+int AdsServer::streams() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->streams;
+}
+
+bool AdsServer::wait_streams(int count, std::chrono::milliseconds within) const {
+  std::unique_lock lock(impl_->mutex);
+  return impl_->changed.wait_for(lock, within, [&] { return impl_->streams >= count; });
+}
+
+bool AdsServer::wait_half_closed(int stream, std::chrono::milliseconds within) const {
+  std::unique_lock lock(impl_->mutex);
+  return impl_->changed.wait_for(lock, within, [&] { return impl_->half_closed.contains(stream); });
+}
+
+}  // namespace hawser::xds::test
