@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "certs/identity.h"
+
+// What: the two secrets of an identity, packed as a google.protobuf.Any, ready for a DiscoveryResponse. Pure.
+namespace hawser::sds {
+
+inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+inline constexpr char kCertificateName[] = "default";
+inline constexpr char kRootsName[] = "ROOTCA";
+
+std::string pack_certificate(const certs::Identity& identity);
+std::string pack_roots(const certs::Identity& identity);
+
+}  // namespace hawser::sds

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certs/key_store_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "certs/utc.h"
+#include "certs/x509.h"
+
+namespace hawser::certs::generation {
+namespace {
+
+constexpr std::size_t kMaxFile = 1 << 20;
+constexpr int kSchema = 1;
+constexpr char kKey[] = "key.pem";
+constexpr char kChain[] = "cert-chain.pem";
+constexpr char kRoots[] = "roots.pem";
+constexpr char kMeta[] = "meta.json";
+
+Error damaged(const std::string& why) {
+  return {Code::kDataLoss, "HWS-ID-004", why, "nothing: a new certificate is asked for; look at the disk if it happens again"};
+}
+
+std::string meta_of(const Identity& identity) {
+  const nlohmann::json meta = {
+      {"schema_version", kSchema},
+      {"spiffe_id", identity.spiffe_id},
+      {"serial", identity.serial},
+      {"not_after", utc_text(identity.not_after)},
+      {"sha256", {{kKey, sha256_hex(identity.key_pem)}, {kChain, sha256_hex(identity.chain_pem)}, {kRoots, sha256_hex(identity.roots_pem)}}}};
+  return meta.dump(2) + "\n";
+}
+
+Status repair_mode(int fd, const std::string& path, std::vector<Error>& notes) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return damaged(path + " is no file");
+  if ((info.st_mode & 0177U) == 0) return {};
+  const bool repaired = ::fchmod(fd, 0600) == 0;
+  notes.emplace_back(Code::kFailedPrecondition, "HWS-ID-003", path + (repaired ? " was readable by others; its mode is 0600 now" : " is readable by others"),
+                     "find out who changed it; hawser cert renew makes a new key");
+  return {};
+}
+
+Result<std::string> read_file(const std::string& path, std::vector<Error>& notes) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return damaged(errno_error(errno, "", "can't open " + path).message());
+  if (auto mode = repair_mode(fd.get(), path, notes); !mode) return mode.error();
+  auto content = file::read_bounded(path, kMaxFile);
+  if (!content) return damaged(content.error().message());
+  return content;
+}
+
+bool digest_matches(const nlohmann::json& meta, const char* name, const std::string& content) {
+  const auto digest = meta["sha256"].find(name);
+  return digest != meta["sha256"].end() && digest->is_string() && digest->get<std::string>() == sha256_hex(content);
+}
+
+}  // namespace
+
+std::string name_of(std::uint64_t number) { return "gen-" + std::to_string(number); }
+
+std::optional<std::uint64_t> number_of(const std::string& name, const std::string& prefix) {
+  if (name.rfind(prefix, 0) != 0) return std::nullopt;
+  std::uint64_t number = 0;
+  const char* const end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + prefix.size(), end, number);
+  if (error != std::errc() || rest != end) return std::nullopt;
+  return number;
+}
+
+std::vector<std::uint64_t> list(const std::string& folder, const std::string& prefix) {
+  std::vector<std::uint64_t> out;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (auto number = number_of(it->path().filename().string(), prefix)) out.push_back(*number);
+  std::sort(out.rbegin(), out.rend());
+  return out;
+}
+
+Status write(const std::string& path, const Identity& identity) {
+  if (::mkdir(path.c_str(), 0700) != 0)
+    return errno_error(errno, "HWS-ID-005", "can't make " + path, "free space, or make the folder writable for hawserd's user");
+  const std::array<std::pair<const char*, std::string_view>, 3> files = {
+      {{kKey, identity.key_pem}, {kChain, identity.chain_pem}, {kRoots, identity.roots_pem}}};
+  for (const auto& [name, content] : files)
+    if (auto written = file::write_atomic(path + "/" + name, content, 0600); !written) return written;
+  return file::write_atomic(path + "/" + kMeta, meta_of(identity), 0600);
+}
+
+Result<IdentityPtr> read(const std::string& path, std::vector<Error>& notes) {
+  auto key = read_file(path + "/" + kKey, notes);
+  if (!key) return key.error();
+  Secret secret(std::move(*key));
+  auto chain = read_file(path + "/" + kChain, notes);
+  if (!chain) return chain.error();
+  auto roots = read_file(path + "/" + kRoots, notes);
+  if (!roots) return roots.error();
+  auto meta_text = read_file(path + "/" + kMeta, notes);
+  if (!meta_text) return meta_text.error();
+  const auto meta = nlohmann::json::parse(*meta_text, nullptr, false);
+  if (!meta.is_object() || meta.value("schema_version", nlohmann::json()) != kSchema || !meta.contains("sha256") || !meta["sha256"].is_object())
+    return damaged(path + "/" + kMeta + " isn't what was written");
+  if (!digest_matches(meta, kKey, secret.reveal()) || !digest_matches(meta, kChain, *chain) || !digest_matches(meta, kRoots, *roots))
+    return damaged("a file in " + path + " changed after it was written");
+  auto identity = make_identity(std::move(secret), *chain, *roots);
+  if (!identity) {
+    Error error = damaged("the identity in " + path + " is not usable");
+    error.because(identity.error());
+    return error;
+  }
+  return identity;
+}
+
+}  // namespace hawser::certs::generation

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "certs/identity.h"
+
+// What: one generation folder of the key store: its name and its four files. Threading: blocking.
+// Failure: HWS-ID-004 (not whole), HWS-ID-005 (write); `notes` gets HWS-ID-003 for each mode that was repaired.
+namespace hawser::certs::generation {
+
+std::string name_of(std::uint64_t number);
+std::optional<std::uint64_t> number_of(const std::string& name, const std::string& prefix);
+// gen-<n> in the folder, newest first.
+std::vector<std::uint64_t> list(const std::string& folder, const std::string& prefix);
+
+Status write(const std::string& path, const Identity& identity);
+Result<IdentityPtr> read(const std::string& path, std::vector<Error>& notes);
+
+}  // namespace hawser::certs::generation

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certs/token.h"
+
+#include <nlohmann/json.hpp>
+
+#include "certs/utc.h"
+
+namespace hawser::certs {
+namespace {
+
+constexpr std::size_t kMaxClaims = 64 * 1024;
+
+int sextet(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '-') return 62;
+  return c == '_' ? 63 : -1;
+}
+
+// RFC 7515: base64url without padding.
+std::optional<std::string> base64url(std::string_view text) {
+  std::string out;
+  unsigned buffer = 0;
+  int bits = 0;
+  for (const char c : text) {
+    const int value = sextet(c);
+    if (value < 0) return std::nullopt;
+    buffer = (buffer << 6U | static_cast<unsigned>(value)) & 0xffffU;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    out += static_cast<char>(buffer >> static_cast<unsigned>(bits) & 0xffU);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<Loop::Wall> token_expiry(std::string_view jwt) {
+  const auto first = jwt.find('.');
+  if (first == std::string_view::npos) return std::nullopt;
+  const auto second = jwt.find('.', first + 1);
+  if (second == std::string_view::npos || second - first > kMaxClaims) return std::nullopt;
+  const auto body = base64url(jwt.substr(first + 1, second - first - 1));
+  if (!body) return std::nullopt;
+  const auto claims = nlohmann::json::parse(*body, nullptr, false);
+  if (!claims.is_object() || !claims.contains("exp") || !claims["exp"].is_number()) return std::nullopt;
+  // RFC 7519's NumericDate may have a fraction.
+  constexpr double kFarthest = 9e15;
+  const double seconds = claims["exp"].get<double>();
+  if (!(seconds > -kFarthest && seconds < kFarthest)) return std::nullopt;
+  return wall_of(static_cast<std::int64_t>(seconds));
+}
+
+}  // namespace hawser::certs

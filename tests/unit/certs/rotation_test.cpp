@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certs/rotation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <filesystem>
+
+#include "base/fake_loop.h"
+#include "certs/utc.h"
+#include "test_ca.h"
+
+namespace hawser::certs {
+namespace {
+
+using namespace std::chrono_literals;
+using test::kSpiffe;
+using ::testing::HasSubstr;
+
+// Answers at the next turn of the loop, with a certificate unless told otherwise.
+class FakeCa final : public CaClient {
+ public:
+  FakeCa(Loop& loop, test::TestCa& ca) : loop_(loop), ca_(ca) {}
+
+  void sign(Request request, Done done) override {
+    ++calls;
+    last_token = request.token.reveal();
+    last_client = request.client;
+    last_ttl = request.ttl;
+    csrs.push_back(request.csr_pem);
+    pending_ = std::move(done);
+    if (!mute) loop_.post([this] { answer(); });
+  }
+  void cancel() override {
+    ++cancels;
+    pending_ = nullptr;
+  }
+
+  void answer() {
+    if (!pending_) return;
+    auto done = std::exchange(pending_, nullptr);
+    if (!errors.empty()) {
+      auto error = errors.front();
+      if (!for_ever) errors.pop_front();
+      return done(error);
+    }
+    const test::Validity validity{loop_.wall() - 2min, loop_.wall() + (ttl ? *ttl : last_ttl)};
+    done(Answer{ca_.sign_csr(csrs.back(), spiffe, validity) + ca_.intermediate_pem(), ca_.root_pem()});
+  }
+
+  int calls = 0;
+  int cancels = 0;
+  bool mute = false;
+  bool for_ever = false;
+  std::deque<Error> errors;
+  std::optional<std::chrono::seconds> ttl;
+  std::string spiffe = kSpiffe;
+  std::string last_token;
+  IdentityPtr last_client;
+  std::chrono::seconds last_ttl{0};
+  std::vector<std::string> csrs;
+
+ private:
+  Loop& loop_;
+  test::TestCa& ca_;
+  Done pending_;
+};
+
+class FakeTokens final : public TokenSource {
+ public:
+  Result<Token> read() override {
+    if (text.empty()) return Error(Code::kNotFound, "HWS-ID-020", "there is no token");
+    Token token;
+    token.text = Secret(text);
+    token.expires = expires;
+    return token;
+  }
+  std::string text = "jwt";
+  std::optional<Loop::Wall> expires;
+};
+
+class Health final : public HealthSink {
+ public:
+  void report(const std::string& item, HealthState s, const std::string& d, const Error* error) override {
+    EXPECT_EQ(item, "identity");
+    EXPECT_EQ(error != nullptr, s == HealthState::kDegraded || s == HealthState::kFailed);
+    state = s;
+    detail = d;
+    id = error != nullptr ? error->id() : "";
+    hint = error != nullptr ? error->hint() : "";
+  }
+  HealthState state = HealthState::kStarting;
+  std::string detail, id, hint;
+};
+
+Error passing() { return {Code::kUnavailable, "HWS-CA-003", "can't reach the CA", "check"}; }
+Error lasting() { return {Code::kFailedPrecondition, "HWS-CA-001", "wrong CA root", "take the right one"}; }
+Error refused() { return {Code::kUnauthenticated, "HWS-CA-004", "not accepted", "join again"}; }
+
+class RotationTest : public ::testing::Test {
+ protected:
+  RotationTest() { make(); }
+
+  void make() {
+    rotation.reset();
+    store.reset();
+    auto opened = KeyStore::open(state.path());
+    ASSERT_TRUE(opened) << opened.error().to_string();
+    store = *opened;
+    Rotation::Options options;
+    options.spiffe_id = kSpiffe;
+    options.seed = 7;
+    rotation = std::make_unique<Rotation>(loop, worker, *store, fake_ca, tokens, options, health, metrics);
+    rotation->on_change([this](const IdentityPtr& identity) {
+      seen.push_back(identity);
+      // Whoever is told can rely on the disk.
+      const auto on_disk = store->load().identity;
+      ASSERT_NE(on_disk, nullptr);
+      EXPECT_EQ(on_disk->serial, identity->serial);
+    });
+  }
+  void start() {
+    rotation->start([this] { ++ready; });
+    loop.run_ready();
+  }
+
+  FakeLoop loop;
+  InlineWorker worker;
+  Metrics metrics;
+  test::TestCa ca{"mesh"};
+  test::TempFolder state;
+  std::shared_ptr<FakeTokens> tokens = std::make_shared<FakeTokens>();
+  FakeCa fake_ca{loop, ca};
+  Health health;
+  std::optional<KeyStore> store;
+  std::unique_ptr<Rotation> rotation;
+  std::vector<IdentityPtr> seen;
+  int ready = 0;
+};
+
+TEST(RotationSchedule, LiesAtTheShareOfTheLifeWithinTheJitter) {
+  const Loop::Wall from = wall_of(1'700'000'000), to = from + 100h;
+  EXPECT_EQ(renewal_time(from, to, 0.5, 0.01, 0), from + 50h);
+  EXPECT_EQ(renewal_time(from, to, 0.5, 0.01, 1), from + 51h);
+  EXPECT_EQ(renewal_time(from, to, 0.5, 0.01, -1), from + 49h);
+  EXPECT_EQ(renewal_time(from, to, 0.5, 0.01, -9), from + 49h);
+  EXPECT_EQ(renewal_time(from, to, 1.0, 0.5, 1), to);
+  EXPECT_EQ(renewal_time(to, from, 0.5, 0.01, 0), to);  // a life that ends before it begins
+}
+
+TEST_F(RotationTest, AsksTheCaWhenNothingIsStored) {
+  start();
+  EXPECT_EQ(ready, 1);
+  ASSERT_EQ(seen.size(), 1U);
+  EXPECT_EQ(rotation->current(), seen[0]);
+  EXPECT_EQ(fake_ca.last_token, "jwt");
+  EXPECT_EQ(fake_ca.last_client, nullptr);
+  EXPECT_EQ(fake_ca.last_ttl, 24h);
+  EXPECT_EQ(health.state, HealthState::kOk);
+  EXPECT_THAT(metrics.text(), HasSubstr("hawser_cert_expiry_timestamp_seconds"));
+}
+
+TEST_F(RotationTest, TakesAGoodStoredIdentityWithoutTheCa) {
+  start();
+  const auto serial = rotation->current()->serial;
+  make();
+  start();
+  EXPECT_EQ(fake_ca.calls, 1);
+  EXPECT_EQ(ready, 2);
+  EXPECT_EQ(rotation->current()->serial, serial);
+}
+
+TEST_F(RotationTest, DoesNotUseAnExpiredStoredIdentity) {
+  start();
+  const auto serial = rotation->current()->serial;
+  rotation->stop();
+  loop.advance(25h);
+  make();
+  start();
+  EXPECT_EQ(fake_ca.calls, 2);
+  EXPECT_EQ(fake_ca.last_client, nullptr);
+  EXPECT_NE(rotation->current()->serial, serial);
+}
+
+TEST_F(RotationTest, DoesNotUseAStoredIdentityOfAnotherName) {
+  ASSERT_TRUE(store->store(*ca.identity("spiffe://cluster.local/ns/vms/sa/old", test::around(loop.wall()))));
+  start();
+  EXPECT_EQ(fake_ca.calls, 1);
+  EXPECT_EQ(fake_ca.last_client, nullptr);
+  EXPECT_EQ(rotation->current()->spiffe_id, kSpiffe);
+}
+
+TEST_F(RotationTest, RenewsAtHalfLifeWithinTheJitterWithANewKey) {
+  start();
+  loop.advance(11h + 44min);
+  EXPECT_EQ(seen.size(), 1U);
+  loop.advance(32min);
+  ASSERT_EQ(seen.size(), 2U);
+  EXPECT_NE(seen[0]->key_pem, seen[1]->key_pem);
+  EXPECT_EQ(fake_ca.last_client, seen[0]);
+  EXPECT_EQ(ready, 1);
+  loop.advance(std::chrono::hours(24 * 30));
+  EXPECT_NEAR(static_cast<double>(fake_ca.calls), 62, 2);
+}
+
+TEST_F(RotationTest, KeepsTheOldOneWhileRenewingFailsAndRetries) {
+  start();
+  fake_ca.errors = {passing()};
+  fake_ca.for_ever = true;
+  loop.advance(13h);
+  EXPECT_EQ(rotation->current(), seen[0]);
+  EXPECT_EQ(health.state, HealthState::kDegraded);
+  EXPECT_EQ(health.id, "HWS-CA-003");
+  EXPECT_THAT(health.detail, HasSubstr("valid until"));
+  const int tries = fake_ca.calls;
+  EXPECT_GT(tries, 60);
+  EXPECT_LT(tries, 600);
+  fake_ca.errors.clear();
+  loop.advance(31s);
+  EXPECT_EQ(seen.size(), 2U);
+  EXPECT_EQ(health.state, HealthState::kOk);
+}
+
+TEST_F(RotationTest, SaysFailedOnceTheOldOneHasEndedAndRecoversWithTheToken) {
+  start();
+  fake_ca.errors = {passing()};
+  fake_ca.for_ever = true;
+  loop.advance(25h);
+  EXPECT_EQ(health.state, HealthState::kFailed);
+  EXPECT_EQ(fake_ca.last_client, nullptr);
+  fake_ca.errors.clear();
+  loop.advance(31s);
+  EXPECT_EQ(seen.size(), 2U);
+}
+
+TEST_F(RotationTest, RetriesQuicklyAtFirstAndSlowlyWhenOnlyTheOperatorCanHelp) {
+  fake_ca.errors = {passing()};
+  fake_ca.for_ever = true;
+  start();
+  loop.advance(1s);
+  EXPECT_GE(fake_ca.calls, 3);
+  const int before = fake_ca.calls;
+  fake_ca.errors = {lasting()};
+  loop.advance(40s);
+  EXPECT_EQ(health.state, HealthState::kFailed);
+  EXPECT_EQ(health.id, "HWS-CA-001");
+  EXPECT_EQ(health.hint, "take the right one");
+  loop.advance(10min);
+  EXPECT_LT(fake_ca.calls - before, 30);
+  EXPECT_GT(fake_ca.calls - before, 15);
+}
+
+TEST_F(RotationTest, RefusesACertificateForAnotherId) {
+  fake_ca.spiffe = "spiffe://cluster.local/ns/vms/sa/db";
+  start();
+  EXPECT_EQ(ready, 0);
+  EXPECT_EQ(health.id, "HWS-CA-008");
+  EXPECT_EQ(store->load().identity, nullptr);
+  fake_ca.spiffe = kSpiffe;
+  loop.advance(30s);
+  EXPECT_EQ(ready, 1);
+}
+
+TEST_F(RotationTest, NamesAnExpiredTokenWhenTheCaRefuses) {
+  tokens->expires = wall_of(1'699'999'999);
+  fake_ca.errors = {refused()};
+  start();
+  EXPECT_EQ(health.id, "HWS-ID-022");
+  EXPECT_THAT(health.detail, HasSubstr("the token expired at 2023-11-14T22:13:19Z"));
+  EXPECT_THAT(health.hint, HasSubstr("run hawser join again"));
+}
+
+TEST_F(RotationTest, DoesNotBlameATokenThatIsGood) {
+  tokens->expires = loop.wall() + 1h;
+  fake_ca.errors = {refused()};
+  start();
+  EXPECT_EQ(health.id, "HWS-CA-004");
+}
+
+TEST_F(RotationTest, RenewsOnTheCertificateAloneWhenTheTokenIsGone) {
+  start();
+  tokens->text.clear();
+  loop.advance(13h);
+  EXPECT_EQ(seen.size(), 2U);
+  EXPECT_EQ(fake_ca.last_token, "");
+}
+
+TEST_F(RotationTest, AsksNobodyWithNeitherTokenNorCertificate) {
+  tokens->text.clear();
+  start();
+  EXPECT_EQ(fake_ca.calls, 0);
+  EXPECT_EQ(health.id, "HWS-ID-020");
+  tokens->text = "jwt";
+  loop.advance(30s);
+  EXPECT_EQ(ready, 1);
+}
+
+TEST_F(RotationTest, AnnouncesNothingThatIsNotOnDisk) {
+  // rename(2) of a link over a folder that isn't empty fails, even for root.
+  std::filesystem::create_directories(state.at("current.new/held"));
+  std::filesystem::create_directories(state.at("current/held"));
+  start();
+  EXPECT_EQ(ready, 0);
+  EXPECT_TRUE(seen.empty());
+  EXPECT_EQ(health.id, "HWS-ID-005");
+  std::filesystem::remove_all(state.at("current.new"));
+  std::filesystem::remove_all(state.at("current"));
+  loop.advance(30s);
+  EXPECT_EQ(ready, 1);
+  EXPECT_EQ(fake_ca.calls, 1);  // the certificate was kept meanwhile
+}
+
+TEST_F(RotationTest, AClockSetForwardRenewsOnceAndDoesNotStorm) {
+  start();
+  loop.set_wall(loop.wall() + 20h);
+  loop.advance(31s);
+  EXPECT_EQ(fake_ca.calls, 2);
+  loop.advance(1h);
+  EXPECT_EQ(fake_ca.calls, 2);
+}
+
+TEST_F(RotationTest, AClockSetBackDoesNotPutRenewingOff) {
+  start();
+  loop.set_wall(loop.wall() - std::chrono::hours(24 * 365));
+  loop.advance(12h + 30min);
+  EXPECT_EQ(fake_ca.calls, 2);
+}
+
+TEST_F(RotationTest, CertificatesOfNoLengthAreNotAskedForWithoutPause) {
+  fake_ca.ttl = 1s;
+  start();
+  loop.advance(60s);
+  EXPECT_LE(fake_ca.calls, 13);
+  EXPECT_GE(fake_ca.calls, 8);
+}
+
+TEST_F(RotationTest, RenewNowAnswersWithTheOutcome) {
+  start();
+  std::optional<Status> outcome;
+  rotation->renew_now([&](const Status& status) { outcome = status; });
+  loop.run_ready();
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(*outcome);
+  EXPECT_EQ(seen.size(), 2U);
+  fake_ca.errors = {lasting()};
+  rotation->renew_now([&](const Status& status) { outcome = status; });
+  loop.run_ready();
+  EXPECT_EQ(outcome->error().id(), "HWS-CA-001");
+  EXPECT_EQ(rotation->current(), seen[1]);
+}
+
+TEST_F(RotationTest, RenewNowDuringARequestTakesItsOutcome) {
+  fake_ca.mute = true;
+  start();
+  std::optional<Status> outcome;
+  rotation->renew_now([&](const Status& status) { outcome = status; });
+  loop.run_ready();
+  EXPECT_EQ(fake_ca.calls, 1);
+  fake_ca.answer();
+  loop.run_ready();
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(*outcome);
+}
+
+TEST_F(RotationTest, StopCancelsAndAnswersWhoWaits) {
+  fake_ca.mute = true;
+  start();
+  std::optional<Status> outcome;
+  rotation->renew_now([&](const Status& status) { outcome = status; });
+  rotation->stop();
+  EXPECT_EQ(fake_ca.cancels, 1);
+  EXPECT_EQ(outcome->error().id(), "HWS-ID-011");
+  loop.advance(48h);
+  EXPECT_EQ(fake_ca.calls, 1);
+  EXPECT_EQ(loop.pending_timers(), 0U);
+}
+
+TEST_F(RotationTest, MayBeStoppedFromItsOwnCallback) {
+  rotation->on_change([this](const IdentityPtr&) { rotation->stop(); });
+  start();
+  EXPECT_EQ(ready, 0);
+  EXPECT_EQ(loop.pending_timers(), 0U);
+  rotation.reset();
+  loop.advance(48h);
+}
+
+}  // namespace
+}  // namespace hawser::certs
