@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/broker_host.h"
+
+#include "hawser/broker.pb.h"
+
+namespace hawser::proxy {
+namespace {
+
+namespace v1 = broker::v1;
+
+constexpr auto kQuick = std::chrono::seconds(5);
+// Envoy itself takes under 0.1 s; the first use of a binary reads and hashes 107 MB.
+constexpr auto kValidate = std::chrono::seconds(30);
+constexpr auto kStart = std::chrono::seconds(30);
+
+Error unexpected(const char* what) {
+  return {Code::kInternal, "HWS-PX-009", std::string("the broker's answer to ") + what + " is of another kind",
+          "are hawserd and hawser-broker of the same version?"};
+}
+
+}  // namespace
+
+BrokerHost::BrokerHost(broker::BrokerClient& client)
+    : call_([&client](const v1::Request& request, std::chrono::milliseconds timeout, broker::BrokerClient::Done done) {
+        client.call(request, timeout, std::move(done));
+      }) {}
+
+void BrokerHost::observe(Done<std::vector<HostedGeneration>> done) {
+  v1::Request request;
+  request.mutable_observe();
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_observe()) return done(unexpected("observe"));
+    std::vector<HostedGeneration> out;
+    for (const auto& item : response->observe().generations())
+      out.push_back({item.name(), static_cast<pid_t>(item.pid()), item.running(), item.exit_status(),
+                     item.binary_sha256(), Loop::Wall(std::chrono::seconds(item.started_at()))});
+    done(std::move(out));
+  });
+}
+
+void BrokerHost::validate(const std::string& generation, const std::string& bootstrap, Done<Validation> done) {
+  v1::Request request;
+  auto& job = *request.mutable_validate();
+  job.set_generation(generation);
+  job.set_bootstrap(bootstrap);
+  call_(request, kValidate, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_validate()) return done(unexpected("validate"));
+    done(Validation{response->validate().valid(), response->validate().detail(), response->validate().version()});
+  });
+}
+
+void BrokerHost::start(const std::string& generation, const std::string& bootstrap,
+                       const std::vector<std::string>& args, Done<StartedGeneration> done) {
+  v1::Request request;
+  auto& job = *request.mutable_start();
+  job.set_generation(generation);
+  job.set_bootstrap(bootstrap);
+  for (const auto& arg : args) job.add_args(arg);
+  call_(request, kStart, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_start()) return done(unexpected("start"));
+    done(StartedGeneration{static_cast<pid_t>(response->start().pid()), response->start().binary_sha256()});
+  });
+}
+
+void BrokerHost::signal(const std::string& generation, int signal, std::function<void(Status)> done) {
+  v1::Request request;
+  auto& job = *request.mutable_signal();
+  job.set_generation(generation);
+  job.set_signal(static_cast<std::uint32_t>(signal));
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    done(response ? Status() : Status(response.error()));
+  });
+}
+
+void BrokerHost::reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) {
+  v1::Request request;
+  auto& job = *request.mutable_reap();
+  job.set_generation(generation);
+  job.set_wait_ms(static_cast<std::uint32_t>(wait.count()));
+  call_(request, wait + kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_reap()) return done(unexpected("reap"));
+    done(ReapedGeneration{response->reap().ended(), response->reap().exit_status()});
+  });
+}
+
+}  // namespace hawser::proxy

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace hawser::proxy {
+
+enum class ProxyState { kPreInitializing, kInitializing, kLive, kDraining };
+std::string_view proxy_state_name(ProxyState state);  // as the proxy spells it: LIVE, …
+
+struct Listener {
+  std::string name;
+  std::string address;
+  std::uint16_t port = 0;
+  // Does the kernel have a listening socket there? A drained proxy goes on naming listeners whose sockets it has
+  // closed.
+  bool bound = true;
+};
+
+// What one look at a generation shows.
+struct ProbeResult {
+  ProxyState state = ProxyState::kPreInitializing;
+  std::string version;
+  unsigned concurrency = 0;
+  std::chrono::seconds uptime{0};
+  // Looked at only in LIVE:
+  bool ready = false;
+  std::vector<Listener> listeners;
+};
+
+// What: what a kind of proxy must offer to be supervised; Envoy is one (envoy_driver.h). Generations are named, and may
+// be asked for while several live. Starting and ending them is the GenerationHost's. Threading: on the loop; each
+// callback runs once, on the loop, maybe at once; those of a driver that is destroyed never. Failure: the driver's own
+// ids. Every call has a time limit.
+class ProxyDriver {
+ public:
+  template <typename T>
+  using Done = std::function<void(Result<T>)>;
+
+  virtual ~ProxyDriver() = default;
+  // Beyond those that name files, which are the broker's.
+  virtual std::vector<std::string> args() const = 0;
+  virtual void probe(const std::string& generation, Done<ProbeResult> done) = 0;
+  // Why it isn't LIVE, or lacks a listener, in words for the operator; empty if it can't be told.
+  virtual void diagnose(const std::string& generation, std::function<void(std::string)> done) = 0;
+  // Tells clients to go elsewhere; one-way.
+  virtual void begin_drain(const std::string& generation, std::function<void(Status)> done) = 0;
+  // Connections of users; not those of probes, scrapers and its own administration.
+  virtual void count_connections(const std::string& generation, Done<std::uint64_t> done) = 0;
+  virtual void scrape(const std::string& generation, Done<std::string> done) = 0;
+};
+
+}  // namespace hawser::proxy

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/envoy_driver.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace hawser::proxy {
+namespace {
+
+constexpr std::size_t kMaxDetail = 400;
+
+// A 200's body, or what went wrong.
+Result<std::string> body_of(Result<AdminReply> reply, const std::string& what) {
+  if (!reply) return reply.error();
+  if (reply->status == 200) return std::move(reply->body);
+  return Error(Code::kInternal, "HWS-PX-002",
+               "the proxy's admin interface answered " + what + " with status " + std::to_string(reply->status));
+}
+
+std::string join(const std::vector<std::string>& parts, const char* between) {
+  std::string out;
+  for (const auto& part : parts) out += (out.empty() ? "" : between) + part;
+  return out;
+}
+
+// What the statistics of configuration tell: is the stream up, and did each type arrive or get refused?
+std::string describe_stats(const std::map<std::string, std::uint64_t>& stats) {
+  const auto value = [&stats](const char* name) {
+    const auto found = stats.find(name);
+    return found == stats.end() ? std::uint64_t{0} : found->second;
+  };
+  std::vector<std::string> parts;
+  if (value("control_plane.connected_state") == 0) parts.emplace_back("it has no stream to the xDS relay");
+  const auto add = [&](const char* what, const char* success, const char* rejected) {
+    if (value(rejected) > 0)
+      parts.push_back(std::string("it refused ") + what);
+    else if (value(success) == 0)
+      parts.push_back(std::string("no ") + what + " came yet");
+  };
+  add("clusters (CDS)", "cluster_manager.cds.update_success", "cluster_manager.cds.update_rejected");
+  add("listeners (LDS)", "listener_manager.lds.update_success", "listener_manager.lds.update_rejected");
+  return join(parts, ", ");
+}
+
+}  // namespace
+
+struct EnvoyDriver::Impl : std::enable_shared_from_this<Impl> {
+  Impl(AdminClient& client, Options o) : admin(client), options(std::move(o)) {}
+
+  void look_further(const std::string& generation, ProbeResult seen, Done<ProbeResult> done) {
+    admin.get(generation, "/ready",
+              [weak = weak_from_this(), generation, seen = std::move(seen),
+               done = std::move(done)](Result<AdminReply> reply) mutable {
+                auto self = weak.lock();
+                if (!self) return;
+                if (!reply) return done(reply.error());
+                seen.ready = reply->status == 200;
+                self->list(generation, std::move(seen), std::move(done));
+              });
+  }
+
+  void list(const std::string& generation, ProbeResult seen, Done<ProbeResult> done) {
+    admin.get(
+        generation, "/listeners?format=json",
+        [weak = weak_from_this(), seen = std::move(seen), done = std::move(done)](Result<AdminReply> reply) mutable {
+          auto self = weak.lock();
+          if (!self) return;
+          auto body = body_of(std::move(reply), "/listeners");
+          if (!body) return done(body.error());
+          auto listeners = parse_listeners(*body);
+          if (!listeners) return done(listeners.error());
+          seen.listeners = std::move(*listeners);
+          self->check_bound(seen.listeners);
+          done(std::move(seen));
+        });
+  }
+
+  // Without an answer from the kernel Envoy's word stands.
+  void check_bound(std::vector<Listener>& listeners) {
+    if (listeners.empty()) return;
+    const auto endpoints = options.listening();
+    if (!endpoints) return log::debug("can't list listening sockets", {{"error", endpoints.error().to_string()}});
+    for (auto& listener : listeners)
+      listener.bound = std::find(endpoints->begin(), endpoints->end(),
+                                 ListeningEndpoint{listener.address, listener.port}) != endpoints->end();
+  }
+
+  void diagnose_rest(const std::string& generation, std::string known, std::function<void(std::string)> done) {
+    admin.get(generation, "/init_dump",
+              [weak = weak_from_this(), generation, known = std::move(known),
+               done = std::move(done)](Result<AdminReply> reply) mutable {
+                auto self = weak.lock();
+                if (!self) return;
+                if (reply && reply->status == 200)
+                  if (const auto targets = parse_init_dump(reply->body); !targets.empty())
+                    known += (known.empty() ? "it waits for " : ", it waits for ") + join(targets, ", ");
+                self->diagnose_listeners(generation, std::move(known), std::move(done));
+              });
+  }
+
+  void diagnose_listeners(const std::string& generation, std::string known, std::function<void(std::string)> done) {
+    admin.get(generation, "/config_dump?resource=dynamic_listeners",
+              [known = std::move(known), done = std::move(done)](const Result<AdminReply>& reply) mutable {
+                if (reply && reply->status == 200)
+                  for (const auto& [name, details] : parse_listener_errors(reply->body))
+                    known += (known.empty() ? "" : ", ") + ("listener " + name + ": " + details);
+                done(known.substr(0, kMaxDetail));
+              });
+  }
+
+  AdminClient& admin;
+  Options options;
+};
+
+EnvoyDriver::EnvoyDriver(AdminClient& admin, Options options)
+    : impl_(std::make_shared<Impl>(admin, std::move(options))) {}
+EnvoyDriver::~EnvoyDriver() = default;
+
+std::vector<std::string> EnvoyDriver::args() const {
+  // Below warning Envoy writes 133 lines a start.
+  // Immediate: after a change of a listener, connections that follow the old rules (an allow-list, mTLS) are closed at
+  // their next response instead of over the whole drain time.
+  std::vector<std::string> out{
+      "--log-level", "warning",        "--drain-strategy",
+      "immediate",   "--drain-time-s", std::to_string(std::max<std::int64_t>(impl_->options.drain.count(), 1))};
+  if (impl_->options.concurrency > 0) {
+    out.emplace_back("--concurrency");
+    out.push_back(std::to_string(impl_->options.concurrency));
+  }
+  return out;
+}
+
+void EnvoyDriver::probe(const std::string& generation, Done<ProbeResult> done) {
+  impl_->admin.get(generation, "/server_info",
+                   [weak = std::weak_ptr(impl_), generation, done = std::move(done)](Result<AdminReply> reply) mutable {
+                     auto self = weak.lock();
+                     if (!self) return;
+                     auto body = body_of(std::move(reply), "/server_info");
+                     if (!body) return done(body.error());
+                     auto seen = parse_server_info(*body);
+                     if (!seen || seen->state != ProxyState::kLive) return done(std::move(seen));
+                     self->look_further(generation, std::move(*seen), std::move(done));
+                   });
+}
+
+void EnvoyDriver::diagnose(const std::string& generation, std::function<void(std::string)> done) {
+  const std::string filter =
+      R"(^(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)$|^control_plane\.connected_state$)";
+  impl_->admin.get(
+      generation, "/stats?filter=" + AdminClient::encode(filter),
+      [weak = std::weak_ptr(impl_), generation, done = std::move(done)](const Result<AdminReply>& reply) mutable {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!reply) return done(reply.error().message());
+        self->diagnose_rest(generation, describe_stats(parse_stats(reply->body)), std::move(done));
+      });
+}
+
+void EnvoyDriver::begin_drain(const std::string& generation, std::function<void(Status)> done) {
+  impl_->admin.post(generation, "/drain_listeners?graceful", [done = std::move(done)](Result<AdminReply> reply) {
+    const auto body = body_of(std::move(reply), "/drain_listeners");
+    done(body ? Status() : Status(body.error()));
+  });
+}
+
+void EnvoyDriver::count_connections(const std::string& generation, Done<std::uint64_t> done) {
+  impl_->admin.get(generation, "/stats?usedonly&filter=" + AdminClient::encode("downstream_cx_active$"),
+                   [weak = std::weak_ptr(impl_), done = std::move(done)](Result<AdminReply> reply) {
+                     auto self = weak.lock();
+                     if (!self) return;
+                     const auto body = body_of(std::move(reply), "/stats");
+                     if (!body) return done(body.error());
+                     done(sum_connections(parse_stats(*body), self->options.uncounted_ports));
+                   });
+}
+
+void EnvoyDriver::scrape(const std::string& generation, Done<std::string> done) {
+  impl_->admin.get(generation, "/stats/prometheus", [done = std::move(done)](Result<AdminReply> reply) {
+    done(body_of(std::move(reply), "/stats/prometheus"));
+  });
+}
+
+void EnvoyDriver::certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done) {
+  impl_->admin.get(generation, "/certs", [done = std::move(done)](Result<AdminReply> reply) {
+    const auto body = body_of(std::move(reply), "/certs");
+    if (!body) return done(body.error());
+    done(parse_certs(*body));
+  });
+}
+
+}  // namespace hawser::proxy

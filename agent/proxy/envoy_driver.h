@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "proxy/admin_answers.h"
+#include "proxy/admin_client.h"
+#include "proxy/driver.h"
+#include "proxy/listening_sockets.h"
+
+namespace hawser::proxy {
+
+// What: ProxyDriver for Envoy, over its admin interface. Envoy says LIVE once its workers run, which doesn't mean that
+// it has listeners; and it goes on listing listeners whose sockets a drain has closed. So a probe asks /server_info,
+// /ready and /listeners, and looks for each listener in the kernel too. Threading: on the loop. Failure: HWS-PX-001 (no
+// answer), HWS-PX-002 (not understood).
+class EnvoyDriver final : public ProxyDriver {
+ public:
+  struct Options {
+    unsigned concurrency = 0;  // 0: a worker a core
+    std::chrono::seconds drain{5};
+    std::vector<std::uint16_t> uncounted_ports{15021,
+                                               15090};  // probes' and scrapers' connections don't hold a drain up
+    std::function<Result<std::vector<ListeningEndpoint>>()> listening = observe_listening;
+  };
+
+  EnvoyDriver(AdminClient& admin, Options options);
+  ~EnvoyDriver() override;
+
+  std::vector<std::string> args() const override;
+  void probe(const std::string& generation, Done<ProbeResult> done) override;
+  void diagnose(const std::string& generation, std::function<void(std::string)> done) override;
+  void begin_drain(const std::string& generation, std::function<void(Status)> done) override;
+  void count_connections(const std::string& generation, Done<std::uint64_t> done) override;
+  void scrape(const std::string& generation, Done<std::string> done) override;
+  // The certificates that Envoy presents now: the proof that a rotation has reached it.
+  void certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace hawser::proxy

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/result.h"
+
+namespace hawser::proxy {
+
+struct HostedGeneration {
+  std::string name;  // f1e0
+  pid_t pid = 0;
+  bool running = false;
+  int exit_status = -1;  // as wait(2) gives it; -1: unknown
+  std::string binary_sha256;
+  Loop::Wall started_at;
+};
+
+struct Validation {
+  bool valid = false;
+  std::string detail;  // the proxy's own words when not valid
+  std::string version;
+};
+
+struct StartedGeneration {
+  pid_t pid = 0;
+  std::string binary_sha256;
+};
+
+struct ReapedGeneration {
+  bool ended = false;
+  int exit_status = -1;
+};
+
+// What: who runs proxy generations for the supervisor: the broker, or a test. The supervisor itself has no privilege.
+// Threading: on the loop; each callback runs once, on the loop, maybe at once; those of a host that is destroyed never.
+// Failure: the host's own ids (HWS-BR-…).
+class GenerationHost {
+ public:
+  template <typename T>
+  using Done = std::function<void(Result<T>)>;
+
+  virtual ~GenerationHost() = default;
+  virtual void observe(Done<std::vector<HostedGeneration>> done) = 0;
+  virtual void validate(const std::string& generation, const std::string& bootstrap, Done<Validation> done) = 0;
+  virtual void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
+                     Done<StartedGeneration> done) = 0;
+  virtual void signal(const std::string& generation, int signal, std::function<void(Status)> done) = 0;
+  // Waits for its end up to `wait`; then its files are removed and it is forgotten.
+  virtual void reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) = 0;
+};
+
+}  // namespace hawser::proxy

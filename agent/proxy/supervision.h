@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/backoff.h"
+#include "base/health.h"
+#include "base/loop.h"
+#include "proxy/driver.h"
+#include "proxy/generation_host.h"
+
+// What: the decisions of supervising one proxy: events in, actions out, no I/O and no clock of its own; supervisor.h
+// does what it says. A proxy that runs and is LIVE is adopted and left alone; one that ended is reaped and started
+// cold; one that isn't LIVE in time is reported and waited for, never killed, because that alone would help nobody.
+//
+//   observing ─┬─ running ──────────────► warming ── gates pass ──► live
+//      ▲       └─ none ─► validating ─► starting ──► ▲                │ ends, or gates are lost
+//      │                       │ fails      │        └────────────────┤
+//      └───── waiting ◄────────┴────────────┴────── reaping ◄─────────┘
+//   stop: (draining ─►) ending ─► stopped, from anywhere
+//
+// Gates: the proxy says LIVE, /ready says so too, and each required port has a listener that the kernel shows bound.
+// Threading: none of its own. Failure: HWS-PX-003 (bootstrap refused), HWS-PX-004 (not LIVE in time), HWS-PX-005 (LIVE
+// without its listeners), HWS-PX-006 (it ended), HWS-PX-007 (it won't end), HWS-PX-001 (it doesn't answer).
+namespace hawser::proxy {
+
+enum class Phase {
+  kIdle,
+  kObserving,
+  kValidating,
+  kStarting,
+  kWarming,
+  kLive,
+  kReaping,
+  kWaiting,
+  kDraining,
+  kEnding,
+  kStopped
+};
+std::string_view phase_name(Phase phase);
+
+struct SupervisionOptions {
+  std::string generation = "f1e0";
+  std::vector<std::uint16_t> required_ports{15001, 15006};
+  std::chrono::milliseconds start_timeout{30000};
+  std::chrono::milliseconds warm_poll{50};
+  std::chrono::milliseconds slow_poll{500};  // when it's overdue
+  std::chrono::milliseconds watch_poll{1000};
+  std::chrono::milliseconds drain_poll{50};
+  std::chrono::milliseconds end_wait{5000};  // after SIGTERM, and again after SIGKILL
+  std::chrono::milliseconds steady{30000};   // LIVE for so long: its next end isn't part of a series
+  std::chrono::milliseconds backoff_base{100};
+  std::chrono::milliseconds backoff_cap{10000};
+  std::uint64_t seed = 1;
+};
+
+namespace event {
+struct Start {};
+struct Stop {
+  std::chrono::milliseconds drain{0};
+};
+struct Woke {};
+struct Observed {
+  Result<std::vector<HostedGeneration>> result;
+};
+struct Validated {
+  Result<Validation> result;
+};
+struct Started {
+  Result<StartedGeneration> result;
+};
+struct Probed {
+  Result<ProbeResult> result;
+};
+struct Diagnosed {
+  std::string text;
+};
+struct Exited {
+  pid_t pid = 0;
+};
+struct DrainBegun {
+  Status result;
+};
+struct Counted {
+  Result<std::uint64_t> result;
+};
+struct Signalled {
+  Status result;
+};
+struct Reaped {
+  Result<ReapedGeneration> result;
+};
+}  // namespace event
+using SupervisionEvent = std::variant<event::Start, event::Stop, event::Woke, event::Observed, event::Validated,
+                                      event::Started, event::Probed, event::Diagnosed, event::Exited, event::DrainBegun,
+                                      event::Counted, event::Signalled, event::Reaped>;
+
+namespace action {
+struct Observe {};
+struct Validate {};
+struct Launch {};
+struct Probe {};
+struct Diagnose {};
+struct WatchExit {
+  pid_t pid = 0;
+};
+struct BeginDrain {};
+struct Count {};
+struct Signal {
+  int number = 0;
+};
+struct Reap {
+  std::chrono::milliseconds wait{0};
+};
+// The one timer; a later one replaces it.
+struct Wake {
+  std::chrono::milliseconds after{0};
+};
+struct Live {
+  std::optional<Loop::Duration> down_for;  // since it was LIVE before
+};
+struct Down {
+  std::string reason;
+};
+struct Report {
+  HealthState state = HealthState::kOk;
+  std::string detail;
+  std::optional<Error> error;
+};
+struct RecordExit {
+  int status = -1;
+};
+struct Stopped {
+  Status result;
+};
+}  // namespace action
+using SupervisionAction =
+    std::variant<action::Observe, action::Validate, action::Launch, action::Probe, action::Diagnose, action::WatchExit,
+                 action::BeginDrain, action::Count, action::Signal, action::Reap, action::Wake, action::Live,
+                 action::Down, action::Report, action::RecordExit, action::Stopped>;
+
+class Supervision {
+ public:
+  // What is known of the generation at hand.
+  struct Facts {
+    std::string generation;
+    pid_t pid = 0;
+    std::string binary_sha256;
+    std::string version;
+    unsigned concurrency = 0;
+    std::vector<Listener> listeners;
+    std::string proxy_state;  // as it says itself
+    bool adopted = false;
+  };
+
+  explicit Supervision(SupervisionOptions options);
+
+  std::vector<SupervisionAction> handle(SupervisionEvent event, Loop::Monotonic now);
+  Phase phase() const { return phase_; }
+  const Facts& facts() const { return facts_; }
+  // Changes with each phase: an answer to a question of an earlier turn is to be dropped. Exited is for any turn.
+  unsigned turn() const { return turn_; }
+
+ private:
+  using Monotonic = Loop::Monotonic;
+
+  static constexpr unsigned kPatience = 3;  // looks in a row before something counts as lost
+  static constexpr unsigned kSeries = 5;    // ends in a row: it won't heal by itself
+  static constexpr auto kReapWait = std::chrono::milliseconds(2000);
+
+  void on(const event::Start&, Monotonic now);
+  void on(const event::Stop& stop, Monotonic now);
+  void on(const event::Woke&, Monotonic now);
+  void on(const event::Observed& observed, Monotonic now);
+  void on(const event::Validated& validated, Monotonic now);
+  void on(const event::Started& started, Monotonic now);
+  void on(const event::Probed& probed, Monotonic now);
+  void on(const event::Diagnosed& diagnosed, Monotonic now);
+  void on(const event::Exited& exited, Monotonic now);
+  void on(const event::DrainBegun& begun, Monotonic now);
+  void on(const event::Counted& counted, Monotonic now);
+  void on(const event::Signalled& signalled, Monotonic now);
+  void on(const event::Reaped& reaped, Monotonic now);
+
+  template <typename Action>
+  void act(Action action) {
+    out_.emplace_back(std::move(action));
+  }
+  void enter(Phase phase);
+  void report(HealthState state, std::string detail, std::optional<Error> error = {});
+
+  void observe();
+  void take_up(const HostedGeneration& found, bool first_look, Monotonic now);
+  void warm(Monotonic now);
+  void warming(const Result<ProbeResult>& probe, Monotonic now);
+  void not_yet(const std::string& missing, bool live, Monotonic now);
+  void go_live(Monotonic now);
+  void watching(const Result<ProbeResult>& probe, Monotonic now);
+  void watched_observation(const event::Observed& observed, Monotonic now);
+  void lost(const std::string& reason, Monotonic now);
+  void announce_down(const std::string& reason, Monotonic now);
+  void retry(HealthState state, const Error& error);
+  void ended(int status, Monotonic now);
+  void drain(Monotonic now);
+  void end(int signal);
+  void end_reaped(const Result<ReapedGeneration>& result);
+  void ask_again(const Error& error);
+  void finish(Status result);
+  void learn(const ProbeResult& probe);
+  // What keeps the gates shut; empty: nothing. `closed`: a required listener is there but its socket isn't.
+  std::string missing(const ProbeResult& probe, bool& closed) const;
+
+  SupervisionOptions options_;
+  Backoff backoff_;
+  std::vector<SupervisionAction> out_;
+  Phase phase_ = Phase::kIdle;
+  unsigned turn_ = 0;
+  Facts facts_;
+
+  bool stopping_ = false;
+  bool first_look_ = false;   // since start()
+  bool replaceable_ = false;  // found running then, and not seen LIVE yet
+  std::chrono::milliseconds drain_{0};
+  Monotonic drain_until_{};
+  unsigned idle_counts_ = 0;
+  int signal_ = 0;
+  unsigned failures_ = 0;  // in a row, of what the phase asks for
+  unsigned lost_gates_ = 0;
+  Monotonic warm_since_{};
+  std::optional<Monotonic> live_without_since_;
+  std::optional<Monotonic> closed_since_;
+  std::optional<Monotonic> diagnosed_at_;
+  std::string diagnosis_;
+  std::string waiting_for_;
+  bool waiting_live_ = false;
+  Monotonic live_since_{};
+  std::optional<Monotonic> down_since_;
+};
+
+// "exit 1", "SIGSEGV": a wait(2) status as text.
+std::string exit_text(int status);
+
+}  // namespace hawser::proxy

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/supervisor.h"
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace hawser::proxy {
+namespace {
+
+constexpr auto kItem = "proxy";
+constexpr auto kBootstrapFailed = "HWS-PX-010";
+
+void show_live(Metrics& metrics, bool live) {
+  metrics.set("hawser_proxy_live", "1 while the proxy is LIVE with its listeners bound", {}, live ? 1 : 0);
+}
+
+}  // namespace
+
+Supervisor::Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, ProcessWatcher& watcher, Options options,
+                       HealthSink& health, Metrics& metrics)
+    : loop_(loop),
+      host_(host),
+      driver_(driver),
+      watcher_(watcher),
+      options_(std::move(options)),
+      health_(health),
+      metrics_(metrics),
+      machine_(options_),
+      alive_(std::make_shared<bool>(true)),
+      since_(loop.wall()) {
+  show_live(metrics_, false);
+}
+
+Supervisor::~Supervisor() = default;
+
+void Supervisor::start(OnLive on_live, OnDown on_down) {
+  on_live_ = std::move(on_live);
+  on_down_ = std::move(on_down);
+  feed(event::Start{});
+}
+
+void Supervisor::stop(std::chrono::seconds drain, std::function<void(hawser::Status)> done) {
+  on_stopped_.push_back(std::move(done));
+  feed(event::Stop{drain});
+}
+
+Supervisor::Status Supervisor::status() const {
+  const auto& facts = machine_.facts();
+  return {facts.generation,
+          facts.pid,
+          std::string(phase_name(machine_.phase())),
+          since_,
+          facts.version,
+          facts.concurrency,
+          facts.binary_sha256,
+          facts.proxy_state,
+          facts.adopted,
+          facts.listeners};
+}
+
+void Supervisor::scrape(std::function<void(Result<std::string>)> done) {
+  if (machine_.facts().pid != 0) return driver_.scrape(machine_.facts().generation, std::move(done));
+  done(Error(Code::kUnavailable, "HWS-PX-001", "no proxy is running", "hawser status says why"));
+}
+
+// Events that come while one is worked off wait, so that a host or driver may answer at once.
+void Supervisor::feed(SupervisionEvent event) {
+  events_.push_back(std::move(event));
+  if (!feeding_) drain_events();
+}
+
+void Supervisor::drain_events() {
+  feeding_ = true;
+  while (!events_.empty()) {
+    auto event = std::move(events_.front());
+    events_.pop_front();
+    count(event);
+    const Phase before = machine_.phase();
+    auto actions = machine_.handle(std::move(event), loop_.now());
+    if (machine_.phase() != before) {
+      timer_.reset();
+      since_ = loop_.wall();
+      show_live(metrics_, live());
+    }
+    for (auto& action : actions) perform(action);
+  }
+  feeding_ = false;
+}
+
+void Supervisor::perform(SupervisionAction& action) {
+  std::visit([this](const auto& item) { run(item); }, action);
+}
+
+void Supervisor::count(const SupervisionEvent& event) {
+  const auto* started = std::get_if<event::Started>(&event);
+  if (started != nullptr && started->result) metrics_.add("hawser_proxy_starts_total", "Proxy generations started");
+}
+
+template <typename Event, typename Value>
+std::function<void(Value)> Supervisor::answer() {
+  return [this, alive = std::weak_ptr(alive_), turn = machine_.turn()](Value value) {
+    if (!alive.expired() && turn == machine_.turn()) feed(Event{std::move(value)});
+  };
+}
+
+void Supervisor::later(std::function<void()> work) {
+  loop_.post([alive = std::weak_ptr(alive_), work = std::move(work)] {
+    if (!alive.expired()) work();
+  });
+}
+
+void Supervisor::run(const action::Observe&) {
+  host_.observe(answer<event::Observed, Result<std::vector<HostedGeneration>>>());
+}
+
+void Supervisor::run(const action::Validate&) {
+  const auto& generation = machine_.facts().generation;
+  bootstrap_ = options_.bootstrap ? options_.bootstrap(generation) : std::string();
+  if (bootstrap_.empty())
+    return feed(event::Validated{Error(Code::kUnavailable, kBootstrapFailed, "no bootstrap could be made for the proxy",
+                                       "hawser status names the cause")});
+  host_.validate(generation, bootstrap_, answer<event::Validated, Result<Validation>>());
+}
+
+// The very bytes that were validated.
+void Supervisor::run(const action::Launch&) {
+  host_.start(machine_.facts().generation, bootstrap_, driver_.args(),
+              answer<event::Started, Result<StartedGeneration>>());
+}
+
+void Supervisor::run(const action::Probe&) {
+  driver_.probe(machine_.facts().generation, answer<event::Probed, Result<ProbeResult>>());
+}
+
+void Supervisor::run(const action::Diagnose&) {
+  driver_.diagnose(machine_.facts().generation, answer<event::Diagnosed, std::string>());
+}
+
+void Supervisor::run(const action::WatchExit& watch) {
+  watch_ = watcher_.watch(watch.pid, [this, pid = watch.pid] { feed(event::Exited{pid}); });
+}
+
+void Supervisor::run(const action::BeginDrain&) {
+  driver_.begin_drain(machine_.facts().generation, answer<event::DrainBegun, hawser::Status>());
+}
+
+void Supervisor::run(const action::Count&) {
+  driver_.count_connections(machine_.facts().generation, answer<event::Counted, Result<std::uint64_t>>());
+}
+
+void Supervisor::run(const action::Signal& signal) {
+  host_.signal(machine_.facts().generation, signal.number, answer<event::Signalled, hawser::Status>());
+}
+
+void Supervisor::run(const action::Reap& reap) {
+  host_.reap(machine_.facts().generation, reap.wait, answer<event::Reaped, Result<ReapedGeneration>>());
+}
+
+void Supervisor::run(const action::Wake& wake) {
+  timer_ = loop_.after(wake.after, [this, turn = machine_.turn()] {
+    if (turn == machine_.turn()) feed(event::Woke{});
+  });
+}
+
+void Supervisor::run(const action::Live& event) {
+  const auto& facts = machine_.facts();
+  if (event.down_for) {
+    const double seconds = std::chrono::duration<double>(*event.down_for).count();
+    metrics_.set("hawser_proxy_restart_seconds", "How long the proxy was last not LIVE", {}, seconds);
+    log::info("the proxy is back", {{"generation", facts.generation}, {"after_s", std::to_string(seconds)}});
+  }
+  later([this, generation = facts.generation, pid = facts.pid] {
+    if (on_live_ && live()) on_live_(generation, pid);
+  });
+}
+
+void Supervisor::run(const action::Down& down) {
+  log::warn("the proxy is lost", {{"reason", down.reason}});
+  later([this, reason = down.reason] {
+    if (on_down_) on_down_(reason);
+  });
+}
+
+void Supervisor::run(const action::Report& report) {
+  health_.report(kItem, report.state, report.detail, report.error ? &*report.error : nullptr);
+}
+
+void Supervisor::run(const action::RecordExit& exit) {
+  metrics_.add("hawser_proxy_exits_total", "Proxy generations that ended", {{"status", exit_text(exit.status)}});
+}
+
+void Supervisor::run(const action::Stopped& stopped) {
+  watch_.reset();
+  auto waiting = std::exchange(on_stopped_, {});
+  for (auto& done : waiting) later([done = std::move(done), result = stopped.result] { done(result); });
+}
+
+}  // namespace hawser::proxy

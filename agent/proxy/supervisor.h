@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/health.h"
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "proxy/process_watch.h"
+#include "proxy/supervision.h"
+
+namespace hawser::proxy {
+
+// What: keeps one proxy running and says when it may be given traffic. It decides by supervision.h and acts through the
+// host (start, signal, reap), the driver (probe, drain) and the watcher (its end). Destroying it leaves the proxy
+// alone, and a later one adopts it: a restart of hawserd touches no traffic. Threading: on the loop; on_live, on_down
+// and done run from the loop, never from within a call, and not once the supervisor is destroyed, which any of them may
+// do. Failure: see supervision.h; reported as the health item "proxy". Metrics: hawser_proxy_starts_total,
+// hawser_proxy_exits_total{status}, hawser_proxy_live, hawser_proxy_restart_seconds.
+class Supervisor {
+ public:
+  struct Options : SupervisionOptions {
+    // The bootstrap for a generation, JSON; made anew for each start.
+    std::function<std::string(const std::string& generation)> bootstrap;
+  };
+  using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
+  using OnDown = std::function<void(const std::string& reason)>;
+
+  struct Status {
+    std::string generation;  // empty: none
+    pid_t pid = 0;
+    std::string state;  // LIVE when it is; else the phase (STARTING, …)
+    Loop::Wall since;
+    std::string version;
+    unsigned concurrency = 0;
+    std::string binary_sha256;
+    std::string proxy_state;  // what the proxy last said of itself
+    bool adopted = false;
+    std::vector<Listener> listeners;
+  };
+
+  Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, ProcessWatcher& watcher, Options options,
+             HealthSink& health, Metrics& metrics);
+  ~Supervisor();
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  // Adopts or starts. `on_live` runs each time that the gates open, `on_down` each time that a LIVE proxy is lost.
+  void start(OnLive on_live, OnDown on_down);
+  // Drains for at most `drain`, then ends whatever generation runs, also one of an earlier hawserd. No on_down.
+  void stop(std::chrono::seconds drain, std::function<void(hawser::Status)> done);
+
+  bool live() const { return machine_.phase() == Phase::kLive; }
+  Status status() const;
+  // The exposition of the serving generation, for the merged metrics.
+  void scrape(std::function<void(Result<std::string>)> done);
+
+ private:
+  void feed(SupervisionEvent event);
+  void drain_events();
+  void perform(SupervisionAction& action);
+  void count(const SupervisionEvent& event);
+
+  void run(const action::Observe&);
+  void run(const action::Validate&);
+  void run(const action::Launch&);
+  void run(const action::Probe&);
+  void run(const action::Diagnose&);
+  void run(const action::WatchExit& watch);
+  void run(const action::BeginDrain&);
+  void run(const action::Count&);
+  void run(const action::Signal& signal);
+  void run(const action::Reap& reap);
+  void run(const action::Wake& wake);
+  void run(const action::Live& event);
+  void run(const action::Down& down);
+  void run(const action::Report& report);
+  void run(const action::RecordExit& exit);
+  void run(const action::Stopped& stopped);
+
+  // A callback that becomes an event, unless the machine has moved on or we're gone.
+  template <typename Event, typename Value>
+  std::function<void(Value)> answer();
+  void later(std::function<void()> work);
+
+  Loop& loop_;
+  GenerationHost& host_;
+  ProxyDriver& driver_;
+  ProcessWatcher& watcher_;
+  Options options_;
+  HealthSink& health_;
+  Metrics& metrics_;
+  Supervision machine_;
+  std::shared_ptr<bool> alive_;
+  std::deque<SupervisionEvent> events_;
+  bool feeding_ = false;
+  std::string bootstrap_;
+  std::unique_ptr<Loop::Timer> timer_;
+  std::unique_ptr<ProcessWatcher::Watch> watch_;
+  OnLive on_live_;
+  OnDown on_down_;
+  std::vector<std::function<void(hawser::Status)>> on_stopped_;
+  Loop::Wall since_;
+};
+
+}  // namespace hawser::proxy

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/broker_host.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <optional>
+
+#include "hawser/broker.pb.h"
+
+namespace hawser::proxy {
+namespace {
+
+namespace v1 = broker::v1;
+using std::chrono::milliseconds;
+
+struct BrokerHostTest : testing::Test {
+  v1::Request asked;
+  milliseconds allowed{0};
+  Result<v1::Response> response = v1::Response();
+  BrokerHost host{[this](const v1::Request& request, milliseconds timeout, const broker::BrokerClient::Done& done) {
+    asked = request;
+    allowed = timeout;
+    done(response);
+  }};
+};
+
+TEST_F(BrokerHostTest, ObserveGivesTheGenerationsAsTheBrokerSeesThem) {
+  auto& item = *response->mutable_observe()->add_generations();
+  item.set_name("f1e0");
+  item.set_pid(42);
+  item.set_running(true);
+  item.set_binary_sha256("abc");
+  item.set_started_at(1'700'000'000);
+  std::vector<HostedGeneration> seen;
+  host.observe([&](const auto& result) { seen = *result; });
+  EXPECT_TRUE(asked.has_observe());
+  ASSERT_EQ(seen.size(), 1U);
+  EXPECT_EQ(seen[0].pid, 42);
+  EXPECT_TRUE(seen[0].running);
+  EXPECT_EQ(seen[0].started_at, Loop::Wall(std::chrono::seconds(1'700'000'000)));
+}
+
+TEST_F(BrokerHostTest, ValidateSendsTheBytesAndGivesTheProxysWords) {
+  response->mutable_validate()->set_detail("bad");
+  std::optional<Validation> seen;
+  host.validate("f1e0", "{\"a\":\"\x01\"}", [&](const auto& result) { seen = *result; });
+  EXPECT_EQ(asked.validate().generation(), "f1e0");
+  EXPECT_EQ(asked.validate().bootstrap(), "{\"a\":\"\x01\"}");
+  EXPECT_FALSE(seen->valid);
+  EXPECT_EQ(seen->detail, "bad");
+}
+
+TEST_F(BrokerHostTest, StartPassesTheArgumentsOn) {
+  response->mutable_start()->set_pid(7);
+  response->mutable_start()->set_binary_sha256("abc");
+  std::optional<StartedGeneration> seen;
+  host.start("f1e0", "{}", {"--concurrency", "2"}, [&](const auto& result) { seen = *result; });
+  ASSERT_EQ(asked.start().args_size(), 2);
+  EXPECT_EQ(asked.start().args(1), "2");
+  EXPECT_EQ(seen->pid, 7);
+}
+
+TEST_F(BrokerHostTest, ReapMayTakeLongerThanItsOwnWait) {
+  response->mutable_reap()->set_ended(true);
+  response->mutable_reap()->set_exit_status(11);
+  std::optional<ReapedGeneration> seen;
+  host.reap("f1e0", milliseconds(7000), [&](const auto& result) { seen = *result; });
+  EXPECT_EQ(asked.reap().wait_ms(), 7000U);
+  EXPECT_GT(allowed, milliseconds(7000));
+  EXPECT_TRUE(seen->ended);
+  EXPECT_EQ(seen->exit_status, 11);
+}
+
+TEST_F(BrokerHostTest, ASignalsAnswerIsEmpty) {
+  bool ok = false;
+  host.signal("f1e0", SIGTERM, [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_EQ(asked.signal().signal(), 15U);
+  EXPECT_TRUE(ok);
+}
+
+TEST_F(BrokerHostTest, TheBrokersErrorsPassAndOtherAnswersAreErrors) {
+  std::string id;
+  response->mutable_reap();
+  host.observe([&](const auto& result) { id = result.error().id(); });
+  EXPECT_EQ(id, "HWS-PX-009");
+  response = Error(Code::kUnavailable, "HWS-BR-001", "gone");
+  host.observe([&](const auto& result) { id = result.error().id(); });
+  EXPECT_EQ(id, "HWS-BR-001");
+}
+
+}  // namespace
+}  // namespace hawser::proxy

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <csignal>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/fake_loop.h"
+#include "proxy/driver.h"
+#include "proxy/generation_host.h"
+#include "proxy/process_watch.h"
+
+// What the supervisor meets in its unit tests: a host, a driver and a watcher that are told what to answer and remember
+// what they were asked.
+namespace hawser::proxy::fake {
+
+inline Error down(const std::string& what = "no answer") {
+  return {Code::kUnavailable, "HWS-BR-001", what, "start it"};
+}
+
+// One proxy process, as a host would have it. Answers come from the loop, as the real host's do.
+struct Host final : GenerationHost {
+  explicit Host(Loop& l) : loop(l) {}
+
+  void observe(Done<std::vector<HostedGeneration>> done) override {
+    calls.emplace_back("observe");
+    answer(std::move(done),
+           broken ? Result<std::vector<HostedGeneration>>(down()) : Result<std::vector<HostedGeneration>>(generations));
+  }
+  void validate(const std::string& generation, const std::string& bootstrap, Done<Validation> done) override {
+    calls.push_back("validate " + generation + " " + bootstrap);
+    answer(std::move(done), validation);
+  }
+  void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
+             Done<StartedGeneration> done) override {
+    calls.push_back("start " + generation + " " + bootstrap + " " + std::to_string(args.size()));
+    if (!start_error.empty()) {
+      Error error = start_error.front();
+      start_error.pop_front();
+      return answer(std::move(done), Result<StartedGeneration>(error));
+    }
+    generations = {{generation, ++last_pid, true, 0, "5ha", {}}};
+    answer(std::move(done), Result<StartedGeneration>(StartedGeneration{last_pid, "5ha"}));
+  }
+  void signal(const std::string& generation, int number, std::function<void(Status)> done) override {
+    calls.push_back("signal " + generation + " " + std::to_string(number));
+    if (broken) return loop.post([done] { done(Status(down())); });
+    if (number == SIGKILL ? kill_works : term_works) finish(number == SIGTERM ? 0 : number);
+    loop.post([done] { done(Status()); });
+  }
+  void reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) override {
+    calls.push_back("reap " + generation);
+    if (broken) return answer(std::move(done), Result<ReapedGeneration>(down()));
+    if (generations.empty())
+      return answer(std::move(done), Result<ReapedGeneration>(Error(Code::kNotFound, "HWS-BR-022", "none")));
+    const auto state = generations.front();
+    if (!state.running) {
+      generations.clear();
+      return answer(std::move(done), Result<ReapedGeneration>(ReapedGeneration{true, state.exit_status}));
+    }
+    timers.push_back(loop.after(wait, [done = std::move(done)] { done(ReapedGeneration{false, -1}); }));
+  }
+
+  // The process ends by itself, with a wait(2) status.
+  void finish(int status) {
+    if (generations.empty()) return;
+    generations.front().running = false;
+    generations.front().exit_status = status;
+  }
+
+  template <typename T>
+  void answer(Done<T> done, Result<T> result) {
+    loop.post([done = std::move(done), result = std::move(result)] { done(result); });
+  }
+
+  Loop& loop;
+  std::vector<std::string> calls;
+  std::vector<HostedGeneration> generations;
+  Result<Validation> validation = Validation{true, "", "1.40.0"};
+  std::deque<Error> start_error;
+  bool broken = false;
+  bool term_works = true;
+  bool kill_works = true;
+  pid_t last_pid = 100;
+  std::vector<std::unique_ptr<Loop::Timer>> timers;
+};
+
+inline ProbeResult live_probe(std::vector<std::uint16_t> ports = {15001, 15006}) {
+  ProbeResult out;
+  out.state = ProxyState::kLive;
+  out.version = "1.40.0";
+  out.concurrency = 2;
+  out.ready = true;
+  for (const auto port : ports) out.listeners.push_back({"l" + std::to_string(port), "0.0.0.0", port, true});
+  return out;
+}
+
+inline ProbeResult early_probe(ProxyState state) {
+  ProbeResult out;
+  out.state = state;
+  return out;
+}
+
+struct Driver final : ProxyDriver {
+  std::vector<std::string> args() const override { return {"--concurrency", "2"}; }
+  // Answers at once: the supervisor must bear that too.
+  void probe(const std::string& generation, Done<ProbeResult> done) override {
+    probed.push_back(generation);
+    done(seen);
+  }
+  void diagnose(const std::string&, std::function<void(std::string)> done) override {
+    ++diagnoses;
+    done(diagnosis);
+  }
+  void begin_drain(const std::string&, std::function<void(Status)> done) override {
+    ++drains;
+    done(drain_result);
+  }
+  void count_connections(const std::string&, Done<std::uint64_t> done) override { done(connections); }
+  void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
+
+  Result<ProbeResult> seen = down("no socket");
+  std::string diagnosis;
+  Status drain_result;
+  Result<std::uint64_t> connections = std::uint64_t{0};
+  std::vector<std::string> probed;
+  int diagnoses = 0;
+  int drains = 0;
+};
+
+struct Watcher final : ProcessWatcher {
+  struct Held final : Watch {
+    Held(Watcher& o, pid_t p) : owner(o), pid(p) {}
+    ~Held() override { owner.watched.erase(pid); }
+    Watcher& owner;
+    pid_t pid;
+  };
+  std::unique_ptr<Watch> watch(pid_t pid, std::function<void()> ended) override {
+    auto held = std::make_unique<Held>(*this, pid);
+    watched[pid] = std::move(ended);
+    return held;
+  }
+  void tell(pid_t pid) {
+    const auto found = watched.find(pid);
+    if (found == watched.end()) return;
+    auto ended = found->second;
+    ended();
+  }
+  std::map<pid_t, std::function<void()>> watched;
+};
+
+}  // namespace hawser::proxy::fake
