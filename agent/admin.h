@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/asio_loop.h"
+#include "base/result.h"
+#include "base/unix_socket.h"
+
+namespace hawser {
+
+// What: admin.sock. `status`, `wait` and `cert show` are open to all; the rest needs root or the admin group.
+// Threading: on the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request not understood); the rest is the
+// operation's own.
+class AdminServer {
+ public:
+  using Done = std::function<void(Result<std::string>)>;  // the JSON document of the answer
+  struct Operations {
+    std::function<std::string()> status;
+    std::function<void(std::string token, Done)> join;
+    std::function<void(unsigned drain_seconds, Done)> leave;
+    std::function<Result<std::string>()> cert_show;
+    std::function<void(Done)> cert_renew;
+    std::function<void(const std::string& event, std::chrono::milliseconds timeout, Done)> wait;
+    std::function<void(Done)> intercept_show;
+  };
+
+  AdminServer(AsioLoop& loop, ListeningSocket socket, Operations operations, gid_t admin_group);
+  ~AdminServer();
+  void start();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hawser

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app.h"
+
+#include <systemd/sd-daemon.h>
+
+#include <nlohmann/json.hpp>
+
+#include "admin.h"
+#include "base/log.h"
+#include "lifecycle.h"
+#include "membership.h"
+#include "status/health_items.h"
+#include "status/time_text.h"
+
+namespace hawser {
+namespace {
+
+using nlohmann::json;
+
+constexpr auto kMaxWait = std::chrono::hours(1);
+
+Error not_joined() {
+  return {Code::kFailedPrecondition, "HWS-AD-003", "this host is not joined", "hawser join DIR"};
+}
+
+json events_json(const Lifecycle& lifecycle) {
+  json events = json::array();
+  for (const auto& item : lifecycle.history())
+    events.push_back({{"name", event_name(item.event)},
+                      {"at", status::utc_text(item.at)},
+                      {"since_start_ms", std::chrono::duration_cast<std::chrono::milliseconds>(item.since_start).count()}});
+  return events;
+}
+
+}  // namespace
+
+struct App::Impl {
+  AsioLoop& loop;
+  AppOptions options;
+  Metrics metrics;
+  ThreadWorker slow;
+  status::HealthItems health;
+  Lifecycle lifecycle;
+  config::Config config;
+  std::unique_ptr<AdminServer> admin;
+  std::unique_ptr<Membership> membership;
+  bool leaving = false;
+
+  Impl(AsioLoop& l, AppOptions o) : loop(l), options(std::move(o)), health(l, metrics), lifecycle(l, metrics) {}
+
+  Status open_admin() {
+    auto group = config::resolve_group(config.users.admin_group);
+    if (!group) log::warn("only root may change things: " + group.error().message());
+    auto socket = listen_unix("admin", options.run_dir + "/admin.sock", 0666);
+    if (!socket) return socket.error();
+    AdminServer::Operations operations;
+    operations.status = [this] { return status_json().dump(); };
+    operations.join = [this](std::string token, AdminServer::Done done) { done(join(token)); };
+    operations.leave = [this](unsigned drain, const AdminServer::Done& done) { leave(std::chrono::seconds(drain), done); };
+    operations.cert_show = [this]() -> Result<std::string> { return cert_show(); };
+    operations.cert_renew = [this](const AdminServer::Done& done) { cert_renew(done); };
+    operations.wait = [this](const std::string& event, std::chrono::milliseconds timeout, const AdminServer::Done& done) { wait(event, timeout, done); };
+    operations.intercept_show = [this](const AdminServer::Done& done) { intercept_show(done); };
+    // gid 0 is root's own group: with no admin group nobody else is let in
+    admin = std::make_unique<AdminServer>(loop, std::move(*socket), std::move(operations), group ? *group : 0);
+    admin->start();
+    return {};
+  }
+
+  Status begin(const std::string& token) {
+    lifecycle.restart();
+    membership = std::make_unique<Membership>(
+        Membership::Context{loop, slow, metrics, health, lifecycle, options.run_dir, options.state_dir}, config);
+    auto started = membership->start(token);
+    if (!started) membership.reset();
+    return started;
+  }
+
+  Result<std::string> join(const std::string& token) {
+    if (membership)
+      return Error(Code::kAlreadyExists, "HWS-AD-004", "this host is joined already", "hawser leave first, or hawser status");
+    auto loaded = config::load(options.paths);
+    if (!loaded.errors.empty()) return loaded.errors.front();
+    if (!loaded.config.joined()) return not_joined();
+    config = std::move(loaded.config);
+    if (auto begun = begin(token); !begun) return begun.error();
+    return std::string("{}");
+  }
+
+  void leave(std::chrono::seconds drain, const AdminServer::Done& done) {
+    if (!membership || leaving) return done(not_joined());
+    leaving = true;
+    membership->leave(drain, [this, done](const Status& left) {
+      leaving = false;
+      if (!left) return done(left.error());
+      membership.reset();
+      health.clear();
+      config = config::Config{};
+      log::info("left the mesh");
+      done(std::string("{}"));
+    });
+  }
+
+  Result<std::string> cert_show() {
+    if (!membership) return not_joined();
+    auto certificate = membership->certificate();
+    if (!certificate) return certificate.error();
+    return certificate->dump();
+  }
+
+  void cert_renew(const AdminServer::Done& done) {
+    if (!membership) return done(not_joined());
+    membership->renew([this, done](const Status& renewed) {
+      if (!renewed) return done(renewed.error());
+      done(cert_show());
+    });
+  }
+
+  void wait(const std::string& name, std::chrono::milliseconds timeout, const AdminServer::Done& done) {
+    auto event = event_of(name);
+    if (!event)
+      return done(Error(Code::kInvalidArgument, "HWS-AD-002", "'" + name + "' is no start-up event", "one of CONFIGURED … REGISTERED"));
+    lifecycle.wait(*event, std::min<Loop::Duration>(timeout, kMaxWait), [this, name, done](bool reached) {
+      if (reached) return done(std::string("{}"));
+      done(Error(Code::kDeadlineExceeded, "HWS-AD-005", name + " wasn't reached in time: " + summary(), "hawser status"));
+    });
+  }
+
+  void intercept_show(const AdminServer::Done& done) {
+    if (!membership) return done(not_joined());
+    membership->observe_interception([done](const Result<json>& seen) {
+      if (!seen) return done(seen.error());
+      done(seen->dump());
+    });
+  }
+
+  std::string state() const {
+    if (!membership) return "not_joined";
+    if (leaving) return "leaving";
+    if (health.overall() == HealthState::kFailed) return "failed";
+    if (!lifecycle.reached(Event::kRegistered)) return health.overall() == HealthState::kDegraded ? "degraded" : "starting";
+    return health.overall() == HealthState::kOk ? "ok" : "degraded";
+  }
+
+  // The first line of `hawser status`: am I fine, and if not, why.
+  std::string summary() const {
+    if (!membership) return "this host is not joined to a mesh; nothing on it is changed";
+    const auto last = lifecycle.last();
+    const std::string reached = last ? std::string(event_name(*last)) : "nothing yet";
+    if (state() == "ok") return "this host is in the mesh as " + config.spiffe_id();
+    const std::string worst = health.worst_line();
+    return "reached " + reached + (worst.empty() ? "" : "; " + worst);
+  }
+
+  json status_json() const {
+    json out = {{"schema_version", 1}, {"version", HAWSER_VERSION}, {"state", state()}, {"summary", summary()},
+                {"events", events_json(lifecycle)}, {"items", json::parse(health.items_json(), nullptr, false)}};
+    if (membership) membership->describe(out);
+    return out;
+  }
+};
+
+App::App(AsioLoop& loop, AppOptions options) : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
+App::~App() = default;
+
+Status App::start(config::Config config) {
+  impl_->config = std::move(config);
+  if (auto opened = impl_->open_admin(); !opened) return opened;
+  impl_->metrics.set("hawser_build_info", "Version of hawserd", {{"version", HAWSER_VERSION}}, 1);
+  if (impl_->config.joined())
+    if (auto begun = impl_->begin(""); !begun) return begun;
+  log::info(impl_->config.joined() ? "started" : "started; this host is not joined", {{"version", HAWSER_VERSION}});
+  sd_notify(0, "READY=1");
+  return {};
+}
+
+void App::stop(std::function<void()> done) {
+  sd_notify(0, "STOPPING=1");
+  if (!impl_->membership) return done();
+  impl_->membership->stop([this, done = std::move(done)] {
+    impl_->membership.reset();
+    done();
+  });
+}
+
+}  // namespace hawser

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli/admin_call.h"
+#include "cli/command.h"
+#include "hawser/admin.pb.h"
+
+namespace hawser::cli {
+namespace {
+
+void print(Context& context, const admin::v1::Request& request, bool as_json, int timeout_ms) {
+  auto answer = admin_call(context, request, timeout_ms);
+  if (!answer) return fail(context, answer.error());
+  const auto cert = nlohmann::json::parse(*answer, nullptr, false);
+  if (!cert.is_object()) return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  if (as_json) {
+    std::printf("%s\n", cert.dump(2).c_str());
+    return;
+  }
+  for (const char* key : {"spiffe_id", "serial", "issuer", "not_before", "not_after", "next_renewal", "presented_serial"})
+    if (cert.contains(key) && cert[key].is_string()) std::printf("%-17s %s\n", key, cert[key].get<std::string>().c_str());
+}
+
+}  // namespace
+
+void add_cert(CLI::App& app, Context& context) {
+  auto* cert = app.add_subcommand("cert", "The host's certificate");
+  cert->require_subcommand(1);
+  auto as_json = std::make_shared<bool>(false);
+  auto* show = cert->add_subcommand("show", "SPIFFE id, serial, lifetime, next renewal, and what the proxy uses now");
+  show->add_flag("--json", *as_json, "Print as JSON");
+  show->callback([&context, as_json] {
+    admin::v1::Request request;
+    request.mutable_cert_show();
+    print(context, request, *as_json, 5000);
+  });
+  auto* renew = cert->add_subcommand("renew", "Ask for a new certificate now; returns when it is in force");
+  renew->add_flag("--json", *as_json, "Print as JSON");
+  renew->callback([&context, as_json] {
+    admin::v1::Request request;
+    request.mutable_cert_renew();
+    print(context, request, *as_json, 30000);
+  });
+}
+
+}  // namespace hawser::cli

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli/admin_call.h"
+#include "cli/command.h"
+#include "hawser/admin.pb.h"
+
+namespace hawser::cli {
+namespace {
+
+using nlohmann::json;
+
+void show(Context& context, bool as_json) {
+  admin::v1::Request request;
+  request.mutable_intercept_show();
+  auto answer = admin_call(context, request);
+  if (!answer) return fail(context, answer.error());
+  const json view = json::parse(*answer, nullptr, false);
+  if (!view.is_object()) return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  if (as_json) {
+    std::printf("%s\n", view.dump(2).c_str());
+    return;
+  }
+  std::printf("interception: %s\n", view.value("state", std::string("unknown")).c_str());
+  for (const auto& counter : view.value("counters", json::array()))
+    std::printf("  %-20s %10llu packets\n", counter.value("purpose", std::string()).c_str(),
+                static_cast<unsigned long long>(counter.value("packets", 0ULL)));
+  std::printf("%s", view.value("ruleset", std::string()).c_str());
+}
+
+}  // namespace
+
+void add_intercept(CLI::App& app, Context& context) {
+  auto* intercept = app.add_subcommand("intercept", "The kernel's redirection of this host's traffic");
+  intercept->require_subcommand(1);
+  auto as_json = std::make_shared<bool>(false);
+  auto* command = intercept->add_subcommand("show", "Rules in force, as the kernel lists them, with counters");
+  command->add_flag("--json", *as_json, "Print as JSON");
+  command->callback([&context, as_json] { show(context, *as_json); });
+}
+
+}  // namespace hawser::cli

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli/admin_call.h"
+#include "cli/command.h"
+#include "hawser/admin.pb.h"
+
+namespace hawser::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string text_of(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return {};
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+int health_exit(const std::string& state) {
+  if (state == "ok" || state == "not_joined") return 0;
+  return state == "failed" ? 1 : 2;
+}
+
+std::string painted(const std::string& state) {
+  if (!colours(1)) return state;
+  const char* colour = state == "ok" ? "32" : state == "failed" ? "31" : "33";
+  return std::string("\033[") + colour + "m" + state + "\033[0m";
+}
+
+void print_items(const json& status) {
+  for (const auto& item : status.value("items", json::array())) {
+    const std::string state = text_of(item, "state");
+    // painted() adds invisible characters: pad by hand
+    std::printf("  %-16s %s%*s %s\n", text_of(item, "name").c_str(), painted(state).c_str(),
+                static_cast<int>(state.size() < 9 ? 9 - state.size() : 0), "", text_of(item, "detail").c_str());
+    if (const auto fix = text_of(item, "fix"); !fix.empty())
+      std::printf("  %-16s fix: %s [%s]\n", "", fix.c_str(), text_of(item, "id").c_str());
+  }
+}
+
+void print_human(const json& status) {
+  std::printf("%s: %s\n", painted(text_of(status, "state")).c_str(), text_of(status, "summary").c_str());
+  std::string events;
+  for (const auto& event : status.value("events", json::array()))
+    events += (events.empty() ? "" : " > ") + text_of(event, "name") + " " + text_of(event, "since_start_ms") + "ms";
+  if (!events.empty()) std::printf("  %s\n", events.c_str());
+  print_items(status);
+}
+
+void run(Context& context, bool as_json) {
+  admin::v1::Request request;
+  request.mutable_status();
+  auto answer = admin_call(context, request);
+  if (!answer) return fail(context, answer.error());
+  const json status = json::parse(*answer, nullptr, false);
+  if (status.is_discarded()) return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  if (as_json)
+    std::printf("%s\n", status.dump(2).c_str());
+  else
+    print_human(status);
+  context.exit_code = health_exit(text_of(status, "state"));
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, Context& context) {
+  auto* command = app.add_subcommand("status", "Is this host fine? Exit code 0 fine, 1 failed, 2 starting or degraded");
+  auto as_json = std::make_shared<bool>(false);
+  command->add_flag("--json", *as_json, "Print the whole status as JSON");
+  command->callback([&context, as_json] { run(context, *as_json); });
+}
+
+}  // namespace hawser::cli

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "interception.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "hawser/broker.pb.h"
+
+namespace hawser {
+namespace {
+
+using nlohmann::json;
+namespace v1 = broker::v1;
+
+constexpr auto kPlanTimeout = std::chrono::seconds(15);
+constexpr auto kRemoveTimeout = std::chrono::seconds(30);
+constexpr auto kCallTimeout = std::chrono::seconds(5);
+constexpr auto kConfirmEvery = std::chrono::milliseconds(250);
+
+void add_ranges(const std::vector<config::PortRange>& from, google::protobuf::RepeatedPtrField<v1::PortRange>* to) {
+  for (const auto& range : from) {
+    auto* item = to->Add();
+    item->set_first(range.first);
+    item->set_last(range.last);
+  }
+}
+
+std::string failed_probes(const v1::PlanResponse& plan) {
+  std::string text;
+  for (const auto& probe : plan.probes())
+    if (!probe.passed()) text += (text.empty() ? "" : "; ") + probe.name() + ": " + probe.detail();
+  return text;
+}
+
+std::string passed_probes(const v1::PlanResponse& plan) {
+  std::string text;
+  for (const auto& probe : plan.probes())
+    text += (text.empty() ? "" : ", ") + probe.name() + (probe.detail().empty() ? "" : " (" + probe.detail() + ")");
+  return text;
+}
+
+}  // namespace
+
+Interception::Interception(Loop& loop, broker::BrokerClient& broker, Metrics& metrics, HealthSink& health, Options options)
+    : loop_(loop), broker_(broker), metrics_(metrics), health_(health), options_(std::move(options)),
+      backoff_(std::chrono::milliseconds(500), std::chrono::seconds(15), random_seed()) {}
+Interception::~Interception() = default;
+
+v1::Request Interception::plan_request(bool outbound) const {
+  const auto& settings = options_.settings;
+  v1::Request request;
+  auto* plan = request.mutable_plan();
+  plan->set_confirm_seconds(static_cast<std::uint32_t>(settings.confirm.count()));
+  auto* intent = plan->mutable_intent();
+  intent->set_outbound_port(15001);
+  intent->set_inbound_port(15006);
+  intent->set_capture_outbound(outbound && settings.outbound);
+  intent->set_capture_inbound(settings.inbound);
+  intent->set_ipv4(listeners_.ipv4);
+  intent->set_ipv6(listeners_.ipv6);
+  add_ranges(settings.inbound_ports, intent->mutable_inbound_ports());
+  add_ranges(settings.inbound_exclude, intent->mutable_inbound_exclude());
+  add_ranges(settings.outbound_exclude_ports, intent->mutable_outbound_exclude());
+  for (const auto& cidr : settings.outbound_exclude_cidrs) intent->add_outbound_exclude_cidrs(cidr);
+  for (const unsigned uid : options_.exempt_uids) intent->add_exempt_uids(uid);
+  for (const unsigned gid : options_.exempt_gids) intent->add_exempt_gids(gid);
+  for (const auto& endpoint : options_.never) {
+    auto* item = intent->add_never();
+    item->set_address(endpoint.host);
+    item->set_port(endpoint.port);
+  }
+  return request;
+}
+
+void Interception::apply(Listeners listeners, std::function<bool()> may_confirm, std::function<void()> active) {
+  revive_timer_.reset();
+  listeners_ = listeners;
+  may_confirm_ = std::move(may_confirm);
+  active_ = std::move(active);
+  state_ = State::kApplying;
+  health_.report("interception", HealthState::kStarting, "applying", nullptr);
+  send_plan();
+}
+
+void Interception::send_plan() {
+  broker_.call(plan_request(true), kPlanTimeout, [this, alive = std::weak_ptr<bool>(alive_)](Result<v1::Response> answer) {
+    if (alive.expired() || state_ != State::kApplying) return;
+    if (!answer) return retry(answer.error());
+    on_plan(*answer);
+  });
+}
+
+void Interception::on_plan(const v1::Response& response) {
+  const auto& plan = response.plan();
+  if (const std::string failed = failed_probes(plan); !failed.empty())
+    return retry(Error(Code::kFailedPrecondition, "HWS-IC-001", "the rules are in, but a probe failed: " + failed,
+                       "see 'hawser intercept show'; another firewall may drop or redirect before us"));
+  log::info("interception applied", {{"probes", passed_probes(plan)}, {"apply_ms", std::to_string(plan.apply_ms())}});
+  confirm(plan.digest(), static_cast<int>(options_.settings.confirm / kConfirmEvery));
+}
+
+// The broker's timer runs: without a working control plane nothing is confirmed, and it withdraws the plan.
+void Interception::confirm(const std::string& digest, int attempts) {
+  if (!may_confirm_()) {
+    if (attempts <= 0)
+      return retry(Error(Code::kUnavailable, "HWS-IC-002", "interception was withdrawn: the control plane went away before it was confirmed",
+                         "it is applied again when the control plane works"));
+    timer_ = loop_.after(kConfirmEvery, [this, digest, attempts] { confirm(digest, attempts - 1); });
+    return;
+  }
+  v1::Request request;
+  request.mutable_confirm()->set_digest(digest);
+  broker_.call(request, kCallTimeout, [this, alive = std::weak_ptr<bool>(alive_)](const Result<v1::Response>& answer) {
+    if (alive.expired() || state_ != State::kApplying) return;
+    if (!answer) return retry(answer.error());
+    confirmed();
+  });
+}
+
+void Interception::confirmed() {
+  state_ = State::kActive;
+  backoff_.reset();
+  metrics_.add("hawser_interception_applies_total", "Plans applied", {{"result", "ok"}});
+  metrics_.set("hawser_interception_active", "1 while the host's traffic is captured", {}, 1);
+  const std::string families = listeners_.ipv4 && listeners_.ipv6 ? "IPv4 and IPv6" : listeners_.ipv6 ? "IPv6" : "IPv4";
+  health_.report("interception", HealthState::kOk, "active, " + families + ", by nftables", nullptr);
+  active_();
+}
+
+void Interception::retry(const Error& error) {
+  metrics_.add("hawser_interception_applies_total", "Plans applied", {{"result", "failed"}});
+  health_.report("interception", HealthState::kFailed, error.message(), &error);
+  timer_ = loop_.after(std::chrono::milliseconds(200) + backoff_.next(), [this] {
+    if (state_ == State::kApplying) send_plan();
+  });
+}
+
+void Interception::proxy_down() {
+  timer_.reset();
+  if (state_ != State::kActive && state_ != State::kApplying) return;
+  revive_timer_ = loop_.after(options_.revive, [this] { let_outbound_go(); });
+}
+
+void Interception::let_outbound_go() {
+  state_ = State::kFailedOpen;
+  metrics_.add("hawser_interception_fail_open_total", "Times that outbound traffic was let go for want of a proxy");
+  const Error error(Code::kUnavailable, "HWS-IC-003",
+                    "the proxy didn't come back: outbound traffic goes direct, inbound stays refused", "hawser status names what holds the proxy up");
+  health_.report("interception", HealthState::kFailed, error.message(), &error);
+  auto request = plan_request(false);
+  request.mutable_plan()->set_confirm_seconds(0);
+  if (!options_.settings.inbound) {
+    request.clear_plan();
+    request.mutable_remove();
+  }
+  broker_.call(request, kPlanTimeout, [](const Result<v1::Response>& answer) {
+    if (!answer) log::error("outbound couldn't be let go: " + answer.error().to_string());
+  });
+}
+
+void Interception::remove(std::function<void(Status)> done) {
+  timer_.reset();
+  revive_timer_.reset();
+  state_ = State::kRemoved;
+  metrics_.set("hawser_interception_active", "1 while the host's traffic is captured", {}, 0);
+  v1::Request request;
+  request.mutable_remove();
+  broker_.call(request, kRemoveTimeout, [done = std::move(done)](const Result<v1::Response>& answer) {
+    done(answer ? Status() : Status(answer.error()));
+  });
+}
+
+void Interception::observe(std::function<void(Result<json>)> done) {
+  v1::Request request;
+  request.mutable_observe();
+  broker_.call(request, kCallTimeout, [done = std::move(done)](const Result<v1::Response>& answer) {
+    if (!answer) return done(answer.error());
+    const auto& seen = answer->observe();
+    json out = {{"state", seen.active() ? (seen.confirmed() ? "active" : "unconfirmed") : "none"},
+                {"backend", seen.backend()}, {"digest", seen.digest()}, {"ruleset", seen.ruleset()}, {"counters", json::array()}};
+    for (const auto& counter : seen.counters())
+      out["counters"].push_back({{"purpose", counter.purpose()}, {"packets", counter.packets()}, {"bytes", counter.bytes()}});
+    done(out);
+  });
+}
+
+void Interception::stop() {
+  timer_.reset();
+  revive_timer_.reset();
+  alive_.reset();
+}
+
+std::string Interception::state() const {
+  switch (state_) {
+    case State::kActive:
+      return "active";
+    case State::kApplying:
+      return "applying";
+    case State::kFailedOpen:
+      return "failed_open";
+    case State::kNone:
+    case State::kRemoved:
+      break;
+  }
+  return "none";
+}
+
+}  // namespace hawser

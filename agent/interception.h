@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "base/backoff.h"
+#include "base/health.h"
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "broker/client.h"
+#include "config/config.h"
+
+namespace hawser {
+
+// What: hawserd's side of interception: asks the broker for the plan that the configuration and the bound listeners call
+// for, looks at the probes, confirms, and lets outbound traffic go when the proxy stays away.
+// Threading: on the loop. Failure: reported as the health item "interception" and tried again with back-off; the broker
+// withdraws by itself what isn't confirmed.
+// Metrics: hawser_interception_active, hawser_interception_applies_total{result}, hawser_interception_fail_open_total.
+class Interception {
+ public:
+  struct Listeners {
+    bool ipv4 = false;
+    bool ipv6 = false;
+  };
+  struct Options {
+    config::Interception settings;
+    std::vector<config::HostPort> never;  // control plane and CA, by address
+    std::vector<unsigned> exempt_uids;    // agent and proxy
+    std::vector<unsigned> exempt_gids;
+    std::chrono::seconds revive{10};  // how long captured traffic waits for a dead proxy before outbound is let go
+  };
+
+  Interception(Loop& loop, broker::BrokerClient& broker, Metrics& metrics, HealthSink& health, Options options);
+  ~Interception();
+
+  // `may_confirm` says whether the control plane works; `active` is called once the plan is in force, probed and confirmed.
+  void apply(Listeners listeners, std::function<bool()> may_confirm, std::function<void()> active);
+  // The proxy died: what it captured is refused meanwhile; after Options::revive outbound goes direct.
+  void proxy_down();
+  // Takes the rules out; established connections drain.
+  void remove(std::function<void(Status)> done);
+  void observe(std::function<void(Result<nlohmann::json>)> done);
+  // Lets go of pending work without touching the rules.
+  void stop();
+
+  std::string state() const;
+
+ private:
+  enum class State { kNone, kApplying, kActive, kFailedOpen, kRemoved };
+
+  void send_plan();
+  void on_plan(const broker::v1::Response& response);
+  void confirm(const std::string& digest, int attempts);
+  void confirmed();
+  void retry(const Error& error);
+  void let_outbound_go();
+  broker::v1::Request plan_request(bool outbound) const;
+
+  Loop& loop_;
+  broker::BrokerClient& broker_;
+  Metrics& metrics_;
+  HealthSink& health_;
+  Options options_;
+  Backoff backoff_;
+  State state_ = State::kNone;
+  Listeners listeners_;
+  std::function<bool()> may_confirm_;
+  std::function<void()> active_;
+  std::unique_ptr<Loop::Timer> timer_;
+  std::unique_ptr<Loop::Timer> revive_timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace hawser

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sysexits.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+
+#include "app.h"
+#include "base/log.h"
+#include "config/load.h"
+
+namespace {
+
+// Signals must be blocked before any library makes a thread: a thread of gRPC's would take them otherwise. Asio's
+// signal_set unblocks nothing; it installs handlers, so the loop's thread unblocks them again.
+void block_signals(int how) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  pthread_sigmask(how, &set, nullptr);
+}
+
+// One arena and high thresholds: pushes of megabytes are returned to the kernel instead of staying (see ARCHITECTURE.md).
+void tune_malloc() {
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
+int refuse(const std::vector<hawser::Error>& errors) {
+  for (const auto& error : errors) std::fprintf(stderr, "hawserd: %s\n", error.to_string().c_str());
+  return EX_CONFIG;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  tune_malloc();
+  CLI::App flags("hawserd: identity, xDS relay and registration of a mesh host", "hawserd");
+  flags.set_version_flag("--version", std::string("hawserd ") + HAWSER_VERSION);
+  hawser::AppOptions options;
+  flags.add_option("--config", options.paths.main_file, "Main configuration file")->capture_default_str();
+  flags.add_option("--config-dir", options.paths.drop_in_dir, "Folder of drop-ins")->capture_default_str();
+  try {
+    flags.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return flags.exit(error) == 0 ? EX_OK : EX_USAGE;
+  }
+  auto loaded = hawser::config::load(options.paths);
+  if (!loaded.errors.empty()) return refuse(loaded.errors);
+  hawser::log::init("hawserd", loaded.config.log.level, loaded.config.log.format);
+  block_signals(SIG_BLOCK);
+
+  hawser::AsioLoop loop;
+  boost::asio::signal_set signals(loop.context(), SIGTERM, SIGINT);
+  hawser::App app(loop, options);
+  if (auto started = app.start(std::move(loaded.config)); !started) {
+    hawser::log::error(started.error().to_string());
+    return started.error().code() == hawser::Code::kAlreadyExists ? EX_TEMPFAIL : EX_OSERR;
+  }
+  signals.async_wait([&](const boost::system::error_code& error, int) {
+    if (!error) app.stop([&loop] { loop.stop(); });
+  });
+  block_signals(SIG_UNBLOCK);
+  loop.run();
+  return EX_OK;
+}

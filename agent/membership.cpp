@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/backoff.h"
+#include "base/log.h"
+#include "bootstrap/preflight.h"
+#include "broker/client.h"
+#include "certs/ca_istio.h"
+#include "certs/rotation.h"
+#include "certs/token_file.h"
+#include "config/load.h"
+#include "host_facts.h"
+#include "interception.h"
+#include "proxy/broker_host.h"
+#include "proxy/envoy_driver.h"
+#include "proxy/supervisor.h"
+#include "proxy_node.h"
+#include "registration/health_probe.h"
+#include "registration/inbound_healer.h"
+#include "registration/reporter.h"
+#include "rpc/grpc_server.h"
+#include "sds/server.h"
+#include "status/endpoints.h"
+#include "status/http_server.h"
+#include "status/time_text.h"
+#include "xds/relay.h"
+
+namespace hawser {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint16_t kOutboundPort = 15001;
+constexpr std::uint16_t kInboundPort = 15006;
+constexpr const char* kClusters = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+constexpr auto kInForce = std::chrono::seconds(5);  // for Envoy to take a new certificate
+
+}  // namespace
+
+struct Membership::Impl : std::enable_shared_from_this<Impl> {
+  Context context;
+  config::Config config;
+  Backoff backoff{std::chrono::milliseconds(200), std::chrono::seconds(10), random_seed()};
+  HostFacts facts;
+
+  // In order of construction; destroyed backwards.
+  std::unique_ptr<broker::BrokerClient> broker;
+  std::unique_ptr<status::HttpServer> http;
+  std::unique_ptr<certs::IstioCa> ca;
+  std::unique_ptr<certs::Rotation> rotation;
+  std::unique_ptr<sds::SdsServer> sds;
+  std::unique_ptr<xds::Relay> relay;
+  std::unique_ptr<rpc::GrpcServer> grpc;
+  std::unique_ptr<proxy::AdminClient> admin;
+  std::unique_ptr<proxy::EnvoyDriver> driver;
+  std::unique_ptr<proxy::BrokerHost> host;
+  std::unique_ptr<proxy::PidfdWatcher> watcher;
+  std::unique_ptr<proxy::Supervisor> supervisor;
+  std::unique_ptr<Interception> interception;
+  std::unique_ptr<registration::Reporter> reporter;
+  std::unique_ptr<registration::InboundHealer> healer;
+  std::unique_ptr<registration::HealthProbe> probe;
+  std::optional<certs::KeyStore> store;
+  std::shared_ptr<certs::FileTokenSource> tokens;
+  std::unique_ptr<Loop::Timer> timer;
+  bool ending = false;
+
+  Impl(Context c, config::Config cfg) : context(std::move(c)), config(std::move(cfg)) {}
+
+  Lifecycle& life() { return context.lifecycle; }
+  HealthSink& health() { return context.health; }
+
+  // --- CONFIGURED: what can be wrong at once -----------------------------------------------------------------------
+
+  Status open_store(const std::string& token) {
+    auto opened = certs::KeyStore::open(context.state_dir + "/identity");
+    if (!opened) return opened.error();
+    store = *opened;
+    if (!token.empty())
+      if (auto stored = store->store_token(token); !stored) return stored;
+    tokens = std::make_shared<certs::FileTokenSource>(store->token_path());
+    return {};
+  }
+
+  Status start(const std::string& token) {
+    if (!token.empty()) {
+      const auto expires = certs::token_expiry(token);
+      if (expires && *expires <= context.loop.wall())
+        return Error(Code::kUnauthenticated, "HWS-MB-001", "the token expired at " + status::utc_text(*expires),
+                     "make a new bundle, or replace istio-token in it, and join again");
+    }
+    if (auto opened = open_store(token); !opened) return opened;
+    broker = std::make_unique<broker::BrokerClient>(context.loop, context.run_dir + "/broker.sock");
+    life().reach(Event::kConfigured);
+    learn_host();
+    return {};
+  }
+
+  // Runs `step` again after a while.
+  void again(const std::string& item, const Error& error, void (Impl::*step)()) {
+    health().report(item, HealthState::kFailed, error.message(), &error);
+    timer = context.loop.after(std::chrono::milliseconds(100) + backoff.next(), [this, step] { (this->*step)(); });
+  }
+
+  void learn_host() {
+    context.slow.submit([self = shared_from_this()] {
+      auto seen = observe_host(self->config);
+      self->context.loop.post([self, seen = std::move(seen)] {
+        if (self->ending) return;
+        if (!seen) return self->again("host", seen.error(), &Impl::learn_host);
+        self->facts = *seen;
+        self->health().report("host", HealthState::kOk, "address " + self->facts.addresses.front(), nullptr);
+        self->preflight();
+      });
+    });
+  }
+
+  // --- PREFLIGHT_OK: is there room, and is the broker there --------------------------------------------------------
+
+  void preflight() {
+    proxy::BrokerHost(*broker).observe([self = shared_from_this()](Result<std::vector<proxy::HostedGeneration>> seen) {
+      if (self->ending) return;
+      if (!seen) return self->again("broker", seen.error(), &Impl::preflight);
+      self->health().report("broker", HealthState::kOk, "reachable", nullptr);
+      const bool runs = std::any_of(seen->begin(), seen->end(), [](const auto& generation) { return generation.running; });
+      self->check_ports(runs);
+    });
+  }
+
+  // The ports of a proxy that runs already are its own: it will be adopted.
+  void check_ports(bool proxy_runs) {
+    Status checked = proxy_runs ? Status() : bootstrap::ports_free({kOutboundPort, kInboundPort, 15021, 15090});
+    if (checked && !http) checked = start_http();
+    if (checked && !grpc) checked = start_grpc();
+    if (!checked) return again("preflight", checked.error(), &Impl::preflight);
+    health().report("preflight", HealthState::kOk, "ports are free, sockets are up", nullptr);
+    backoff.reset();
+    life().reach(Event::kPreflightOk);
+    start_identity();
+  }
+
+  Status start_http() {
+    status::HttpServer::Options options;
+    options.port = config.status_port;
+    auto server = std::make_unique<status::HttpServer>(context.loop, options);
+    status::EndpointSources sources;
+    sources.not_ready = [this]() -> std::string {
+      if (life().reached(Event::kIntercepting)) return {};
+      const auto last = life().last();
+      return "reached " + (last ? std::string(event_name(*last)) : "nothing");
+    };
+    sources.proxy_stats = [this](std::function<void(Result<std::string>)> done) {
+      if (supervisor) return supervisor->scrape(std::move(done));
+      done(Error(Code::kUnavailable, "HWS-MB-002", "no proxy runs"));
+    };
+    status::add_endpoints(*server, context.metrics, std::move(sources));
+    if (auto started = server->start(); !started) return started;
+    http = std::move(server);
+    return {};
+  }
+
+  Status start_grpc() {
+    auto proxy_uid = config::resolve_user(config.users.proxy);
+    if (!proxy_uid) return proxy_uid.error();
+    std::vector<rpc::GrpcServer::Endpoint> endpoints;
+    for (const char* name : {"xds", "sds"}) {
+      // Without systemd we can't give the file to Envoy's group; the peer's uid is checked in any case.
+      auto socket = listen_unix(name, context.run_dir + "/" + name + ".sock", 0666);
+      if (!socket) return socket.error();
+      endpoints.push_back(rpc::GrpcServer::Endpoint{name, std::move(*socket), std::vector<uid_t>{*proxy_uid}});
+    }
+    if (!sds) sds = std::make_unique<sds::SdsServer>(context.loop, context.metrics);
+    if (!relay) relay = std::make_unique<xds::Relay>(context.loop, context.metrics, health(), xds::Relay::Options{});
+    auto server = std::make_unique<rpc::GrpcServer>(context.loop, context.metrics);
+    if (auto started = server->start(std::move(endpoints), {sds->service()}, relay->service()); !started) return started;
+    grpc = std::move(server);
+    return {};
+  }
+
+  // --- IDENTITY_READY ----------------------------------------------------------------------------------------------
+
+  void start_identity() {
+    certs::IstioCa::Options options;
+    options.dial = facts.ca;
+    options.server_name = config.ca_address().host;
+    options.roots_pem = config.control_plane.root_pem;
+    options.cluster_id = config.mesh.cluster_id;
+    ca = std::make_unique<certs::IstioCa>(context.loop, context.slow, context.metrics, options);
+    certs::Rotation::Options renewal;
+    renewal.spiffe_id = config.spiffe_id();
+    renewal.ttl = config.identity.ttl;
+    renewal.renew_at = config.identity.renew_at;
+    renewal.seed = random_seed();
+    rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca, tokens, renewal, health(), context.metrics);
+    rotation->on_change([this](const certs::IdentityPtr& identity) { sds->publish(identity); });
+    rotation->start([this] {
+      life().reach(Event::kIdentityReady);
+      start_relay();
+    });
+  }
+
+  // --- CONTROL_PLANE_CONNECTED -------------------------------------------------------------------------------------
+
+  void start_relay() {
+    xds::UpstreamOptions options;
+    options.dial_target = facts.dial_target;
+    options.server_name = config.control_plane.address.host;
+    options.roots_pem = config.control_plane.root_pem;
+    options.cluster_id = config.mesh.cluster_id;
+    relay->on_connected([this](bool connected) {
+      if (connected && !life().reached(Event::kControlPlaneConnected)) {
+        life().reach(Event::kControlPlaneConnected);
+        start_proxy();
+      }
+    });
+    relay->start(
+        bootstrap::node_bytes(node_options(config, facts)), options,
+        [this]() -> xds::Credentials {
+          const auto identity = rotation->current();
+          if (!identity || identity->expired_at(context.loop.wall())) return {};
+          return {identity->key_pem, identity->chain_pem};
+        },
+        [this]() -> Result<std::string> {
+          // An absent or expired token is no obstacle: the certificate proves who we are.
+          auto token = tokens->read();
+          if (!token || token->expired_at(context.loop.wall())) return std::string();
+          return token->text.reveal();
+        });
+  }
+
+  // --- PROXY_READY -------------------------------------------------------------------------------------------------
+
+  void start_proxy() {
+    proxy::AdminClient::Options admin_options;
+    admin_options.folder = context.run_dir + "/proxy";
+    admin = std::make_unique<proxy::AdminClient>(context.loop, admin_options);
+    proxy::EnvoyDriver::Options driver_options;
+    driver_options.concurrency = config.proxy.concurrency;
+    driver_options.drain = config.proxy.drain;
+    driver = std::make_unique<proxy::EnvoyDriver>(*admin, driver_options);
+    host = std::make_unique<proxy::BrokerHost>(*broker);
+    watcher = std::make_unique<proxy::PidfdWatcher>(context.loop);
+    proxy::Supervisor::Options options;
+    options.start_timeout = config.proxy.start_timeout;
+    options.seed = random_seed();
+    options.bootstrap = [this](const std::string& generation) { return proxy_bootstrap(config, facts, context.run_dir, generation); };
+    supervisor = std::make_unique<proxy::Supervisor>(context.loop, *host, *driver, *watcher, options, health(), context.metrics);
+    prepare_interception();
+    prepare_registration();
+    supervisor->start([this](const std::string& generation, pid_t) { on_live(generation); },
+                      [this](const std::string& reason) { on_down(reason); });
+  }
+
+  void on_live(const std::string& generation) {
+    relay->set_serving(generation);
+    life().reach(Event::kProxyReady);
+    Interception::Listeners bound;
+    for (const auto& listener : supervisor->status().listeners) {
+      if (!listener.bound || (listener.port != kOutboundPort && listener.port != kInboundPort)) continue;
+      (listener.address.find(':') == std::string::npos ? bound.ipv4 : bound.ipv6) = true;
+    }
+    interception->apply(bound, [this] { return relay->status().connected; }, [this] { on_intercepting(); });
+  }
+
+  void on_down(const std::string& reason) {
+    reporter->set_interception(false);
+    life().lose(Event::kProxyReady, reason);
+    interception->proxy_down();
+  }
+
+  // --- INTERCEPTING, REGISTERED ------------------------------------------------------------------------------------
+
+  void prepare_interception() {
+    Interception::Options options;
+    options.settings = config.interception;
+    options.never = facts.plane;
+    for (const auto& user : {config.users.agent, config.users.proxy}) {
+      if (auto uid = config::resolve_user(user)) options.exempt_uids.push_back(*uid);
+    }
+    if (auto gid = config::resolve_group(config.users.proxy)) options.exempt_gids.push_back(*gid);
+    interception = std::make_unique<Interception>(context.loop, *broker, context.metrics, health(), std::move(options));
+  }
+
+  void prepare_registration() {
+    reporter = std::make_unique<registration::Reporter>(
+        context.loop, health(), [this](bool healthy, const std::string& message) { relay->report_health(healthy, message); });
+    std::vector<std::uint16_t> ports;
+    for (const auto& port : config.workload.ports) ports.push_back(port.port);
+    healer = std::make_unique<registration::InboundHealer>(
+        context.loop, context.metrics, [this](std::function<void(std::vector<std::string>)> use) { relay->names(kClusters, std::move(use)); },
+        [this](const std::string& reason) { relay->reconnect(reason); }, std::move(ports));
+    reporter->on_healthy([this] {
+      if (life().reached(Event::kIntercepting)) life().reach(Event::kRegistered);
+      if (!config.workload.group.empty()) healer->on_healthy();
+    });
+    probe = std::make_unique<registration::HealthProbe>(context.loop, config.health, [this](bool healthy, const std::string& reason) {
+      health().report("program", healthy ? HealthState::kOk : HealthState::kDegraded, healthy ? "healthy" : reason, nullptr);
+      reporter->set_program(healthy, reason);
+    });
+    probe->start();
+  }
+
+  void on_intercepting() {
+    life().reach(Event::kIntercepting);
+    reporter->set_interception(true);
+    // An unhealthy program is registered too, as such.
+    if (reporter->told()) life().reach(Event::kRegistered);
+  }
+
+  // --- the way back ------------------------------------------------------------------------------------------------
+
+  void leave(std::chrono::seconds drain, std::function<void(Status)> done) {
+    if (std::exchange(ending, true)) return done(Error(Code::kAborted, "HWS-MB-003", "this host is leaving already", "hawser status"));
+    timer.reset();
+    if (probe) probe->stop();
+    if (healer) healer->stop();
+    if (reporter) reporter->withdraw();
+    life().lose(Event::kRegistered, "leaving");
+    take_out(drain, std::move(done));
+  }
+
+  // New connections go direct at once, old ones drain through the proxy; so both happen side by side.
+  void take_out(std::chrono::seconds drain, std::function<void(Status)> done) {
+    auto self = shared_from_this();
+    auto failure = std::make_shared<Status>();
+    auto waiting = std::make_shared<int>(1);
+    const auto step = [self, failure, waiting, done = std::move(done)](const Status& status) {
+      if (!status && *failure) *failure = status;
+      if (--*waiting > 0) return;
+      self->life().lose(Event::kProxyReady, "leaving");
+      self->close(true, [self, failure, done] { done(*failure); });
+    };
+    if (interception) {
+      ++*waiting;
+      interception->remove(step);
+    }
+    if (supervisor) {
+      ++*waiting;
+      supervisor->stop(drain, step);
+    }
+    step({});
+  }
+
+  void close(bool erase, std::function<void()> done) {
+    auto self = shared_from_this();
+    const auto rest = [self, erase, done = std::move(done)] {
+      if (self->sds) self->sds->shutdown();
+      if (self->grpc) self->grpc->stop();
+      if (self->rotation) self->rotation->stop();
+      if (self->http) self->http->stop();
+      if (!erase) return done();
+      if (auto erased = self->store->erase(); !erased) log::error("identity couldn't be erased: " + erased.error().to_string());
+      self->life().lose(Event::kConfigured, "left");
+      done();
+    };
+    if (!relay) return rest();
+    relay->stop(rest);
+  }
+
+  void stop(std::function<void()> done) {
+    if (std::exchange(ending, true)) return done();
+    timer.reset();
+    if (interception) interception->stop();
+    close(false, std::move(done));
+  }
+
+  // --- what is told ------------------------------------------------------------------------------------------------
+
+  void renew(std::function<void(Status)> done) {
+    if (!rotation) return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
+    rotation->renew_now([self = shared_from_this(), done = std::move(done)](const Status& renewed) {
+      if (!renewed) return done(renewed);
+      self->wait_in_force(self->context.loop.now() + kInForce, done);
+    });
+  }
+
+  // In force: Envoy has taken it; without a proxy there's nobody to wait for.
+  void wait_in_force(Loop::Monotonic deadline, const std::function<void(Status)>& done) {
+    const auto identity = rotation->current();
+    if (ending || !supervisor || !supervisor->live() || sds->presented().serial == identity->serial) return done({});
+    if (context.loop.now() > deadline)
+      return done(Error(Code::kDeadlineExceeded, "HWS-MB-005", "the certificate is renewed, but the proxy hasn't taken it", "hawser status; Envoy's log"));
+    timer = context.loop.after(std::chrono::milliseconds(10), [self = shared_from_this(), deadline, done] { self->wait_in_force(deadline, done); });
+  }
+
+  Result<json> certificate() const {
+    const auto identity = rotation ? rotation->current() : nullptr;
+    if (!identity) return Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status");
+    json out = {{"spiffe_id", identity->spiffe_id}, {"serial", identity->serial}, {"issuer", identity->issuer},
+                {"not_before", status::utc_text(identity->not_before)}, {"not_after", status::utc_text(identity->not_after)},
+                {"presented_serial", sds->presented().serial}};
+    if (const auto next = rotation->next_renewal()) out["next_renewal"] = status::utc_text(*next);
+    return out;
+  }
+
+  void describe(json& status) const {
+    if (auto cert = certificate()) status["identity"] = *cert;
+    if (relay) {
+      const auto plane = relay->status();
+      status["control_plane"] = {{"connected", plane.connected}, {"address", plane.address},
+                                 {"name", config.control_plane.address.text()}, {"streams_opened", plane.streams_opened},
+                                 {"last_error", plane.last_error}};
+    }
+    if (supervisor) {
+      const auto proxy = supervisor->status();
+      status["proxy"] = {{"generation", proxy.generation}, {"pid", proxy.pid}, {"state", proxy.state},
+                         {"since", status::utc_text(proxy.since)}, {"version", proxy.version},
+                         {"binary_sha256", proxy.binary_sha256}, {"adopted", proxy.adopted}};
+    }
+    status["interception"] = {{"state", interception ? interception->state() : "none"}, {"backend", "nftables"}};
+    const auto told = reporter ? reporter->told() : std::nullopt;
+    status["registration"] = {{"group", config.workload.group},
+                              {"address", facts.addresses.empty() ? "" : facts.addresses.front()},
+                              {"health", !told ? "unknown" : *told ? "healthy" : "unhealthy"}};
+    if (told) status["registration"]["told_at"] = status::utc_text(reporter->told_at());
+  }
+};
+
+Membership::Membership(Context context, config::Config config) : impl_(std::make_shared<Impl>(std::move(context), std::move(config))) {}
+Membership::~Membership() { impl_->ending = true; }
+Status Membership::start(const std::string& token) { return impl_->start(token); }
+void Membership::leave(std::chrono::seconds drain, std::function<void(Status)> done) { impl_->leave(drain, std::move(done)); }
+void Membership::stop(std::function<void()> done) { impl_->stop(std::move(done)); }
+void Membership::renew(std::function<void(Status)> done) { impl_->renew(std::move(done)); }
+void Membership::describe(json& status) const { impl_->describe(status); }
+Result<json> Membership::certificate() const { return impl_->certificate(); }
+void Membership::observe_interception(std::function<void(Result<json>)> done) {
+  if (impl_->interception) return impl_->interception->observe(std::move(done));
+  done(json{{"state", "none"}, {"counters", json::array()}, {"ruleset", ""}});
+}
+
+}  // namespace hawser
