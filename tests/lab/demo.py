@@ -15,7 +15,7 @@ import time
 import traceback
 import typing
 
-from lab import facts, layout, planes, steps
+from lab import facts, layout, network, planes, steps
 from lab.world import World
 
 HOME = layout.REPO / ".cache" / "demo"
@@ -88,6 +88,8 @@ def show(plane_name: str, printer: Printer, keep: typing.Callable[[World, Printe
 
 def hold(world: World, printer: Printer) -> None:
     """Tells how to look around, leaves the terminal, and waits for `--clean`."""
+    for probe in world.ssh_probes:
+        probe.stop()  # their logs would grow for as long as this stays
     state = {
         "pid": os.getpid(),
         "started": _start_time(os.getpid()),
@@ -202,6 +204,7 @@ def main() -> int:
     if os.geteuid() != 0:
         printer.bad("the demo makes network namespaces: run it as root")
         return 77
+    signal.signal(signal.SIGTERM, network.as_interrupt)
     try:
         if args.clean:
             return clean(printer)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import shutil
 import typing
 
@@ -19,23 +20,29 @@ _failed = pytest.StashKey[bool]()
 
 @pytest.hookimpl(wrapper=True)
 def remember_outcome(item: pytest.Item):
-    """A pytest_runtest_makereport: notes on the module that one of its tests failed."""
+    """A pytest_runtest_makereport: notes on the module that one of its tests failed, and says where logs will be."""
     report = yield
     module = item.getparent(pytest.Module)
     if report.failed and module is not None:
         module.stash[_failed] = True
+        if "world" in getattr(item, "fixturenames", ()):
+            report.sections.append(("Logs of all programs", str(_logs_of(module))))
     return report
+
+
+def _logs_of(module: pytest.Collector) -> pathlib.Path:
+    return LOGS / module.nodeid.replace("/", ".").removesuffix(".py")
 
 
 @contextlib.contextmanager
 def world(request: pytest.FixtureRequest, plane: Plane) -> typing.Iterator[World]:
     """For a module-scoped fixture. On failure the logs of all programs go to .cache/test-logs/<module>."""
-    where = LOGS / request.node.nodeid.replace("/", ".").removesuffix(".py")
+    where = _logs_of(request.node)
     shutil.rmtree(where, ignore_errors=True)
     with World(plane, logs=where) as made:
         yield made
         if request.node.stash.get(_failed, False):
-            print(f"\nLogs of all programs: {made.keep_logs()}")
+            made.keep_logs()
 
 
 def skip_after_failure(item: pytest.Item) -> None:

@@ -14,6 +14,7 @@ from lab import layout
 from lab import namespaces as ns
 
 PATH = f"{layout.BIN_IN_HOST}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OTHER_LOG = "other.log"
 STOP_TIMEOUT = 5.0
 
 Argv = typing.Sequence[typing.Union[str, os.PathLike]]
@@ -45,16 +46,13 @@ class Host:
         # PID 1 of the host: it ends (and with it all the host's processes) when its standard input closes, which the
         # kernel does for us however this process ends. An ignored SIGCHLD, kept over exec, makes it reap orphans.
         script = "trap '' CHLD && mount -t proc proc /proc && echo up && exec cat >/dev/null"
-        self._init = self.call(
-            subprocess.Popen,
-            ["sh", "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={"PATH": PATH},
-            start_new_session=True,
-        )
+        with open(self.log_dir / OTHER_LOG, "ab") as log:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+            argv = ["sh", "-c", script]
+            self._init = self.call(subprocess.Popen, argv, env={"PATH": PATH}, start_new_session=True, **pipes)
         if self._init.stdout.readline() != b"up\n":
-            raise HostError(f"host {self.name}: its init process didn't start")
+            reason = (self.log_dir / OTHER_LOG).read_text().strip()
+            raise HostError(f"host {self.name}: its init process didn't start: {reason}")
         self._init.stdout.close()
 
     @property
@@ -83,21 +81,20 @@ class Host:
         no_new_privs: bool = False,
         **kwargs: typing.Any,
     ) -> subprocess.Popen:
-        """Starts a program in the host. `log` names a file in log_dir; `caps` is the capability bounding set."""
+        """Starts a program in the host; `caps` is the capability bounding set.
+
+        Its output goes to the file `log` in log_dir, or where `stdout` and `stderr` say: never to our own, which a
+        program that outlives a reader of it would keep open.
+        """
         argv = [*_setpriv(uid, gid, groups, caps, no_new_privs), *(os.fspath(a) for a in argv)]
         environment = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
         kwargs.setdefault("stdin", subprocess.DEVNULL)
-        output = None
-        if log is not None:
-            output = open(self.log_dir / log, "ab")  # noqa: SIM115, closed below: the child has its own copy
-            kwargs.update(stdout=output, stderr=subprocess.STDOUT)
-        try:
+        with open(self.log_dir / (log or OTHER_LOG), "ab") as output:
+            kwargs.setdefault("stdout", output)
+            kwargs.setdefault("stderr", output)
             process = self.call(
                 subprocess.Popen, argv, env=environment, cwd=cwd or "/", start_new_session=True, **kwargs
             )
-        finally:
-            if output is not None:
-                output.close()
         self._processes = [p for p in self._processes if p.poll() is None] + [process]
         return process
 
