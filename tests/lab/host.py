@@ -44,8 +44,9 @@ class Host:
 
     def _start_init(self) -> None:
         # PID 1 of the host: it ends (and with it all the host's processes) when its standard input closes, which the
-        # kernel does for us however this process ends. An ignored SIGCHLD, kept over exec, makes it reap orphans.
-        script = "trap '' CHLD && mount -t proc proc /proc && echo up && exec cat >/dev/null"
+        # kernel does for us however this process ends. With SIGCHLD ignored (a trap of dash doesn't survive exec) the
+        # kernel reaps orphans.
+        script = "mount -t proc proc /proc && echo up && exec env --ignore-signal=CHLD cat >/dev/null"
         with open(self.log_dir / OTHER_LOG, "ab") as log:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
             argv = ["sh", "-c", script]
