@@ -15,10 +15,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--plane", choices=planes.NAMES, default=os.environ.get("HAWSER_PLANE", "devmesh"))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "incremental: the module's tests are one story, told in order")
-
-
 @pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest):
     """One scene for a module's tests, which run in order."""

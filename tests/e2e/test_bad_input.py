@@ -236,7 +236,7 @@ def test_a_taken_port_is_named(vm, bundle):
 def test_a_missing_envoy_is_named_and_picked_up_when_it_comes(vm, bundle):
     started(vm, envoy=False)
     vm.join(bundle)
-    assert "hawser proxy install" in problem(vm, "HWS-BR-010")["fix"]
+    assert "hawser proxy install" in problem(vm, "HWS-BR-030")["fix"]
     assert_nothing_intercepted(vm)
     vm.install_envoy()
     vm.wait()

@@ -10,9 +10,12 @@ import typing
 import pytest
 
 from interop.istiod import IstiodPlane
-from lab import facts
+from lab import facts, fixtures
 from lab.host import Host
 from lab.network import Lab
+
+pytest_runtest_makereport = fixtures.remember_outcome
+pytest_runtest_setup = fixtures.skip_after_failure
 
 
 @pytest.fixture(scope="session")
