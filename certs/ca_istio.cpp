@@ -18,14 +18,16 @@ using istio::v1::auth::IstioCertificateService;
 
 constexpr int kMaxAnswer = 4 << 20;
 
-// One attempt. gRPC's callback owns it together with Impl, so that it lives until both have let go.
+// One attempt. It must die on the loop, never on gRPC's callback thread: the last channel joins those threads when it
+// goes (CallbackAlternativeCQ of gRPC 1.51), and a thread that joins itself aborts. So the callback hands its share over
+// with the post.
 struct Call {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<IstioCertificateService::Stub> stub;
   grpc::ClientContext context;
   IstioCertificateRequest request;
   IstioCertificateResponse response;
-  std::promise<void> over;
+  std::shared_ptr<std::promise<void>> over = std::make_shared<std::promise<void>>();
 };
 
 std::shared_ptr<grpc::Channel> dial(const IstioCa::Options& options, const std::string& address, const Identity* client) {
@@ -173,12 +175,12 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     (*call->request.mutable_metadata()->mutable_fields())["CertSigner"].set_string_value("");
     call->stub->async()->CreateCertificate(
         &call->context, &call->request, &call->response,
-        [weak = weak_from_this(), id = serial, loop_ref = &loop, call = call](const grpc::Status& status) {
-          loop_ref->post([weak, id, call, status] {
+        [weak = weak_from_this(), id = serial, loop_ref = &loop, share = call, over = call->over](const grpc::Status& status) mutable {
+          loop_ref->post([weak = std::move(weak), id, share = std::move(share), status] {
             auto self = weak.lock();
-            if (self && self->serial == id && self->call == call) self->answered(status);
+            if (self && self->serial == id && self->call == share) self->answered(status);
           });
-          call->over.set_value();
+          over->set_value();
         });
   }
 
@@ -227,7 +229,7 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     if (!call) return;
     call->context.TryCancel();
     // The callback only posts, so it needs no one; after it, gRPC holds nothing of ours.
-    call->over.get_future().wait();
+    call->over->get_future().wait();
     call.reset();
   }
 };

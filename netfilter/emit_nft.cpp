@@ -55,6 +55,7 @@ std::string matches(const Rule& rule) {
     out += std::string("meta nfproto ipv") + suffix(match.family) + " ";
   out += destinations(rule);
   if (match.not_tcp) out += "meta l4proto != tcp ";
+  if (match.midstream) out += "tcp flags & (fin | syn | rst | ack) != syn ";
   if (match.not_local) out += "fib daddr type != local ";
   if (!match.source_ports.empty()) out += "tcp sport " + set_of(match.source_ports, text_of) + " ";
   if (!match.destination_ports.empty()) out += "tcp dport " + set_of(match.destination_ports, text_of) + " ";

@@ -124,6 +124,14 @@ Match not_tcp() {
   return match;
 }
 
+// Connections that are older than the rules: the kernel's tracking, which starts with the rules, takes their next packet for
+// the first one, in either direction, and a redirect would break them.
+Match midstream() {
+  Match match;
+  match.midstream = true;
+  return match;
+}
+
 Match on_interface(const char* name) {
   Match match;
   match.interface = name;
@@ -192,6 +200,7 @@ Status add_output(Builder& builder, const Intent& intent, const Guard& guard) {
   builder.add(hook, Purpose::kProbe, probe_match(Family::kIpv4, kProbeAddress4), intent.outbound_port);
   builder.add(hook, Purpose::kProbe, probe_match(Family::kIpv6, kProbeAddress6), intent.outbound_port);
   builder.add(hook, Purpose::kNotTcp, not_tcp());  // DHCP, DNS over UDP, everything else
+  builder.add(hook, Purpose::kMidstream, midstream());
   add_ssh(builder, hook, guard);
   builder.add_networks(hook, Purpose::kMetadata, metadata_networks());
   if (auto s = add_control_plane(builder, intent.never); !s) return s;
@@ -216,6 +225,7 @@ Status add_prerouting(Builder& builder, const Intent& intent, const Guard& guard
   probe.destination_ports = {{kProbePort, kProbePort}};
   builder.add(hook, Purpose::kProbe, std::move(probe), intent.inbound_port);
   builder.add(hook, Purpose::kNotTcp, not_tcp());
+  builder.add(hook, Purpose::kMidstream, midstream());
   builder.add(hook, Purpose::kLoopback, on_interface("lo"));
   Match transit;
   transit.not_local = true;  // what a router, or a host of containers, forwards isn't this workload's
@@ -256,6 +266,8 @@ const char* to_string(Purpose purpose) {
       return "probe";
     case Purpose::kNotTcp:
       return "not_tcp";
+    case Purpose::kMidstream:
+      return "midstream";
     case Purpose::kSsh:
       return "ssh";
     case Purpose::kMetadata:
@@ -291,6 +303,7 @@ std::string to_string(const Rule& rule) {
   out += ":";
   if (match.family != Family::kBoth) out += match.family == Family::kIpv4 ? " ipv4" : " ipv6";
   out += match.not_tcp ? " not tcp" : " tcp";
+  if (match.midstream) out += " midstream";
   if (match.not_local) out += " to elsewhere";
   if (!match.interface.empty()) out += " on " + match.interface;
   append(out, "to", match.destinations, [](const Cidr& value) { return value.text(); });

@@ -54,6 +54,7 @@ enum class Hook { kOutput, kPrerouting };
 enum class Purpose {
   kProbe,
   kNotTcp,
+  kMidstream,
   kSsh,
   kMetadata,
   kControlPlane,
@@ -73,6 +74,7 @@ const char* to_string(Purpose purpose);
 struct Match {
   Family family = Family::kBoth;
   bool not_tcp = false;
+  bool midstream = false;  // not the first packet of a connection
   bool not_local = false;          // the destination isn't an address of this host
   std::string interface;           // outgoing in kOutput, incoming in kPrerouting
   std::vector<Cidr> destinations;  // all of `family`

@@ -159,7 +159,8 @@ def clean(printer: Printer) -> int:
         STATE.unlink(missing_ok=True)
         print("No demo is being kept.")
         return 0
-    _end(state["pid"], lambda: None if _running() else 0)
+    # its process, not its file: the file goes first, and the scene takes a moment
+    _end(state["pid"], lambda: None if _alive(state) else 0)
     STATE.unlink(missing_ok=True)
     printer.good("The demo is removed.")
     return 0
@@ -185,9 +186,16 @@ def _start_time(pid: int) -> str:
 def _running() -> dict[str, typing.Any] | None:
     try:
         state = json.loads(STATE.read_text())
-        return state if _start_time(state["pid"]) == state["started"] else None
+        return state if _alive(state) else None
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _alive(state: dict[str, typing.Any]) -> bool:
+    try:
+        return _start_time(state["pid"]) == state["started"]
+    except OSError:
+        return False
 
 
 def main() -> int:

@@ -139,7 +139,7 @@ class LoadReport:
     max_ms: float = 0
 
     def describe_failures(self) -> str:
-        lines = [f"  {f['at']} {f['target']} ({f['mode']}): {f['error']}" for f in self.failures]
+        lines = [f"  {f['at']} {f['target']} ({f['mode']}): {f['error']}" for f in self.failures[:5]]
         return f"{self.failed} of {self.sent} failed:\n" + "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ struct Packet {
   std::uint32_t gid = 1000;
   std::string interface = "eth0";
   bool tcp = true;
+  bool first = true;  // a SYN
   bool local = true;
 };
 
@@ -45,6 +46,7 @@ bool matches(const Match& match, const Packet& packet) {
   const Cidr to = parse_cidr(packet.to).value();
   if (match.family != Family::kBoth && match.family != to.family) return false;
   if (match.not_tcp == packet.tcp) return false;
+  if (match.midstream && packet.first) return false;
   if (match.not_local && packet.local) return false;
   if (!match.interface.empty() && match.interface != packet.interface) return false;
   if (!match.destinations.empty() && std::none_of(match.destinations.begin(), match.destinations.end(),
@@ -124,6 +126,12 @@ TEST(Plan, LoopbackIsLeftAlone) {
   const Plan plan = must(basic());
   EXPECT_EQ(verdict(plan, {.to = "127.0.0.1", .interface = "lo"}), 0);
   EXPECT_EQ(verdict(plan, {.hook = Hook::kPrerouting, .interface = "lo"}), 0);
+}
+
+TEST(Plan, ConnectionsOlderThanTheRulesAreLeftAlone) {
+  const Plan plan = must(basic());
+  EXPECT_EQ(verdict(plan, {.first = false}), 0);
+  EXPECT_EQ(verdict(plan, {.hook = Hook::kPrerouting, .first = false}), 0);
 }
 
 TEST(Plan, TransitIsLeftAlone) {
