@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "bootstrap/address.h"
+#include "bootstrap/platform_detect.h"
 
 namespace hawser {
 namespace {
@@ -67,6 +68,7 @@ std::string own_hostname() {
 Result<HostFacts> observe_host(const config::Config& config) {
   HostFacts facts;
   facts.hostname = own_hostname();
+  facts.platform = bootstrap::platform_name(bootstrap::platform_of(bootstrap::observe_firmware()));
   auto plane = dial_list(config.control_plane.address, config.control_plane.dial);
   if (!plane) return plane.error();
   facts.plane = *plane;

@@ -13,6 +13,7 @@ namespace hawser {
 // on the slow worker. Failure: HWS-HF-001 when the control plane's name has no address and none is configured.
 struct HostFacts {
   std::string hostname;
+  std::string platform;  // by its firmware, without asking a metadata server
   std::vector<std::string> addresses;   // this host's, the one that is told to the plane first
   std::vector<config::HostPort> plane;  // control plane and CA by address: dialled, and never captured
   std::vector<std::string> ca;  // the CA alone, host:port, tried in order

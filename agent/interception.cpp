@@ -15,6 +15,7 @@ namespace v1 = broker::v1;
 constexpr auto kPlanTimeout = std::chrono::seconds(15);
 constexpr auto kRemoveTimeout = std::chrono::seconds(30);
 constexpr auto kCallTimeout = std::chrono::seconds(5);
+constexpr auto kWatchEvery = std::chrono::seconds(2);
 constexpr auto kConfirmEvery = std::chrono::milliseconds(250);
 
 void add_ranges(const std::vector<config::PortRange>& from, google::protobuf::RepeatedPtrField<v1::PortRange>* to) {
@@ -72,11 +73,10 @@ v1::Request Interception::plan_request(bool outbound) const {
   return request;
 }
 
-void Interception::apply(Listeners listeners, std::function<bool()> may_confirm, std::function<void()> active) {
+void Interception::apply(Listeners listeners, Events events) {
   revive_timer_.reset();
   listeners_ = listeners;
-  may_confirm_ = std::move(may_confirm);
-  active_ = std::move(active);
+  events_ = std::move(events);
   state_ = State::kApplying;
   health_.report("interception", HealthState::kStarting, "applying", nullptr);
   send_plan();
@@ -101,7 +101,7 @@ void Interception::on_plan(const v1::Response& response) {
 
 // The broker's timer runs: without a working control plane nothing is confirmed, and it withdraws the plan.
 void Interception::confirm(const std::string& digest, int attempts) {
-  if (!may_confirm_()) {
+  if (!events_.may_confirm()) {
     if (attempts <= 0)
       return retry(Error(Code::kUnavailable, "HWS-IC-002", "interception was withdrawn: the control plane went away before it was confirmed",
                          "it is applied again when the control plane works"));
@@ -124,7 +124,38 @@ void Interception::confirmed() {
   metrics_.set("hawser_interception_active", "1 while the host's traffic is captured", {}, 1);
   const std::string families = listeners_.ipv4 && listeners_.ipv6 ? "IPv4 and IPv6" : listeners_.ipv6 ? "IPv6" : "IPv4";
   health_.report("interception", HealthState::kOk, "active, " + families + ", by nftables", nullptr);
-  active_();
+  watch();
+  events_.active();
+}
+
+void Interception::watch() {
+  timer_ = loop_.after(kWatchEvery, [this] { look(); });
+}
+
+void Interception::look() {
+  v1::Request request;
+  request.mutable_observe();
+  broker_.call(request, kCallTimeout, [this, alive = std::weak_ptr<bool>(alive_)](const Result<v1::Response>& answer) {
+    if (alive.expired() || state_ != State::kActive) return;
+    if (!answer) {
+      health_.report("broker", HealthState::kFailed, answer.error().message(), &answer.error());
+    } else {
+      health_.report("broker", HealthState::kOk, "reachable", nullptr);
+      if (!answer->observe().active())
+        return lost(Error(Code::kAborted, "HWS-IC-004", "the rules are gone: the broker was restarted, or somebody removed them",
+                          "they are applied again by themselves"));
+    }
+    watch();
+  });
+}
+
+void Interception::lost(const Error& error) {
+  state_ = State::kApplying;
+  metrics_.add("hawser_interception_lost_total", "Times that the rules were found gone");
+  metrics_.set("hawser_interception_active", "1 while the host's traffic is captured", {}, 0);
+  health_.report("interception", HealthState::kDegraded, error.message(), &error);
+  events_.lost(error.message());
+  send_plan();
 }
 
 void Interception::retry(const Error& error) {

@@ -21,7 +21,9 @@ namespace hawser {
 // for, looks at the probes, confirms, and lets outbound traffic go when the proxy stays away.
 // Threading: on the loop. Failure: reported as the health item "interception" and tried again with back-off; the broker
 // withdraws by itself what isn't confirmed.
-// Metrics: hawser_interception_active, hawser_interception_applies_total{result}, hawser_interception_fail_open_total.
+// The rules go with the broker; so they are looked at every two seconds, and applied anew when they are gone.
+// Metrics: hawser_interception_active, hawser_interception_applies_total{result}, hawser_interception_fail_open_total,
+// hawser_interception_lost_total.
 class Interception {
  public:
   struct Listeners {
@@ -39,8 +41,12 @@ class Interception {
   Interception(Loop& loop, broker::BrokerClient& broker, Metrics& metrics, HealthSink& health, Options options);
   ~Interception();
 
-  // `may_confirm` says whether the control plane works; `active` is called once the plan is in force, probed and confirmed.
-  void apply(Listeners listeners, std::function<bool()> may_confirm, std::function<void()> active);
+  struct Events {
+    std::function<bool()> may_confirm;                    // does the control plane work?
+    std::function<void()> active;                         // in force, probed and confirmed
+    std::function<void(const std::string& reason)> lost;  // no longer in force
+  };
+  void apply(Listeners listeners, Events events);
   // The proxy died: what it captured is refused meanwhile; after Options::revive outbound goes direct.
   void proxy_down();
   // Takes the rules out; established connections drain.
@@ -58,6 +64,9 @@ class Interception {
   void on_plan(const broker::v1::Response& response);
   void confirm(const std::string& digest, int attempts);
   void confirmed();
+  void watch();
+  void look();
+  void lost(const Error& error);
   void retry(const Error& error);
   void let_outbound_go();
   broker::v1::Request plan_request(bool outbound) const;
@@ -70,8 +79,7 @@ class Interception {
   Backoff backoff_;
   State state_ = State::kNone;
   Listeners listeners_;
-  std::function<bool()> may_confirm_;
-  std::function<void()> active_;
+  Events events_;
   std::unique_ptr<Loop::Timer> timer_;
   std::unique_ptr<Loop::Timer> revive_timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

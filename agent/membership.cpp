@@ -6,6 +6,7 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
+#include "bootstrap/address.h"
 #include "bootstrap/preflight.h"
 #include "broker/client.h"
 #include "certs/ca_istio.h"
@@ -112,7 +113,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         if (self->ending) return;
         if (!seen) return self->again("host", seen.error(), &Impl::learn_host);
         self->facts = *seen;
-        self->health().report("host", HealthState::kOk, "address " + self->facts.addresses.front(), nullptr);
+        self->health().report("host", HealthState::kOk, "address " + self->facts.addresses.front() + ", platform " + self->facts.platform, nullptr);
         self->preflight();
       });
     });
@@ -132,7 +133,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // The ports of a proxy that runs already are its own: it will be adopted.
   void check_ports(bool proxy_runs) {
-    Status checked = proxy_runs ? Status() : bootstrap::ports_free({kOutboundPort, kInboundPort, 15021, 15090});
+    Status checked = judge_host();
+    if (checked && !proxy_runs) checked = bootstrap::ports_free({kOutboundPort, kInboundPort, 15021, 15090});
     if (checked && !http) checked = start_http();
     if (checked && !grpc) checked = start_grpc();
     if (!checked) return again("preflight", checked.error(), &Impl::preflight);
@@ -140,6 +142,23 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     backoff.reset();
     life().reach(Event::kPreflightOk);
     start_identity();
+  }
+
+  Status judge_host() {
+    bootstrap::Expectations wanted;
+    wanted.told_addresses = facts.addresses;
+    auto agent_uid = config::resolve_user(config.users.agent);
+    if (!agent_uid) return agent_uid.error();
+    auto proxy_uid = config::resolve_user(config.users.proxy);
+    if (!proxy_uid) return proxy_uid.error();
+    wanted.agent_uid = *agent_uid;
+    wanted.proxy_uid = *proxy_uid;
+    bootstrap::Observations seen;
+    seen.own_addresses = bootstrap::observe_addresses(facts.plane.front().host).interfaces;
+    const bootstrap::Findings findings = bootstrap::judge(seen, wanted);
+    for (const auto& warning : findings.warnings) log::warn(warning.to_string());
+    if (!findings.errors.empty()) return findings.errors.front();
+    return {};
   }
 
   Status start_http() {
@@ -262,7 +281,14 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (!listener.bound || (listener.port != kOutboundPort && listener.port != kInboundPort)) continue;
       (listener.address.find(':') == std::string::npos ? bound.ipv4 : bound.ipv6) = true;
     }
-    interception->apply(bound, [this] { return relay->status().connected; }, [this] { on_intercepting(); });
+    Interception::Events events;
+    events.may_confirm = [this] { return relay->status().connected; };
+    events.active = [this] { on_intercepting(); };
+    events.lost = [this](const std::string& reason) {
+      reporter->set_interception(false);
+      life().lose(Event::kIntercepting, reason);
+    };
+    interception->apply(bound, std::move(events));
   }
 
   void on_down(const std::string& reason) {
@@ -291,7 +317,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     for (const auto& port : config.workload.ports) ports.push_back(port.port);
     healer = std::make_unique<registration::InboundHealer>(
         context.loop, context.metrics, [this](std::function<void(std::vector<std::string>)> use) { relay->names(kClusters, std::move(use)); },
-        [this](const std::string& reason) { relay->reconnect(reason); }, std::move(ports));
+        [this](const std::string& reason) { relay->reconnect(reason); }, std::move(ports), &health());
     reporter->on_healthy([this] {
       if (life().reached(Event::kIntercepting)) life().reach(Event::kRegistered);
       if (!config.workload.group.empty()) healer->on_healthy();

@@ -16,7 +16,9 @@
 namespace hawser::bootstrap {
 namespace {
 
-bool is_v6(const std::string& address) { return address.find(':') != std::string::npos; }
+bool is_v6(const std::string& address) {
+  return address.find(':') != std::string::npos;
+}
 
 std::string text_of(const sockaddr* address) {
   std::array<char, INET6_ADDRSTRLEN> text{};
@@ -103,7 +105,8 @@ AddressFacts observe_addresses(const std::string& towards) {
   return out;
 }
 
-Result<std::vector<std::string>> choose_addresses(const std::vector<std::string>& configured, const AddressFacts& facts) {
+Result<std::vector<std::string>> choose_addresses(const std::vector<std::string>& configured,
+                                                  const AddressFacts& facts) {
   if (!configured.empty()) return configured;
   std::vector<std::string> out;
   if (facts.towards_plane && is_global(*facts.towards_plane)) out.push_back(*facts.towards_plane);

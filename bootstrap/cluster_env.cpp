@@ -64,7 +64,8 @@ class Value {
       }
       if (c == '$' || c == '`') return expansion();
       // Within double quotes a backslash only escapes these.
-      const bool escape = c == '\\' && at_ + 1 < raw_.size() && std::string_view("\"\\$`").find(raw_[at_ + 1]) != std::string_view::npos;
+      const bool escape = c == '\\' && at_ + 1 < raw_.size() &&
+                          std::string_view("\"\\$`").find(raw_[at_ + 1]) != std::string_view::npos;
       if (escape) ++at_;
       out_ += raw_[at_];
     }

@@ -8,7 +8,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json pipe_endpoint(const std::string& path) { return {{"pipe", {{"path", path}}}}; }
+Json pipe_endpoint(const std::string& path) {
+  return {{"pipe", {{"path", path}}}};
+}
 Json socket_endpoint(const std::string& address, unsigned port) {
   return {{"socket_address", {{"address", address}, {"port_value", port}}}};
 }
@@ -18,7 +20,8 @@ Json cluster(const std::string& name, const Json& address) {
           {"type", "STATIC"},
           {"connect_timeout", "1s"},
           {"load_assignment",
-           {{"cluster_name", name}, {"endpoints", Json::array({{{"lb_endpoints", Json::array({{{"endpoint", {{"address", address}}}}})}}})}}}};
+           {{"cluster_name", name},
+            {"endpoints", Json::array({{{"lb_endpoints", Json::array({{{"endpoint", {{"address", address}}}}})}}})}}}};
 }
 
 Json http2(Json base) {
@@ -39,23 +42,28 @@ Json unlimited(Json base) {
 }
 
 Json http_filter_router() {
-  return Json::array({{{"name", "envoy.filters.http.router"},
-                       {"typed_config", {{"@type", "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}}}});
+  return Json::array(
+      {{{"name", "envoy.filters.http.router"},
+        {"typed_config", {{"@type", "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}}}});
 }
 
-Json static_listener(const std::string& name, unsigned port, const std::string& path, const std::string& target, bool ipv6) {
+Json static_listener(const std::string& name, unsigned port, const std::string& path, const std::string& target,
+                     bool ipv6) {
   Json manager = {
-      {"@type", "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"},
+      {"@type",
+       "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"},
       {"stat_prefix", name},
       {"http_filters", http_filter_router()},
       {"route_config",
        {{"virtual_hosts", Json::array({{{"name", "local"},
                                         {"domains", Json::array({"*"})},
-                                        {"routes", Json::array({{{"match", {{"path", path}}}, {"route", {{"cluster", target}}}}})}}})}}}};
+                                        {"routes", Json::array({{{"match", {{"path", path}}},
+                                                                 {"route", {{"cluster", target}}}}})}}})}}}};
   Json listener = {{"name", name},
                    {"address", socket_endpoint("0.0.0.0", port)},
-                   {"filter_chains", Json::array({{{"filters", Json::array({{{"name", "envoy.filters.network.http_connection_manager"},
-                                                                             {"typed_config", manager}}})}}})}};
+                   {"filter_chains",
+                    Json::array({{{"filters", Json::array({{{"name", "envoy.filters.network.http_connection_manager"},
+                                                            {"typed_config", manager}}})}}})}};
   if (ipv6) listener["additional_addresses"] = Json::array({{{"address", socket_endpoint("::", port)}}});
   // probes have to get through when users' connections are limited
   listener["bypass_overload_manager"] = true;
@@ -82,7 +90,9 @@ Json dynamic_resources(const std::string& generation) {
 
 Json tags() {
   Json out = Json::array();
-  const auto tag = [&out](const char* name, const char* regex) { out.push_back({{"tag_name", name}, {"regex", regex}}); };
+  const auto tag = [&out](const char* name, const char* regex) {
+    out.push_back({{"tag_name", name}, {"regex", regex}});
+  };
   tag("cluster_name", "^cluster\\.((.+?(\\..+?\\.svc\\.cluster\\.local)?)\\.)");
   tag("tcp_prefix", "^tcp\\.((.*?)\\.)\\w+?$");
   tag("http_conn_manager_prefix", "^http\\.((.+?)\\.)(?:rq|cx|downstream|rbac)");
@@ -90,13 +100,30 @@ Json tags() {
   tag("response_code_class", "_rq(_(\\dxx))$");
   tag("listener_address", "^listener\\.(((?:[_.[:digit:]]*|[_\\[\\]aAbBcCdDeEfF[:digit:]]*))\\.)");
   // istio.stats writes its labels into the name: tag=.=value;.;
-  for (const char* label : {"reporter", "source_workload", "source_workload_namespace", "source_principal", "source_app",
-                            "source_version", "source_canonical_service", "source_canonical_revision", "source_cluster",
-                            "destination_workload", "destination_workload_namespace", "destination_principal",
-                            "destination_app", "destination_version", "destination_service", "destination_service_name",
-                            "destination_service_namespace", "destination_canonical_service",
-                            "destination_canonical_revision", "destination_cluster", "request_protocol",
-                            "grpc_response_status", "response_flags", "connection_security_policy"})
+  for (const char* label : {"reporter",
+                            "source_workload",
+                            "source_workload_namespace",
+                            "source_principal",
+                            "source_app",
+                            "source_version",
+                            "source_canonical_service",
+                            "source_canonical_revision",
+                            "source_cluster",
+                            "destination_workload",
+                            "destination_workload_namespace",
+                            "destination_principal",
+                            "destination_app",
+                            "destination_version",
+                            "destination_service",
+                            "destination_service_name",
+                            "destination_service_namespace",
+                            "destination_canonical_service",
+                            "destination_canonical_revision",
+                            "destination_cluster",
+                            "request_protocol",
+                            "grpc_response_status",
+                            "response_flags",
+                            "connection_security_policy"})
     tag(label, (std::string("(") + label + "=\\.=(.*?);\\.;)").c_str());
   return out;
 }
@@ -120,7 +147,9 @@ Json matcher() {
   return {{"inclusion_list", {{"patterns", patterns}}}};
 }
 
-Json stats_config() { return {{"stats_tags", tags()}, {"use_all_default_tags", false}, {"stats_matcher", matcher()}}; }
+Json stats_config() {
+  return {{"stats_tags", tags()}, {"use_all_default_tags", false}, {"stats_matcher", matcher()}};
+}
 
 // Beyond it connections are refused one by one and counted, instead of the whole proxy running out of descriptors: a
 // connection takes two, and systemd's default hard limit is 524,288.
@@ -128,14 +157,17 @@ Json overload_manager() {
   return {{"resource_monitors",
            Json::array({{{"name", "envoy.resource_monitors.global_downstream_max_connections"},
                          {"typed_config",
-                          {{"@type", "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"},
+                          {{"@type",
+                            "type.googleapis.com/"
+                            "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"},
                            {"max_active_downstream_connections", 250000}}}}})}};
 }
 
 Json runtime() {
   return {{"layers", Json::array({{{"name", "hawser"},
-                                   {"static_layer", {{"re2.max_program_size.error_level", 32768},
-                                                     {"envoy.reloadable_features.http_reject_path_with_fragment", false}}}},
+                                   {"static_layer",
+                                    {{"re2.max_program_size.error_level", 32768},
+                                     {"envoy.reloadable_features.http_reject_path_with_fragment", false}}}},
                                   {{"name", "admin"}, {"admin_layer", Json::object()}}})}};
 }
 

@@ -5,9 +5,9 @@
 
 #include "bootstrap/node.h"
 
-// What: the bootstrap that an Envoy generation is started with, as JSON text: its admin on a Unix socket, ADS and SDS over
-// our sockets, and the two static listeners for probes and scrapers. Pure. (JSON, since YAML would read `id: n` as a
-// boolean.)
+// What: the bootstrap that an Envoy generation is started with, as JSON text: its admin on a Unix socket, ADS and SDS
+// over our sockets, and the two static listeners for probes and scrapers. Pure. (JSON, since YAML would read `id: n` as
+// a boolean.)
 namespace hawser::bootstrap {
 
 struct EnvoyOptions {

@@ -14,7 +14,8 @@ using nlohmann::json;
 
 constexpr const char* kLocalityLabels[] = {"topology.istio.io/locality", "istio-locality"};
 
-std::string value_or(const std::map<std::string, std::string>& map, const std::string& key, const std::string& fallback = {}) {
+std::string value_or(const std::map<std::string, std::string>& map, const std::string& key,
+                     const std::string& fallback = {}) {
   const auto found = map.find(key);
   return found == map.end() || found->second.empty() ? fallback : found->second;
 }
@@ -23,7 +24,9 @@ void entry(YAML::Emitter& out, const char* key, const std::string& value) {
   if (!value.empty()) out << YAML::Key << key << YAML::Value << value;
 }
 
-void begin(YAML::Emitter& out, const char* key) { out << YAML::Key << key << YAML::Value << YAML::BeginMap; }
+void begin(YAML::Emitter& out, const char* key) {
+  out << YAML::Key << key << YAML::Value << YAML::BeginMap;
+}
 
 // Values in quotes: "true" and "1" have to stay text for whoever reads this file later.
 void text_map(YAML::Emitter& out, const char* key, const std::map<std::string, std::string>& map) {
@@ -79,7 +82,8 @@ void write_ports(YAML::Emitter& out, const Bundle& bundle) {
 std::map<std::string, std::string> other_metadata(const Bundle& bundle) {
   static const std::string kText = "ISTIO_META_";
   static const std::string kJson = "ISTIO_METAJSON_";
-  static const std::vector<std::string> kOwn = {"AUTO_REGISTER_GROUP", "CLUSTER_ID", "MESH_ID", "NETWORK", "POD_PORTS", "WORKLOAD_NAME"};
+  static const std::vector<std::string> kOwn = {"AUTO_REGISTER_GROUP", "CLUSTER_ID",   "MESH_ID", "NETWORK",
+                                                "POD_PORTS",           "WORKLOAD_NAME"};
   std::map<std::string, std::string> rest;
   for (const auto& [key, value] : bundle.proxy_metadata) {
     if (key.rfind(kJson, 0) == 0 && key != "ISTIO_METAJSON_LABELS") rest[key] = value;

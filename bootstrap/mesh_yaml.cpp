@@ -17,10 +17,13 @@ class Reader {
 
   Error problem(const YAML::Mark& mark, std::string id, std::string message, std::string hint) const {
     Error error(Code::kInvalidArgument, std::move(id), std::move(message), std::move(hint));
-    error.at(mark.is_null() ? path_ : path_ + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1));
+    error.at(mark.is_null() ? path_
+                            : path_ + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1));
     return error;
   }
-  Error bad(const YAML::Node& node, std::string message) const { return problem(node.Mark(), "HWS-ON-004", std::move(message), kAgain); }
+  Error bad(const YAML::Node& node, std::string message) const {
+    return problem(node.Mark(), "HWS-ON-004", std::move(message), kAgain);
+  }
   Error cannot(const YAML::Node& node, std::string message, std::string hint) const {
     return problem(node.Mark(), "HWS-ON-007", std::move(message), std::move(hint));
   }
@@ -29,7 +32,9 @@ class Reader {
   std::string path_;
 };
 
-std::string scalar(const YAML::Node& node) { return node.IsDefined() && node.IsScalar() ? node.Scalar() : std::string(); }
+std::string scalar(const YAML::Node& node) {
+  return node.IsDefined() && node.IsScalar() ? node.Scalar() : std::string();
+}
 
 // name → key of our health: block, where it is there
 void copy(const YAML::Node& from, const char* name, YAML::Node to, const char* key) {
@@ -39,13 +44,15 @@ void copy(const YAML::Node& from, const char* name, YAML::Node to, const char* k
 Status read_http(const Reader& reader, const YAML::Node& http, YAML::Node out) {
   const auto scheme = scalar(http["scheme"]);
   if (!scheme.empty() && scheme != "HTTP" && scheme != "http")
-    return reader.cannot(http["scheme"], "readinessProbe.httpGet.scheme is " + scheme + ", and Hawser probes by plain HTTP only",
+    return reader.cannot(http["scheme"],
+                         "readinessProbe.httpGet.scheme is " + scheme + ", and Hawser probes by plain HTTP only",
                          "use scheme HTTP, tcpSocket or exec in the WorkloadGroup's probe");
   copy(http, "path", out["http"], "path");
   copy(http, "host", out["http"], "host");
   out["http"]["port"] = scalar(http["port"]);
   for (const auto& header : http["httpHeaders"]) {
-    if (!header.IsMap()) return reader.bad(header, "readinessProbe.httpGet.httpHeaders must be a list of name and value");
+    if (!header.IsMap())
+      return reader.bad(header, "readinessProbe.httpGet.httpHeaders must be a list of name and value");
     out["http"]["headers"][scalar(header["name"])] = scalar(header["value"]);
   }
   return {};
@@ -63,7 +70,8 @@ Status read_kind(const Reader& reader, const YAML::Node& probe, YAML::Node out) 
     return {};
   }
   // Without its probe the program would count as healthy for ever.
-  return reader.cannot(probe, "readinessProbe is neither httpGet, tcpSocket nor exec", "use one of them in the WorkloadGroup's probe");
+  return reader.cannot(probe, "readinessProbe is neither httpGet, tcpSocket nor exec",
+                       "use one of them in the WorkloadGroup's probe");
 }
 
 Status read_probe(const Reader& reader, const YAML::Node& probe, std::string& text) {
@@ -75,7 +83,8 @@ Status read_probe(const Reader& reader, const YAML::Node& probe, std::string& te
       {"periodSeconds", "period"}, {"timeoutSeconds", "timeout"}, {"initialDelaySeconds", "initial_delay"}};
   for (const auto& [theirs, ours] : seconds)
     if (const auto value = scalar(probe[theirs]); !value.empty() && value != "0") health[ours] = value + "s";
-  const std::pair<const char*, const char*> counts[] = {{"successThreshold", "success_threshold"}, {"failureThreshold", "failure_threshold"}};
+  const std::pair<const char*, const char*> counts[] = {{"successThreshold", "success_threshold"},
+                                                        {"failureThreshold", "failure_threshold"}};
   for (const auto& [theirs, ours] : counts)
     if (const auto value = scalar(probe[theirs]); !value.empty() && value != "0") health[ours] = value;
   YAML::Emitter out;
@@ -118,7 +127,8 @@ Status read_document(const Reader& reader, const YAML::Node& document, Bundle& b
   if (!document.IsMap()) return reader.bad(document, "defaultConfig is missing");
   const YAML::Node config = document["defaultConfig"];
   if (!config.IsDefined() || !config.IsMap()) return reader.bad(document, "defaultConfig is missing");
-  if (auto read = read_address(reader, config["discoveryAddress"], config, bundle.discovery_address); !read) return read;
+  if (auto read = read_address(reader, config["discoveryAddress"], config, bundle.discovery_address); !read)
+    return read;
   if (auto read = read_metadata(reader, config["proxyMetadata"], bundle); !read) return read;
   return read_probe(reader, config["readinessProbe"], bundle.readiness_yaml);
 }

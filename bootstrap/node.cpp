@@ -33,7 +33,8 @@ void set_if(ordered_json& object, const char* key, const std::string& value) {
 ordered_json labels_of(const NodeOptions& options) {
   ordered_json labels = options.labels;
   if (!labels.is_object()) labels = ordered_json::object();
-  if (!labels.contains("service.istio.io/canonical-name")) labels["service.istio.io/canonical-name"] = options.workload_name;
+  if (!labels.contains("service.istio.io/canonical-name"))
+    labels["service.istio.io/canonical-name"] = options.workload_name;
   if (!labels.contains("service.istio.io/canonical-revision")) {
     const auto version = options.labels.find("version");
     labels["service.istio.io/canonical-revision"] = version == options.labels.end() ? "latest" : version->second;
@@ -44,7 +45,8 @@ ordered_json labels_of(const NodeOptions& options) {
 ordered_json proxy_config(const NodeOptions& options) {
   ordered_json config = {{"discoveryAddress", options.discovery_address}, {"statusPort", 15020}};
   // A probe here makes istiod annotate the WorkloadEntry, so that it is no endpoint before our first healthy report and
-  // none after our last. Without a probe of the program that still has to hold: nobody may come before interception works.
+  // none after our last. Without a probe of the program that still has to hold: nobody may come before interception
+  // works.
   auto probe = ordered_json::parse(options.readiness_probe, nullptr, false);
   if (!probe.is_object()) probe = {{"httpGet", {{"path", "/healthz/ready"}, {"port", 15021}}}};
   config["readinessProbe"] = std::move(probe);

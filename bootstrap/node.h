@@ -8,8 +8,8 @@
 #include <nlohmann/json_fwd.hpp>
 
 // What: who this proxy is towards an xDS control plane: envoy.config.core.v3.Node with the metadata that istiod reads
-// (istio pkg/model/proxy.go). Pure. Booleans and lists are strings there, ports are numbers, and a wrong JSON type makes
-// istiod refuse the whole stream. Failure: none; text that isn't UTF-8 is repaired.
+// (istio pkg/model/proxy.go). Pure. Booleans and lists are strings there, ports are numbers, and a wrong JSON type
+// makes istiod refuse the whole stream. Failure: none; text that isn't UTF-8 is repaired.
 namespace hawser::bootstrap {
 
 // The Istio behaviour that we implement, not our own version: istiod decides by it which features a proxy can have.

@@ -30,7 +30,8 @@ Result<std::string> read(const std::string& folder, const std::string& name) {
   auto text = file::read_bounded(folder + "/" + name, kMaxFile);
   if (text) return text;
   return Error(text.error().code(), "HWS-ON-001", text.error().message(),
-               "a bundle has root-cert.pem, istio-token, cluster.env, mesh.yaml and hosts; make it again with 'istioctl x workload entry configure'");
+               "a bundle has root-cert.pem, istio-token, cluster.env, mesh.yaml and hosts; make it again with "
+               "'istioctl x workload entry configure'");
 }
 
 std::string trimmed(const std::string& text) {
@@ -46,20 +47,23 @@ void close_token(const std::string& path, Bundle& bundle) {
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0 || (info.st_mode & 077U) == 0) return;
   const bool fixed = ::fchmod(fd.get(), 0600) == 0;
-  bundle.warnings.push_back(path + " could be read by others; " + (fixed ? "fixed: its mode is 0600 now" : "its mode can't be changed to 0600"));
+  bundle.warnings.push_back(path + " could be read by others; " +
+                            (fixed ? "fixed: its mode is 0600 now" : "its mode can't be changed to 0600"));
 }
 
 Status check_token(const std::string& token, const std::string& path) {
   if (token.empty()) return at_line(path, 1, "HWS-ON-002", "the token is empty");
   const bool words = token.find_first_of(" \t\r\n") != std::string::npos;
-  if (words || std::count(token.begin(), token.end(), '.') != 2) return at_line(path, 1, "HWS-ON-002", "this is no token (JWT)");
+  if (words || std::count(token.begin(), token.end(), '.') != 2)
+    return at_line(path, 1, "HWS-ON-002", "this is no token (JWT)");
   return {};
 }
 
 Status check_root(const std::string& pem, const std::string& path) {
   const auto begin = pem.find("-----BEGIN CERTIFICATE-----");
   if (begin != std::string::npos && pem.find("-----END CERTIFICATE-----", begin) != std::string::npos) return {};
-  return at_line(path, 1, "HWS-ON-003", "no PEM certificate in it", "copy root-cert.pem from the ConfigMap istio-ca-root-cert");
+  return at_line(path, 1, "HWS-ON-003", "no PEM certificate in it",
+                 "copy root-cert.pem from the ConfigMap istio-ca-root-cert");
 }
 
 bool is_address(const std::string& text) {
@@ -78,18 +82,24 @@ Status parse_hosts(const std::string& text, const std::string& path, Bundle& bun
     std::string address;
     std::string name;
     if (!(words >> address)) continue;
-    if (!is_address(address)) return at_line(path, number, "HWS-ON-006", "'" + address + "' is no IP address", "write 'ADDRESS NAME'");
-    if (!(words >> name)) return at_line(path, number, "HWS-ON-006", "'" + address + "' has no name", "write 'ADDRESS NAME'");
+    if (!is_address(address))
+      return at_line(path, number, "HWS-ON-006", "'" + address + "' is no IP address", "write 'ADDRESS NAME'");
+    if (!(words >> name))
+      return at_line(path, number, "HWS-ON-006", "'" + address + "' has no name", "write 'ADDRESS NAME'");
     do {
-      if (name != plane) others = true;
-      else if (std::find(bundle.dial.begin(), bundle.dial.end(), address) == bundle.dial.end()) bundle.dial.push_back(address);
+      if (name != plane)
+        others = true;
+      else if (std::find(bundle.dial.begin(), bundle.dial.end(), address) == bundle.dial.end())
+        bundle.dial.push_back(address);
     } while (words >> name);
   }
-  if (others && bundle.dial.empty()) bundle.warnings.push_back(path + " doesn't name " + plane + ", so that it will be looked up in DNS");
+  if (others && bundle.dial.empty())
+    bundle.warnings.push_back(path + " doesn't name " + plane + ", so that it will be looked up in DNS");
   return {};
 }
 
-// What the stock agent does with these, Hawser doesn't; leaving them out in silence would capture too much or too little.
+// What the stock agent does with these, Hawser doesn't; leaving them out in silence would capture too much or too
+// little.
 Status check_possible(const Bundle& bundle, const std::string& path) {
   const auto refuse = [&path](std::string message, std::string hint) {
     Error error(Code::kUnimplemented, "HWS-ON-007", std::move(message), std::move(hint));

@@ -8,23 +8,23 @@
 #include "base/result.h"
 
 // What: the five files of `istioctl x workload entry configure` (root-cert.pem, istio-token, cluster.env, mesh.yaml,
-// hosts), read unchanged, and the drop-in that a join writes from them. cluster.env is read, never run; /etc/hosts is never
-// edited. What Hawser can't do is refused here, with the file's name and line, and not left out in silence.
+// hosts), read unchanged, and the drop-in that a join writes from them. cluster.env is read, never run; /etc/hosts is
+// never edited. What Hawser can't do is refused here, with the file's name and line, and not left out in silence.
 // Threading: blocking reads. The token's mode is set to 0600 if others could read it, with a warning.
 // Failure: HWS-ON-001 (a file is missing or unreadable), HWS-ON-002 (no token), HWS-ON-003 (root-cert.pem holds no
-// certificate), HWS-ON-004 (mesh.yaml), HWS-ON-005 (cluster.env), HWS-ON-006 (hosts), HWS-ON-007 (asks for something that
-// Hawser doesn't do).
+// certificate), HWS-ON-004 (mesh.yaml), HWS-ON-005 (cluster.env), HWS-ON-006 (hosts), HWS-ON-007 (asks for something
+// that Hawser doesn't do).
 namespace hawser::bootstrap {
 
 struct Bundle {
   std::string root_pem;
   std::string token;
-  std::string discovery_address;       // host:port
-  std::string ca_address;              // empty: the same
-  std::vector<std::string> dial;       // what `hosts` maps the control plane's name to
+  std::string discovery_address;                      // host:port
+  std::string ca_address;                             // empty: the same
+  std::vector<std::string> dial;                      // what `hosts` maps the control plane's name to
   std::map<std::string, std::string> env;             // cluster.env
   std::map<std::string, std::string> proxy_metadata;  // mesh.yaml
-  std::string readiness_yaml;          // the health: block of our configuration; empty: none
+  std::string readiness_yaml;                         // the health: block of our configuration; empty: none
   std::vector<std::string> warnings;
 };
 

@@ -17,17 +17,24 @@ std::string field(const std::string& root, const char* name) {
   return *text;
 }
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
 std::string_view platform_name(Platform platform) {
   switch (platform) {
-    case Platform::kGce: return "gce";
-    case Platform::kAws: return "aws";
-    case Platform::kAzure: return "azure";
-    case Platform::kOpenStack: return "openstack";
-    case Platform::kBareMetal: break;
+    case Platform::kGce:
+      return "gce";
+    case Platform::kAws:
+      return "aws";
+    case Platform::kAzure:
+      return "azure";
+    case Platform::kOpenStack:
+      return "openstack";
+    case Platform::kBareMetal:
+      break;
   }
   return "baremetal";
 }
@@ -46,10 +53,11 @@ Firmware observe_firmware(const std::string& root) {
 Platform platform_of(const Firmware& firmware) {
   if (firmware.product_name == "Google Compute Engine") return Platform::kGce;
   // Nitro says so in the vendor; Xen only in the version: "4.11.amazon".
-  if (firmware.sys_vendor == "Amazon EC2" || firmware.bios_vendor == "Amazon EC2" || has(firmware.bios_version, ".amazon") ||
-      has(firmware.product_version, ".amazon"))
+  if (firmware.sys_vendor == "Amazon EC2" || firmware.bios_vendor == "Amazon EC2" ||
+      has(firmware.bios_version, ".amazon") || has(firmware.product_version, ".amazon"))
     return Platform::kAws;
-  if (firmware.sys_vendor == "Microsoft Corporation" && firmware.chassis_asset_tag == kAzureTag) return Platform::kAzure;
+  if (firmware.sys_vendor == "Microsoft Corporation" && firmware.chassis_asset_tag == kAzureTag)
+    return Platform::kAzure;
   if (firmware.product_name == "OpenStack Nova" || firmware.product_name == "OpenStack Compute" ||
       has(firmware.sys_vendor, "OpenStack"))
     return Platform::kOpenStack;

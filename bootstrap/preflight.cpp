@@ -84,15 +84,16 @@ Error port_taken(const TakenPort& taken) {
   std::string who = "another program";
   if (taken.by) {
     const bool v6 = taken.by->address.find(':') != std::string::npos;
-    who = "a program of user " + (taken.user.empty() ? std::to_string(taken.by->uid) : taken.user) + ", which listens on " +
-          (v6 ? "[" + taken.by->address + "]" : taken.by->address) + ":" + port;
+    who = "a program of user " + (taken.user.empty() ? std::to_string(taken.by->uid) : taken.user) +
+          ", which listens on " + (v6 ? "[" + taken.by->address + "]" : taken.by->address) + ":" + port;
   }
   return {Code::kAlreadyExists, "HWS-PF-001", "port " + port + " is taken by " + who,
           "\"ss -ltnp 'sport = :" + port + "'\" shows it; stop it or move it"};
 }
 
 Error not_here(const std::string& address) {
-  return {Code::kFailedPrecondition, "HWS-PF-002", "the mesh is told the address " + address + ", which no interface of this host has",
+  return {Code::kFailedPrecondition, "HWS-PF-002",
+          "the mesh is told the address " + address + ", which no interface of this host has",
           "right if that address is translated to this host; else correct workload.address"};
 }
 
@@ -105,7 +106,8 @@ std::vector<ListeningSocket> parse_proc_net_tcp(std::string_view text) {
     // sl local_address rem_address st tx:rx tr:when retrnsmt uid …
     std::istringstream words(line);
     std::string slot, local, remote, state, queues, timer, retransmits, uid;
-    if (!(words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid) || state != kListen) continue;
+    if (!(words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid) || state != kListen)
+      continue;
     const auto colon = local.find(':');
     ListeningSocket item;
     if (colon == std::string::npos || !number(std::string_view(local).substr(colon + 1), 16, item.port)) continue;
@@ -123,7 +125,8 @@ std::vector<TakenPort> observe_taken(const std::vector<std::uint16_t>& ports) {
   if (out.empty()) return out;
   const auto listening = observe_listening();
   for (auto& taken : out) {
-    const auto owner = std::find_if(listening.begin(), listening.end(), [&](const auto& item) { return item.port == taken.port; });
+    const auto owner =
+        std::find_if(listening.begin(), listening.end(), [&](const auto& item) { return item.port == taken.port; });
     if (owner == listening.end()) continue;
     taken.by = *owner;
     taken.user = user_name(owner->uid);
@@ -136,10 +139,12 @@ Findings judge(const Observations& seen, const Expectations& wanted) {
   for (const auto& taken : seen.taken) out.errors.push_back(port_taken(taken));
   // The proxy's own traffic is exempt from interception by its uid: with root's, all of root's would be.
   if (wanted.proxy_uid == 0)
-    out.errors.emplace_back(Code::kFailedPrecondition, "HWS-PF-003", "the proxy would run as root, so that no program of root's could be in the mesh",
+    out.errors.emplace_back(Code::kFailedPrecondition, "HWS-PF-003",
+                            "the proxy would run as root, so that no program of root's could be in the mesh",
                             "set users.proxy to a system user of its own");
   else if (wanted.proxy_uid == wanted.agent_uid)
-    out.errors.emplace_back(Code::kFailedPrecondition, "HWS-PF-003", "the proxy would run as the agent's user, and could read the identity's key",
+    out.errors.emplace_back(Code::kFailedPrecondition, "HWS-PF-003",
+                            "the proxy would run as the agent's user, and could read the identity's key",
                             "set users.proxy and users.agent to two system users");
   const auto& own = seen.own_addresses;
   for (const auto& address : wanted.told_addresses)

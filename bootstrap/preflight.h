@@ -9,11 +9,10 @@
 
 #include "base/result.h"
 
-// What: is this host fit for what a join will start? Observing reads the kernel's tables and changes nothing; judging is
-// pure. Threading: blocking, some milliseconds.
-// Failure: HWS-PF-001 (a port is taken; says by whose program, as far as the kernel tells it to all), HWS-PF-002 (the
-// address that the mesh would be told is on no interface: a warning, since it may be behind NAT), HWS-PF-003 (the proxy's
-// user can't be told from others).
+// What: is this host fit for what a join will start? Observing reads the kernel's tables and changes nothing; judging
+// is pure. Threading: blocking, some milliseconds. Failure: HWS-PF-001 (a port is taken; says by whose program, as far
+// as the kernel tells it to all), HWS-PF-002 (the address that the mesh would be told is on no interface: a warning,
+// since it may be behind NAT), HWS-PF-003 (the proxy's user can't be told from others).
 namespace hawser::bootstrap {
 
 // A listening socket, as /proc/net/tcp and tcp6 show it.

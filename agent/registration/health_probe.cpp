@@ -57,7 +57,9 @@ struct HealthProbe::Impl : std::enable_shared_from_this<Impl> {
 
 HealthProbe::HealthProbe(AsioLoop& loop, config::HealthProbe settings, Changed changed)
     : impl_(std::make_shared<Impl>(loop, std::move(settings), std::move(changed))) {}
-HealthProbe::~HealthProbe() { stop(); }
+HealthProbe::~HealthProbe() {
+  stop();
+}
 
 void HealthProbe::start() {
   if (impl_->settings.kind == config::HealthProbe::Kind::kNone) return impl_->changed(true, "");

@@ -13,8 +13,9 @@ constexpr unsigned kMaxTries = 5;
 
 }  // namespace
 
-InboundHealer::InboundHealer(Loop& loop, Metrics& metrics, Names names, std::function<void(const std::string&)> reconnect,
-                             std::vector<std::uint16_t> ports, HealthSink* health)
+InboundHealer::InboundHealer(Loop& loop, Metrics& metrics, Names names,
+                             std::function<void(const std::string&)> reconnect, std::vector<std::uint16_t> ports,
+                             HealthSink* health)
     : loop_(loop),
       metrics_(metrics),
       names_(std::move(names)),
@@ -37,7 +38,8 @@ void InboundHealer::look_after(std::chrono::milliseconds delay) {
 
 std::string InboundHealer::missing(const std::vector<std::string>& names) const {
   const auto has = [&names](const std::string& prefix) {
-    return std::any_of(names.begin(), names.end(), [&prefix](const std::string& name) { return name.rfind(prefix, 0) == 0; });
+    return std::any_of(names.begin(), names.end(),
+                       [&prefix](const std::string& name) { return name.rfind(prefix, 0) == 0; });
   };
   // Without known ports any inbound cluster will do.
   if (ports_.empty()) return has("inbound|") ? "" : "any port";
@@ -57,8 +59,10 @@ void InboundHealer::judge(const std::vector<std::string>& names) {
   }
   if (tries_ == kMaxTries) return give_up(lacking);
   ++tries_;
-  metrics_.add("hawser_inbound_cluster_heals_total", "Times that the stream was opened anew because the plane left out the inbound cluster");
-  log::warn("the control plane left out the inbound cluster; opening the stream anew", {{"for", lacking}, {"try", std::to_string(tries_)}});
+  metrics_.add("hawser_inbound_cluster_heals_total",
+               "Times that the stream was opened anew because the plane left out the inbound cluster");
+  log::warn("the control plane left out the inbound cluster; opening the stream anew",
+            {{"for", lacking}, {"try", std::to_string(tries_)}});
   reconnect_("inbound cluster missing");
   look_after(kFirstLook * (1U << tries_));
 }

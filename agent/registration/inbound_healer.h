@@ -13,13 +13,13 @@
 
 namespace hawser::registration {
 
-// What: heals a defect of istiod (1.30 and 1.31): a freshly registered workload often gets no inbound|PORT|| cluster until
-// the next full push, so that all inbound traffic answers 503. Reconnecting while the workload's entry exists cures it.
-// Some seconds after the first healthy report (before it, istiod rightly sends none) the cached cluster names are looked
-// at, and if one of the workload's own ports has none, the stream is opened anew; a few times, further and further apart.
-// Threading: on the loop. Failure: after the last try the health item "inbound" says which ports the mesh has no service
-// for; that is no fault of this host's, so that the item stays ok.
-// Metrics: hawser_inbound_cluster_heals_total.
+// What: heals a defect of istiod (1.30 and 1.31): a freshly registered workload often gets no inbound|PORT|| cluster
+// until the next full push, so that all inbound traffic answers 503. Reconnecting while the workload's entry exists
+// cures it. Some seconds after the first healthy report (before it, istiod rightly sends none) the cached cluster names
+// are looked at, and if one of the workload's own ports has none, the stream is opened anew; a few times, further and
+// further apart. Threading: on the loop. Failure: after the last try the health item "inbound" says which ports the
+// mesh has no service for; that is no fault of this host's, so that the item stays ok. Metrics:
+// hawser_inbound_cluster_heals_total.
 class InboundHealer {
  public:
   using Names = std::function<void(std::function<void(std::vector<std::string>)>)>;

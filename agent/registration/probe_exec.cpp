@@ -18,7 +18,9 @@ extern char** environ;
 namespace hawser::registration {
 namespace {
 
-Error unwell(const std::string& what) { return {Code::kUnavailable, "HWS-RG-002", what}; }
+Error unwell(const std::string& what) {
+  return {Code::kUnavailable, "HWS-RG-002", what};
+}
 
 // posix_spawn's two objects, with what a probe's command gets: a process group of its own, so that a time-out can end
 // whatever it started; no descriptor and no signal state of ours.
@@ -35,7 +37,8 @@ class SpawnSettings {
     sigaddset(&ignored, SIGPIPE);
     posix_spawnattr_setsigdefault(&attributes, &ignored);
     posix_spawn_file_actions_init(&actions);
-    for (const int fd : {0, 1, 2}) posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
+    for (const int fd : {0, 1, 2})
+      posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
   }
   ~SpawnSettings() {
@@ -66,7 +69,10 @@ Result<pid_t> spawn(const std::vector<std::string>& command) {
 class Command final : public std::enable_shared_from_this<Command> {
  public:
   Command(AsioLoop& loop, const config::HealthProbe& probe, ProbeAttempt::Done done)
-      : loop_(loop), watch_(loop.context()), done_(std::move(done)), name_(probe.command.empty() ? "" : probe.command[0]) {}
+      : loop_(loop),
+        watch_(loop.context()),
+        done_(std::move(done)),
+        name_(probe.command.empty() ? "" : probe.command[0]) {}
   ~Command() { kill_group(); }
 
   void start(const config::HealthProbe& probe) {
@@ -83,9 +89,10 @@ class Command final : public std::enable_shared_from_this<Command> {
       return finish_later(unwell("can't watch " + name_ + ": " + std::strerror(errno)));
     }
     // the handler keeps this object until the process is gone
-    watch_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](const boost::system::error_code& error) {
-      if (!error) self->ended();
-    });
+    watch_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                      [self = shared_from_this()](const boost::system::error_code& error) {
+                        if (!error) self->ended();
+                      });
     timer_ = loop_.after(probe.timeout, [this] {
       kill_group();
       finish(unwell(name_ + " didn't end in time"));

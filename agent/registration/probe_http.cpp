@@ -15,11 +15,13 @@ using boost::asio::ip::tcp;
 
 constexpr std::size_t kMaxBody = 64U * 1024U;
 
-Error unwell(const std::string& what) { return {Code::kUnavailable, "HWS-RG-002", what}; }
+Error unwell(const std::string& what) {
+  return {Code::kUnavailable, "HWS-RG-002", what};
+}
 
-// The program is asked on loopback unless told otherwise: local connections never meet PREROUTING, where inbound traffic is
-// redirected, so that the answer is the program's own and not the proxy's. First in IPv4, then, as some listen on ::1 alone,
-// in IPv6.
+// The program is asked on loopback unless told otherwise: local connections never meet PREROUTING, where inbound
+// traffic is redirected, so that the answer is the program's own and not the proxy's. First in IPv4, then, as some
+// listen on ::1 alone, in IPv6.
 std::vector<std::string> hosts_of(const std::string& configured) {
   if (configured.empty() || configured == "localhost") return {"127.0.0.1", "::1"};
   return {configured};
@@ -30,7 +32,11 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
   using Done = ProbeAttempt::Done;
 
   NetAttempt(AsioLoop& loop, const config::HealthProbe& probe, bool speak_http, Done done)
-      : stream_(loop.context()), probe_(probe), hosts_(hosts_of(probe.host)), speak_http_(speak_http), done_(std::move(done)) {
+      : stream_(loop.context()),
+        probe_(probe),
+        hosts_(hosts_of(probe.host)),
+        speak_http_(speak_http),
+        done_(std::move(done)) {
     parser_.body_limit(kMaxBody);
   }
 
@@ -50,7 +56,8 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     const auto address = boost::asio::ip::make_address(hosts_[host], bad);
     auto self = shared_from_this();
     if (bad) {
-      boost::asio::post(stream_.get_executor(), [self, host] { self->finish(unwell("'" + self->hosts_[host] + "' is no IP address")); });
+      boost::asio::post(stream_.get_executor(),
+                        [self, host] { self->finish(unwell("'" + self->hosts_[host] + "' is no IP address")); });
       return;
     }
     stream_.async_connect(tcp::endpoint(address, probe_.port), [self, host](const boost::system::error_code& failed) {
@@ -61,7 +68,7 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
   }
 
   void not_connected(std::size_t host, const boost::system::error_code& failed) {
-    if (!done_) return;  // cancelled
+    if (!done_) return;                // cancelled
     if (!refusal_) refusal_ = failed;  // the one of IPv4 says more
     if (failed == beast::error::timeout || host + 1 == hosts_.size())
       return finish(unwell("can't connect to " + target() + ": " + refusal_.message()));
@@ -70,7 +77,9 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     connect(host + 1);
   }
 
-  std::string target() const { return (probe_.host.empty() ? std::string() : probe_.host + " ") + "port " + std::to_string(probe_.port); }
+  std::string target() const {
+    return (probe_.host.empty() ? std::string() : probe_.host + " ") + "port " + std::to_string(probe_.port);
+  }
 
   void send() {
     request_.method(http::verb::get);
@@ -80,19 +89,21 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     request_.set(http::field::user_agent, "hawser-probe/1.0");
     request_.set(http::field::connection, "close");
     for (const auto& [name, value] : probe_.http_headers) request_.set(name, value);
-    http::async_write(stream_, request_, [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-      if (error) return self->finish(unwell("can't send the request: " + error.message()));
-      self->receive();
-    });
+    http::async_write(stream_, request_,
+                      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+                        if (error) return self->finish(unwell("can't send the request: " + error.message()));
+                        self->receive();
+                      });
   }
 
   void receive() {
-    http::async_read_header(stream_, buffer_, parser_, [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-      if (error) return self->finish(unwell("no HTTP answer: " + error.message()));
-      const auto status = self->parser_.get().result_int();
-      if (status >= 200 && status < 400) return self->finish({});
-      self->finish(unwell("GET " + self->probe_.http_path + " answered " + std::to_string(status)));
-    });
+    http::async_read_header(
+        stream_, buffer_, parser_, [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+          if (error) return self->finish(unwell("no HTTP answer: " + error.message()));
+          const auto status = self->parser_.get().result_int();
+          if (status >= 200 && status < 400) return self->finish({});
+          self->finish(unwell("GET " + self->probe_.http_path + " answered " + std::to_string(status)));
+        });
   }
 
   void finish(Status status) {

@@ -25,7 +25,8 @@ void Reporter::withdraw() {
   told_ = false;
   told_at_ = loop_.wall();
   send_(false, "withdrawn");
-  health_.report("registration", HealthState::kOk, "withdrawn: the control plane was told to send no more traffic", nullptr);
+  health_.report("registration", HealthState::kOk, "withdrawn: the control plane was told to send no more traffic",
+                 nullptr);
 }
 
 std::string Reporter::message() const {
@@ -52,7 +53,9 @@ void Reporter::tell(bool healthy, const std::string& message) {
 }
 
 // With the reason as it is now: it may have changed while the answer hasn't.
-void Reporter::repeat() { tell(program_ && intercepted_, message()); }
+void Reporter::repeat() {
+  tell(program_ && intercepted_, message());
+}
 
 void Reporter::show(bool healthy, const std::string& message) {
   if (healthy) return health_.report("registration", HealthState::kOk, "told the control plane: healthy", nullptr);

@@ -12,10 +12,10 @@
 
 namespace hawser::registration {
 
-// What: decides what the control plane is told of this workload's health: never healthy before interception is verified,
-// unhealthy first when the host withdraws. Told on change and again every `interval`, because a report has no answer.
-// A reconnect needs nothing from here: the relay repeats the last report on each new stream.
-// Threading: on the loop. Failure: HWS-RG-001 in the health item "registration", which says what was told.
+// What: decides what the control plane is told of this workload's health: never healthy before interception is
+// verified, unhealthy first when the host withdraws. Told on change and again every `interval`, because a report has no
+// answer. A reconnect needs nothing from here: the relay repeats the last report on each new stream. Threading: on the
+// loop. Failure: HWS-RG-001 in the health item "registration", which says what was told.
 class Reporter {
  public:
   using Send = std::function<void(bool healthy, const std::string& message)>;

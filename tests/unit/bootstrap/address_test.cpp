@@ -23,7 +23,9 @@ AddressFacts facts() {
   return out;
 }
 
-TEST(Address, WhatIsConfiguredIsTold) { EXPECT_THAT(chosen({"203.0.113.7"}, facts()), ElementsAre("203.0.113.7")); }
+TEST(Address, WhatIsConfiguredIsTold) {
+  EXPECT_THAT(chosen({"203.0.113.7"}, facts()), ElementsAre("203.0.113.7"));
+}
 
 TEST(Address, ElseTheRouteToTheControlPlaneDecidesAndTheOtherFamilyFollows) {
   EXPECT_THAT(chosen({}, facts()), ElementsAre("10.77.0.20", "2001:db8::20"));
@@ -55,8 +57,8 @@ TEST(Address, AHostWithLoopbackAloneIsAnError) {
 
 TEST(Address, GlobalMeansReachableByOthers) {
   for (const char* yes : {"10.0.0.1", "192.0.2.1", "2001:db8::1", "fd00::1"}) EXPECT_TRUE(is_global(yes)) << yes;
-  for (const char* no : {"127.0.0.2", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "ff02::1",
-                         "::ffff:10.0.0.1", "", "host"})
+  for (const char* no : {"127.0.0.2", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1",
+                         "::", "fe80::1", "ff02::1", "::ffff:10.0.0.1", "", "host"})
     EXPECT_FALSE(is_global(no)) << no;
 }
 

@@ -19,7 +19,8 @@ std::string refusal(const std::string& text) {
 TEST(ClusterEnv, ReadsWhatIstioctlWrites) {
   const auto parsed = parse_cluster_env("CA_ADDR='istiod-x.istio-system.svc:15012'\nISTIO_INBOUND_PORTS='*'\n", "e");
   ASSERT_TRUE(parsed);
-  EXPECT_THAT(*parsed, ElementsAre(Pair("CA_ADDR", "istiod-x.istio-system.svc:15012"), Pair("ISTIO_INBOUND_PORTS", "*")));
+  EXPECT_THAT(*parsed,
+              ElementsAre(Pair("CA_ADDR", "istiod-x.istio-system.svc:15012"), Pair("ISTIO_INBOUND_PORTS", "*")));
 }
 
 TEST(ClusterEnv, FollowsTheShellsQuoting) {
@@ -32,7 +33,8 @@ TEST(ClusterEnv, FollowsTheShellsQuoting) {
       "E='$HOME `id`'\r\n",
       "e");
   ASSERT_TRUE(parsed) << parsed.error().to_string();
-  EXPECT_THAT(*parsed, ElementsAre(Pair("A", "it's"), Pair("B", "a \"b\" \\n"), Pair("C", "plain"), Pair("D", ""), Pair("E", "$HOME `id`")));
+  EXPECT_THAT(*parsed, ElementsAre(Pair("A", "it's"), Pair("B", "a \"b\" \\n"), Pair("C", "plain"), Pair("D", ""),
+                                   Pair("E", "$HOME `id`")));
 }
 
 TEST(ClusterEnv, NeverExpandsAnything) {

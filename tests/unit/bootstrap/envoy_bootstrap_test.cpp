@@ -53,7 +53,8 @@ bool kept(const json& bootstrap, const std::string& name) {
     if (pattern.contains("prefix") && name.rfind(pattern["prefix"].get<std::string>(), 0) == 0) return true;
     if (pattern.contains("suffix")) {
       const auto suffix = pattern["suffix"].get<std::string>();
-      if (name.size() >= suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0) return true;
+      if (name.size() >= suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0)
+        return true;
     }
     if (pattern.contains("safe_regex") && matches(pattern["safe_regex"]["regex"].get<std::string>(), name)) return true;
   }
@@ -84,14 +85,19 @@ Ended validate(const std::string& envoy, const std::string& text) {
   return ended;
 }
 
-TEST(EnvoyBootstrap, OfADualStackHostIsAsReviewed) { expect_golden("f1e0.json", envoy_bootstrap(sample())); }
+TEST(EnvoyBootstrap, OfADualStackHostIsAsReviewed) {
+  expect_golden("f1e0.json", envoy_bootstrap(sample()));
+}
 
-TEST(EnvoyBootstrap, OfTheSmallestHostIsAsReviewed) { expect_golden("smallest.json", envoy_bootstrap(smallest())); }
+TEST(EnvoyBootstrap, OfTheSmallestHostIsAsReviewed) {
+  expect_golden("smallest.json", envoy_bootstrap(smallest()));
+}
 
 TEST(EnvoyBootstrap, GenerationsDifferInTheirSocketAndTheirMarkAlone) {
   std::string first = envoy_bootstrap(sample("f1e0"));
   const std::string second = envoy_bootstrap(sample("f2e0"));
-  for (std::size_t at = first.find("f1e0"); at != std::string::npos; at = first.find("f1e0")) first.replace(at, 4, "f2e0");
+  for (std::size_t at = first.find("f1e0"); at != std::string::npos; at = first.find("f1e0"))
+    first.replace(at, 4, "f2e0");
   EXPECT_EQ(first, second);
 }
 
@@ -103,7 +109,8 @@ TEST(EnvoyBootstrap, WaitsForItsConfigurationWithoutATimeLimit) {
 
 TEST(EnvoyBootstrap, ListensInIpv6OnlyWhereTheKernelHasIt) {
   const auto without = json::parse(envoy_bootstrap(smallest()));
-  for (const auto& listener : without["static_resources"]["listeners"]) EXPECT_FALSE(listener.contains("additional_addresses"));
+  for (const auto& listener : without["static_resources"]["listeners"])
+    EXPECT_FALSE(listener.contains("additional_addresses"));
   const auto with = json::parse(envoy_bootstrap(sample()));
   for (const auto& listener : with["static_resources"]["listeners"])
     EXPECT_EQ(listener["additional_addresses"][0]["address"]["socket_address"]["address"], "::");
@@ -111,9 +118,10 @@ TEST(EnvoyBootstrap, ListensInIpv6OnlyWhereTheKernelHasIt) {
 
 TEST(EnvoyBootstrap, KeepsTheStatisticsThatTheSupervisorReads) {
   const auto text = json::parse(envoy_bootstrap(sample()));
-  for (const char* name : {"cluster_manager.cds.update_success", "listener_manager.lds.update_rejected", "listener_manager.workers_started",
-                           "control_plane.connected_state", "listener.0.0.0.0_15006.downstream_cx_active",
-                           "listener.[__]_15001.downstream_cx_active", "server.state"})
+  for (const char* name :
+       {"cluster_manager.cds.update_success", "listener_manager.lds.update_rejected",
+        "listener_manager.workers_started", "control_plane.connected_state",
+        "listener.0.0.0.0_15006.downstream_cx_active", "listener.[__]_15001.downstream_cx_active", "server.state"})
     EXPECT_TRUE(kept(text, name)) << name;
 }
 

@@ -9,7 +9,8 @@
 #include <sstream>
 #include <string>
 
-// Compares with tests/unit/bootstrap/golden/<name>; HAWSER_REGEN_GOLDEN=1 writes the file anew, to be reviewed as a diff.
+// Compares with tests/unit/bootstrap/golden/<name>; HAWSER_REGEN_GOLDEN=1 writes the file anew, to be reviewed as a
+// diff.
 namespace hawser::bootstrap {
 
 inline std::string slurp(const std::string& path) {

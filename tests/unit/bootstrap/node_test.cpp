@@ -92,13 +92,15 @@ TEST(Node, WithoutAProbeTheProxysReadinessIsToldSoThatHealthStillCounts) {
   for (const char* text : {"", "not JSON", "[]"}) {
     auto options = sample_node();
     options.readiness_probe = text;
-    EXPECT_EQ(node_json(options)["metadata"]["PROXY_CONFIG"]["readinessProbe"]["httpGet"]["path"], "/healthz/ready") << text;
+    EXPECT_EQ(node_json(options)["metadata"]["PROXY_CONFIG"]["readinessProbe"]["httpGet"]["path"], "/healthz/ready")
+        << text;
   }
 }
 
 TEST(Node, LocalityHasAsManyPartsAsAreConfigured) {
   auto options = sample_node();
-  EXPECT_EQ(node_json(options)["locality"], ordered_json({{"region", "europe-west1"}, {"zone", "b"}, {"sub_zone", "rack7"}}));
+  EXPECT_EQ(node_json(options)["locality"],
+            ordered_json({{"region", "europe-west1"}, {"zone", "b"}, {"sub_zone", "rack7"}}));
   options.locality = "europe-west1";
   EXPECT_EQ(node_json(options)["locality"], ordered_json({{"region", "europe-west1"}}));
   options.locality.clear();
@@ -116,7 +118,9 @@ TEST(NodeBytes, SayWhatTheJsonSays) {
   EXPECT_EQ(fields.size(), static_cast<std::size_t>(node_json(sample_node())["metadata"].size()));
 }
 
-TEST(NodeBytes, AreTheSameForTheSameNode) { EXPECT_EQ(node_bytes(sample_node()), node_bytes(sample_node())); }
+TEST(NodeBytes, AreTheSameForTheSameNode) {
+  EXPECT_EQ(node_bytes(sample_node()), node_bytes(sample_node()));
+}
 
 TEST(NodeBytes, TextThatIsNoUtf8IsRepaired) {
   auto options = sample_node();

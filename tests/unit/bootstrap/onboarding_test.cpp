@@ -83,7 +83,9 @@ std::string with_probe(const std::string& probe) {
   return "defaultConfig:\n  discoveryAddress: istiod.istio-system.svc:15012\n  readinessProbe:\n" + probe;
 }
 
-TEST(JoinYaml, IsAsReviewed) { expect_golden("50-join.yaml", BundleFolder().yaml()); }
+TEST(JoinYaml, IsAsReviewed) {
+  expect_golden("50-join.yaml", BundleFolder().yaml());
+}
 
 TEST(JoinYaml, IsReadBackAsWhatTheBundleSaid) {
   const auto config = BundleFolder().config();
@@ -137,9 +139,11 @@ TEST(JoinYaml, MapsWhatIsCaptured) {
   EXPECT_THAT(interception.inbound_ports, IsEmpty());
   EXPECT_EQ(interception.inbound_exclude.size(), 4U);
 
-  folder.file("cluster.env",
-              "ISTIO_INBOUND_PORTS='9080, 9081'\nISTIO_SERVICE_CIDR='*'\nISTIO_SERVICE_EXCLUDE_CIDR='10.0.0.0/8,192.0.2.1/32'\n"
-              "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE='3306'\nISTIO_SVC_IP='192.0.2.9'\nCA_ADDR='istiod-blue.istio-system.svc:15012'\n");
+  folder.file(
+      "cluster.env",
+      "ISTIO_INBOUND_PORTS='9080, 9081'\nISTIO_SERVICE_CIDR='*'\nISTIO_SERVICE_EXCLUDE_CIDR='10.0.0.0/8,192.0.2.1/32'\n"
+      "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE='3306'\nISTIO_SVC_IP='192.0.2.9'\nCA_ADDR='istiod-blue.istio-system.svc:"
+      "15012'\n");
   const auto config = folder.config();
   EXPECT_EQ(config.interception.inbound_ports.size(), 2U);
   EXPECT_THAT(config.interception.outbound_exclude_cidrs, ElementsAre("10.0.0.0/8", "192.0.2.1/32"));
@@ -195,21 +199,28 @@ TEST(Bundle, RefusesWhatIsNoToken) {
 }
 
 TEST(Bundle, RefusesARootWithoutACertificate) {
-  EXPECT_THAT(BundleFolder().refusal_with("root-cert.pem", "nothing"), HasSubstr("root-cert.pem:1: no PEM certificate"));
-  EXPECT_THAT(BundleFolder().refusal_with("root-cert.pem", "-----BEGIN CERTIFICATE-----\nMII"), HasSubstr("[HWS-ON-003]"));
+  EXPECT_THAT(BundleFolder().refusal_with("root-cert.pem", "nothing"),
+              HasSubstr("root-cert.pem:1: no PEM certificate"));
+  EXPECT_THAT(BundleFolder().refusal_with("root-cert.pem", "-----BEGIN CERTIFICATE-----\nMII"),
+              HasSubstr("[HWS-ON-003]"));
 }
 
 TEST(Bundle, PlacesEveryProblemOfMeshYaml) {
-  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "defaultConfig:\n  discoveryAddress: [\n"), HasSubstr("mesh.yaml:3:1: not YAML"));
+  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "defaultConfig:\n  discoveryAddress: [\n"),
+              HasSubstr("mesh.yaml:3:1: not YAML"));
   EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "other: 1\n"), HasSubstr("defaultConfig is missing"));
   EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "- 1\n"), HasSubstr("defaultConfig is missing"));
-  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "defaultConfig: {a: b}\n"), HasSubstr("discoveryAddress is missing"));
+  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "defaultConfig: {a: b}\n"),
+              HasSubstr("discoveryAddress is missing"));
   EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "defaultConfig:\n  discoveryAddress: istiod\n"),
               HasSubstr("mesh.yaml:2:21: defaultConfig.discoveryAddress 'istiod' is no HOST:PORT"));
-  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "defaultConfig:\n  discoveryAddress: a:1\n  proxyMetadata:\n    A: [1]\n"),
+  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml",
+                                          "defaultConfig:\n  discoveryAddress: a:1\n  proxyMetadata:\n    A: [1]\n"),
               HasSubstr("mesh.yaml:4:8: proxyMetadata.A must be a single value"));
-  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", "defaultConfig:\n  discoveryAddress: a:1\n  proxyMetadata:\n    ISTIO_METAJSON_LABELS: app\n"),
-              HasSubstr("mesh.yaml:4:28: ISTIO_METAJSON_LABELS isn't a JSON object"));
+  EXPECT_THAT(
+      BundleFolder().refusal_with(
+          "mesh.yaml", "defaultConfig:\n  discoveryAddress: a:1\n  proxyMetadata:\n    ISTIO_METAJSON_LABELS: app\n"),
+      HasSubstr("mesh.yaml:4:28: ISTIO_METAJSON_LABELS isn't a JSON object"));
 }
 
 TEST(Bundle, RefusesWhatHawserDoesNotDo) {
@@ -217,13 +228,17 @@ TEST(Bundle, RefusesWhatHawserDoesNotDo) {
   EXPECT_THAT(https, HasSubstr("mesh.yaml:4:"));
   EXPECT_THAT(https, HasSubstr("plain HTTP only"));
   EXPECT_THAT(https, HasSubstr("[HWS-ON-007]"));
-  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", with_probe("    grpc: {port: 1}\n")), HasSubstr("neither httpGet, tcpSocket nor exec"));
-  EXPECT_THAT(BundleFolder().refusal_with("cluster.env", "ISTIO_SERVICE_CIDR='10.0.0.0/8'\n"), HasSubstr("ISTIO_SERVICE_CIDR='10.0.0.0/8'"));
-  EXPECT_THAT(BundleFolder().refusal_with("cluster.env", "ISTIO_INBOUND_INTERCEPTION_MODE='TPROXY'\n"), HasSubstr("REDIRECT"));
+  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", with_probe("    grpc: {port: 1}\n")),
+              HasSubstr("neither httpGet, tcpSocket nor exec"));
+  EXPECT_THAT(BundleFolder().refusal_with("cluster.env", "ISTIO_SERVICE_CIDR='10.0.0.0/8'\n"),
+              HasSubstr("ISTIO_SERVICE_CIDR='10.0.0.0/8'"));
+  EXPECT_THAT(BundleFolder().refusal_with("cluster.env", "ISTIO_INBOUND_INTERCEPTION_MODE='TPROXY'\n"),
+              HasSubstr("REDIRECT"));
 }
 
 TEST(Bundle, RefusesHostsThatAreNoHosts) {
-  EXPECT_THAT(BundleFolder().refusal_with("hosts", "# x\nistiod 10.77.0.10\n"), HasSubstr("hosts:2: 'istiod' is no IP address"));
+  EXPECT_THAT(BundleFolder().refusal_with("hosts", "# x\nistiod 10.77.0.10\n"),
+              HasSubstr("hosts:2: 'istiod' is no IP address"));
   EXPECT_THAT(BundleFolder().refusal_with("hosts", "10.77.0.10\n"), HasSubstr("[HWS-ON-006]"));
 }
 

@@ -29,7 +29,10 @@ using Kind = config::HealthProbe::Kind;
 // A program on loopback that gives each caller the same answer, or none.
 class Program {
  public:
-  Program(AsioLoop& loop, const char* address) : acceptor_(loop.context(), {boost::asio::ip::make_address(address), 0}) { accept(); }
+  Program(AsioLoop& loop, const char* address)
+      : acceptor_(loop.context(), {boost::asio::ip::make_address(address), 0}) {
+    accept();
+  }
 
   std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
   std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";  // empty: silence
@@ -46,14 +49,16 @@ class Program {
   }
   void serve(const std::shared_ptr<tcp::socket>& socket) {
     auto buffer = std::make_shared<boost::asio::streambuf>();
-    boost::asio::async_read_until(*socket, *buffer, "\r\n\r\n", [this, socket, buffer](const boost::system::error_code& error, std::size_t size) {
-      if (error) return;
-      const auto* begin = static_cast<const char*>(buffer->data().data());
-      last_request.assign(begin, size);
-      ++requests;
-      if (answer.empty()) return open_.push_back(socket);
-      boost::asio::async_write(*socket, boost::asio::buffer(answer), [socket](const boost::system::error_code&, std::size_t) {});
-    });
+    boost::asio::async_read_until(
+        *socket, *buffer, "\r\n\r\n", [this, socket, buffer](const boost::system::error_code& error, std::size_t size) {
+          if (error) return;
+          const auto* begin = static_cast<const char*>(buffer->data().data());
+          last_request.assign(begin, size);
+          ++requests;
+          if (answer.empty()) return open_.push_back(socket);
+          boost::asio::async_write(*socket, boost::asio::buffer(answer),
+                                   [socket](const boost::system::error_code&, std::size_t) {});
+        });
   }
 
   tcp::acceptor acceptor_;

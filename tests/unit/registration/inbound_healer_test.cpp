@@ -15,7 +15,11 @@ using testing::HasSubstr;
 struct HealerTest : testing::Test {
   std::unique_ptr<InboundHealer> make(std::vector<std::uint16_t> ports) {
     return std::make_unique<InboundHealer>(
-        loop, metrics, [this](const std::function<void(std::vector<std::string>)>& use) { ++looked; use(names); },
+        loop, metrics,
+        [this](const std::function<void(std::vector<std::string>)>& use) {
+          ++looked;
+          use(names);
+        },
         [this](const std::string&) {
           reconnected.push_back(loop.now());
           if (heal_after == reconnected.size()) names.emplace_back("inbound|8080||");

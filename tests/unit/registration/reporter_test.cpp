@@ -21,7 +21,8 @@ struct ReporterTest : testing::Test {
   FakeLoop loop;
   RecordedHealth health;
   std::vector<std::pair<bool, std::string>> sent;
-  Reporter reporter{loop, health, [this](bool healthy, const std::string& message) { sent.emplace_back(healthy, message); }};
+  Reporter reporter{loop, health,
+                    [this](bool healthy, const std::string& message) { sent.emplace_back(healthy, message); }};
 };
 
 TEST_F(ReporterTest, IsSilentUntilInterceptionIsVerified) {

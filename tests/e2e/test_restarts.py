@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hawser's own programs end and come back; the host's traffic doesn't notice."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab import facts, poll, services, steps
+
+pytestmark = pytest.mark.incremental
+
+
+def proxy_pid(world) -> int:
+    return world.vm.status()["proxy"]["pid"]
+
+
+def test_joins(world):
+    steps.join(world)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_hawserd_comes_back_and_adopts_the_proxy(world, how):
+    before = proxy_pid(world)
+    with world.traffic() as traffic:
+        traffic.more(20)
+        world.vm.stop_agent() if how == "stop" else world.vm.kill_agent()
+        traffic.more(20)
+        world.vm.start_agent()
+        world.vm.wait("REGISTERED", timeout=20)
+        traffic.more(20)
+        traffic.finish()
+    assert proxy_pid(world) == before
+    assert world.vm.status()["proxy"]["adopted"] is True
+
+
+def test_a_dead_proxy_is_started_again(world):
+    before = proxy_pid(world)
+    world.host.run(["kill", "-9", str(before)])
+    poll.until("another proxy is LIVE", lambda: proxy_pid(world) not in (0, before) and steps_ok(world), timeout=20)
+
+
+def test_rules_that_went_with_the_broker_are_applied_again(world):
+    world.vm.broker.kill()
+    world.vm.broker.wait(5)
+    assert "hawser {" not in world.host.run(["nft", "list", "ruleset"]).stdout  # the kernel fails open
+    world.vm.start_broker()
+    poll.until("interception is back", lambda: "inet hawser {" in world.host.run(["nft", "list", "ruleset"]).stdout, timeout=10)
+    poll.until("registered as before", lambda: steps_ok(world), timeout=20)
+
+
+def test_envoys_descriptors_stay_few(world):
+    """A probe that the proxy passes on to itself would eat them up within seconds."""
+    listed = world.host.run(["sh", "-c", f"ls /proc/{proxy_pid(world)}/fd | wc -l"])
+    assert int(listed.stdout) < 200
+
+
+def test_leaves(world):
+    world.vm.leave()
+    assert world.vm.status()["state"] == "not_joined"
+
+
+def steps_ok(world) -> bool:
+    answer = services.curl(world.host, f"http://{facts.REVIEWS_HOST}/")
+    return answer.status == 200 and world.vm.status()["state"] == "ok"
