@@ -23,7 +23,8 @@ std::string encode(const Result<std::string>& outcome) {
   failure->set_id(outcome.error().id());
   std::string message = outcome.error().where().empty() ? "" : outcome.error().where() + ": ";
   message += outcome.error().message();
-  for (const Error* cause = outcome.error().cause(); cause != nullptr; cause = cause->cause()) message += ": " + cause->message();
+  for (const Error* cause = outcome.error().cause(); cause != nullptr; cause = cause->cause())
+    message += ": " + cause->message();
   failure->set_message(message);
   failure->set_hint(outcome.error().hint());
   return response.SerializeAsString();
@@ -41,10 +42,12 @@ struct AdminServer::Impl {
   rpc::FrameServer server;
 
   Impl(AsioLoop& loop, ListeningSocket socket, Operations ops, gid_t group)
-      : operations(std::move(ops)), admin_group(group),
-        server(loop, std::move(socket), [this](const PeerCredentials& peer, std::string request, rpc::FrameServer::Reply reply) {
-          handle(peer, request, std::move(reply));
-        }) {}
+      : operations(std::move(ops)),
+        admin_group(group),
+        server(loop, std::move(socket),
+               [this](const PeerCredentials& peer, std::string request, rpc::FrameServer::Reply reply) {
+                 handle(peer, request, std::move(reply));
+               }) {}
 
   bool may_change(const PeerCredentials& peer) const {
     return peer.uid == 0 || peer.gid == admin_group ||
@@ -52,13 +55,17 @@ struct AdminServer::Impl {
   }
 
   void handle(const PeerCredentials& peer, const std::string& bytes, rpc::FrameServer::Reply reply) {
-    const AdminServer::Done done = [reply = std::move(reply)](const Result<std::string>& outcome) { reply(encode(outcome)); };
+    const AdminServer::Done done = [reply = std::move(reply)](const Result<std::string>& outcome) {
+      reply(encode(outcome));
+    };
     v1::Request request;
     if (!request.ParseFromString(bytes) || request.job_case() == v1::Request::JOB_NOT_SET)
-      return done(Error(Code::kInvalidArgument, "HWS-AD-002", "the request can't be read", "use the same version of hawser and hawserd"));
+      return done(Error(Code::kInvalidArgument, "HWS-AD-002", "the request can't be read",
+                        "use the same version of hawser and hawserd"));
     if (!open_to_all(request) && !may_change(peer)) {
       log::warn("refused on admin.sock", {{"uid", std::to_string(peer.uid)}});
-      return done(Error(Code::kPermissionDenied, "HWS-AD-001", "this needs root or the group hawser-admin", "run it with sudo"));
+      return done(Error(Code::kPermissionDenied, "HWS-AD-001", "this needs root or the group hawser-admin",
+                        "run it with sudo"));
     }
     run(request, done);
   }
@@ -88,6 +95,8 @@ struct AdminServer::Impl {
 AdminServer::AdminServer(AsioLoop& loop, ListeningSocket socket, Operations operations, gid_t admin_group)
     : impl_(std::make_unique<Impl>(loop, std::move(socket), std::move(operations), admin_group)) {}
 AdminServer::~AdminServer() = default;
-void AdminServer::start() { impl_->server.start(); }
+void AdminServer::start() {
+  impl_->server.start();
+}
 
 }  // namespace hawser

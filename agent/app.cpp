@@ -26,9 +26,10 @@ Error not_joined() {
 json events_json(const Lifecycle& lifecycle) {
   json events = json::array();
   for (const auto& item : lifecycle.history())
-    events.push_back({{"name", event_name(item.event)},
-                      {"at", status::utc_text(item.at)},
-                      {"since_start_ms", std::chrono::duration_cast<std::chrono::milliseconds>(item.since_start).count()}});
+    events.push_back(
+        {{"name", event_name(item.event)},
+         {"at", status::utc_text(item.at)},
+         {"since_start_ms", std::chrono::duration_cast<std::chrono::milliseconds>(item.since_start).count()}});
   return events;
 }
 
@@ -56,10 +57,13 @@ struct App::Impl {
     AdminServer::Operations operations;
     operations.status = [this] { return status_json().dump(); };
     operations.join = [this](std::string token, AdminServer::Done done) { done(join(token)); };
-    operations.leave = [this](unsigned drain, const AdminServer::Done& done) { leave(std::chrono::seconds(drain), done); };
+    operations.leave = [this](unsigned drain, const AdminServer::Done& done) {
+      leave(std::chrono::seconds(drain), done);
+    };
     operations.cert_show = [this]() -> Result<std::string> { return cert_show(); };
     operations.cert_renew = [this](const AdminServer::Done& done) { cert_renew(done); };
-    operations.wait = [this](const std::string& event, std::chrono::milliseconds timeout, const AdminServer::Done& done) { wait(event, timeout, done); };
+    operations.wait = [this](const std::string& event, std::chrono::milliseconds timeout,
+                             const AdminServer::Done& done) { wait(event, timeout, done); };
     operations.intercept_show = [this](const AdminServer::Done& done) { intercept_show(done); };
     // gid 0 is root's own group: with no admin group nobody else is let in
     admin = std::make_unique<AdminServer>(loop, std::move(*socket), std::move(operations), group ? *group : 0);
@@ -78,7 +82,8 @@ struct App::Impl {
 
   Result<std::string> join(const std::string& token) {
     if (membership)
-      return Error(Code::kAlreadyExists, "HWS-AD-004", "this host is joined already", "hawser leave first, or hawser status");
+      return Error(Code::kAlreadyExists, "HWS-AD-004", "this host is joined already",
+                   "hawser leave first, or hawser status");
     auto loaded = config::load(options.paths);
     if (!loaded.errors.empty()) return loaded.errors.front();
     if (!loaded.config.joined()) return not_joined();
@@ -119,10 +124,12 @@ struct App::Impl {
   void wait(const std::string& name, std::chrono::milliseconds timeout, const AdminServer::Done& done) {
     auto event = event_of(name);
     if (!event)
-      return done(Error(Code::kInvalidArgument, "HWS-AD-002", "'" + name + "' is no start-up event", "one of CONFIGURED … REGISTERED"));
+      return done(Error(Code::kInvalidArgument, "HWS-AD-002", "'" + name + "' is no start-up event",
+                        "one of CONFIGURED … REGISTERED"));
     lifecycle.wait(*event, std::min<Loop::Duration>(timeout, kMaxWait), [this, name, done](bool reached) {
       if (reached) return done(std::string("{}"));
-      done(Error(Code::kDeadlineExceeded, "HWS-AD-005", name + " wasn't reached in time: " + summary(), "hawser status"));
+      done(Error(Code::kDeadlineExceeded, "HWS-AD-005", name + " wasn't reached in time: " + summary(),
+                 "hawser status"));
     });
   }
 
@@ -138,7 +145,8 @@ struct App::Impl {
     if (!membership) return "not_joined";
     if (leaving) return "leaving";
     if (health.overall() == HealthState::kFailed) return "failed";
-    if (!lifecycle.reached(Event::kRegistered)) return health.overall() == HealthState::kDegraded ? "degraded" : "starting";
+    if (!lifecycle.reached(Event::kRegistered))
+      return health.overall() == HealthState::kDegraded ? "degraded" : "starting";
     return health.overall() == HealthState::kOk ? "ok" : "degraded";
   }
 
@@ -153,8 +161,12 @@ struct App::Impl {
   }
 
   json status_json() const {
-    json out = {{"schema_version", 1}, {"version", HAWSER_VERSION}, {"state", state()}, {"summary", summary()},
-                {"events", events_json(lifecycle)}, {"items", json::parse(health.items_json(), nullptr, false)}};
+    json out = {{"schema_version", 1},
+                {"version", HAWSER_VERSION},
+                {"state", state()},
+                {"summary", summary()},
+                {"events", events_json(lifecycle)},
+                {"items", json::parse(health.items_json(), nullptr, false)}};
     if (membership) membership->describe(out);
     return out;
   }

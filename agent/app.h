@@ -18,9 +18,9 @@ struct AppOptions {
   std::string state_dir = "/var/lib/hawser";
 };
 
-// What: the daemon. It serves admin.sock from the start, and holds a Membership (membership.h) while the host is joined.
-// Threading: on the loop. Failure: start() fails when another hawserd runs or admin.sock can't be made; everything later
-// is reported in status and tried again.
+// What: the daemon. It serves admin.sock from the start, and holds a Membership (membership.h) while the host is
+// joined. Threading: on the loop. Failure: start() fails when another hawserd runs or admin.sock can't be made;
+// everything later is reported in status and tried again.
 class App {
  public:
   App(AsioLoop& loop, AppOptions options);

@@ -15,7 +15,9 @@
 namespace hawser {
 namespace {
 
-bool is_v6(const std::string& address) { return address.find(':') != std::string::npos; }
+bool is_v6(const std::string& address) {
+  return address.find(':') != std::string::npos;
+}
 
 // gRPC's ipv4: and ipv6: resolvers take a list of one family.
 std::string target_of(const std::vector<config::HostPort>& endpoints) {
@@ -38,14 +40,16 @@ Result<std::vector<std::string>> look_up(const std::string& host) {
   std::vector<std::string> out;
   for (const addrinfo* item = found; item != nullptr; item = item->ai_next) {
     std::array<char, NI_MAXHOST> text{};
-    if (getnameinfo(item->ai_addr, item->ai_addrlen, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) != 0) continue;
+    if (getnameinfo(item->ai_addr, item->ai_addrlen, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) != 0)
+      continue;
     if (std::find(out.begin(), out.end(), text.data()) == out.end()) out.emplace_back(text.data());
   }
   return out;
 }
 
 // Where to dial: what is configured, else what the name leads to.
-Result<std::vector<config::HostPort>> dial_list(const config::HostPort& endpoint, const std::vector<std::string>& configured) {
+Result<std::vector<config::HostPort>> dial_list(const config::HostPort& endpoint,
+                                                const std::vector<std::string>& configured) {
   std::vector<std::string> addresses = configured;
   if (addresses.empty()) {
     auto found = look_up(endpoint.host);

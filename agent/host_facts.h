@@ -9,15 +9,16 @@
 
 namespace hawser {
 
-// What: facts of this host that the configuration leaves open, looked up once at start. Threading: blocking (name look-up):
-// on the slow worker. Failure: HWS-HF-001 when the control plane's name has no address and none is configured.
+// What: facts of this host that the configuration leaves open, looked up once at start. Threading: blocking (name
+// look-up): on the slow worker. Failure: HWS-HF-001 when the control plane's name has no address and none is
+// configured.
 struct HostFacts {
   std::string hostname;
-  std::string platform;  // by its firmware, without asking a metadata server
+  std::string platform;                 // by its firmware, without asking a metadata server
   std::vector<std::string> addresses;   // this host's, the one that is told to the plane first
   std::vector<config::HostPort> plane;  // control plane and CA by address: dialled, and never captured
-  std::vector<std::string> ca;  // the CA alone, host:port, tried in order
-  std::string dial_target;      // the plane, for gRPC: ipv4:10.0.0.1:15012,10.0.0.2:15012
+  std::vector<std::string> ca;          // the CA alone, host:port, tried in order
+  std::string dial_target;              // the plane, for gRPC: ipv4:10.0.0.1:15012,10.0.0.2:15012
 };
 
 Result<HostFacts> observe_host(const config::Config& config);

@@ -42,8 +42,13 @@ std::string passed_probes(const v1::PlanResponse& plan) {
 
 }  // namespace
 
-Interception::Interception(Loop& loop, broker::BrokerClient& broker, Metrics& metrics, HealthSink& health, Options options)
-    : loop_(loop), broker_(broker), metrics_(metrics), health_(health), options_(std::move(options)),
+Interception::Interception(Loop& loop, broker::BrokerClient& broker, Metrics& metrics, HealthSink& health,
+                           Options options)
+    : loop_(loop),
+      broker_(broker),
+      metrics_(metrics),
+      health_(health),
+      options_(std::move(options)),
       backoff_(std::chrono::milliseconds(500), std::chrono::seconds(15), random_seed()) {}
 Interception::~Interception() = default;
 
@@ -83,11 +88,12 @@ void Interception::apply(Listeners listeners, Events events) {
 }
 
 void Interception::send_plan() {
-  broker_.call(plan_request(true), kPlanTimeout, [this, alive = std::weak_ptr<bool>(alive_)](Result<v1::Response> answer) {
-    if (alive.expired() || state_ != State::kApplying) return;
-    if (!answer) return retry(answer.error());
-    on_plan(*answer);
-  });
+  broker_.call(plan_request(true), kPlanTimeout,
+               [this, alive = std::weak_ptr<bool>(alive_)](Result<v1::Response> answer) {
+                 if (alive.expired() || state_ != State::kApplying) return;
+                 if (!answer) return retry(answer.error());
+                 on_plan(*answer);
+               });
 }
 
 void Interception::on_plan(const v1::Response& response) {
@@ -103,7 +109,8 @@ void Interception::on_plan(const v1::Response& response) {
 void Interception::confirm(const std::string& digest, int attempts) {
   if (!events_.may_confirm()) {
     if (attempts <= 0)
-      return retry(Error(Code::kUnavailable, "HWS-IC-002", "interception was withdrawn: the control plane went away before it was confirmed",
+      return retry(Error(Code::kUnavailable, "HWS-IC-002",
+                         "interception was withdrawn: the control plane went away before it was confirmed",
                          "it is applied again when the control plane works"));
     timer_ = loop_.after(kConfirmEvery, [this, digest, attempts] { confirm(digest, attempts - 1); });
     return;
@@ -142,7 +149,8 @@ void Interception::look() {
     } else {
       health_.report("broker", HealthState::kOk, "reachable", nullptr);
       if (!answer->observe().active())
-        return lost(Error(Code::kAborted, "HWS-IC-004", "the rules are gone: the broker was restarted, or somebody removed them",
+        return lost(Error(Code::kAborted, "HWS-IC-004",
+                          "the rules are gone: the broker was restarted, or somebody removed them",
                           "they are applied again by themselves"));
     }
     watch();
@@ -176,7 +184,8 @@ void Interception::let_outbound_go() {
   state_ = State::kFailedOpen;
   metrics_.add("hawser_interception_fail_open_total", "Times that outbound traffic was let go for want of a proxy");
   const Error error(Code::kUnavailable, "HWS-IC-003",
-                    "the proxy didn't come back: outbound traffic goes direct, inbound stays refused", "hawser status names what holds the proxy up");
+                    "the proxy didn't come back: outbound traffic goes direct, inbound stays refused",
+                    "hawser status names what holds the proxy up");
   health_.report("interception", HealthState::kFailed, error.message(), &error);
   auto request = plan_request(false);
   request.mutable_plan()->set_confirm_seconds(0);
@@ -208,9 +217,13 @@ void Interception::observe(std::function<void(Result<json>)> done) {
     if (!answer) return done(answer.error());
     const auto& seen = answer->observe();
     json out = {{"state", seen.active() ? (seen.confirmed() ? "active" : "unconfirmed") : "none"},
-                {"backend", seen.backend()}, {"digest", seen.digest()}, {"ruleset", seen.ruleset()}, {"counters", json::array()}};
+                {"backend", seen.backend()},
+                {"digest", seen.digest()},
+                {"ruleset", seen.ruleset()},
+                {"counters", json::array()}};
     for (const auto& counter : seen.counters())
-      out["counters"].push_back({{"purpose", counter.purpose()}, {"packets", counter.packets()}, {"bytes", counter.bytes()}});
+      out["counters"].push_back(
+          {{"purpose", counter.purpose()}, {"packets", counter.packets()}, {"bytes", counter.bytes()}});
     done(out);
   });
 }

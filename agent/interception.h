@@ -17,13 +17,12 @@
 
 namespace hawser {
 
-// What: hawserd's side of interception: asks the broker for the plan that the configuration and the bound listeners call
-// for, looks at the probes, confirms, and lets outbound traffic go when the proxy stays away.
-// Threading: on the loop. Failure: reported as the health item "interception" and tried again with back-off; the broker
-// withdraws by itself what isn't confirmed.
-// The rules go with the broker; so they are looked at every two seconds, and applied anew when they are gone.
-// Metrics: hawser_interception_active, hawser_interception_applies_total{result}, hawser_interception_fail_open_total,
-// hawser_interception_lost_total.
+// What: hawserd's side of interception: asks the broker for the plan that the configuration and the bound listeners
+// call for, looks at the probes, confirms, and lets outbound traffic go when the proxy stays away. Threading: on the
+// loop. Failure: reported as the health item "interception" and tried again with back-off; the broker withdraws by
+// itself what isn't confirmed. The rules go with the broker; so they are looked at every two seconds, and applied anew
+// when they are gone. Metrics: hawser_interception_active, hawser_interception_applies_total{result},
+// hawser_interception_fail_open_total, hawser_interception_lost_total.
 class Interception {
  public:
   struct Listeners {

@@ -13,14 +13,19 @@ namespace hawser {
 namespace {
 
 constexpr std::array<std::string_view, kEventCount> kNames = {
-    "CONFIGURED", "PREFLIGHT_OK", "IDENTITY_READY", "CONTROL_PLANE_CONNECTED", "PROXY_READY", "INTERCEPTING", "REGISTERED"};
+    "CONFIGURED",  "PREFLIGHT_OK", "IDENTITY_READY", "CONTROL_PLANE_CONNECTED",
+    "PROXY_READY", "INTERCEPTING", "REGISTERED"};
 constexpr std::size_t kMaxWaiters = 64;
 
-std::size_t index_of(Event event) { return static_cast<std::size_t>(event); }
+std::size_t index_of(Event event) {
+  return static_cast<std::size_t>(event);
+}
 
 }  // namespace
 
-std::string_view event_name(Event event) { return kNames[index_of(event)]; }
+std::string_view event_name(Event event) {
+  return kNames[index_of(event)];
+}
 
 std::optional<Event> event_of(std::string_view name) {
   for (std::size_t i = 0; i < kEventCount; ++i)
@@ -43,7 +48,10 @@ void Lifecycle::reach(Event event) {
   const double seconds = std::chrono::duration<double>(reached_[index]->since_start).count();
   metrics_.set("hawser_lifecycle_event_seconds", "Seconds from start to the event; -1 when it does not hold",
                {{"event", std::string(kNames[index])}}, seconds);
-  log::info("reached " + std::string(kNames[index]), {{"after_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(reached_[index]->since_start).count())}});
+  log::info(
+      "reached " + std::string(kNames[index]),
+      {{"after_ms",
+        std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(reached_[index]->since_start).count())}});
   announce();
   wake();
 }
@@ -59,7 +67,9 @@ void Lifecycle::lose(Event event, const std::string& reason) {
   announce();
 }
 
-bool Lifecycle::reached(Event event) const { return reached_[index_of(event)].has_value(); }
+bool Lifecycle::reached(Event event) const {
+  return reached_[index_of(event)].has_value();
+}
 
 std::optional<Event> Lifecycle::last() const {
   for (std::size_t i = kEventCount; i-- > 0;)

@@ -15,7 +15,15 @@ namespace hawser {
 
 // What: the start-up events of a host, in this order; each is seen in the log, `hawser status`, the metric
 // hawser_lifecycle_event_seconds and systemd's STATUS. Stopping walks them backwards.
-enum class Event { kConfigured, kPreflightOk, kIdentityReady, kControlPlaneConnected, kProxyReady, kIntercepting, kRegistered };
+enum class Event {
+  kConfigured,
+  kPreflightOk,
+  kIdentityReady,
+  kControlPlaneConnected,
+  kProxyReady,
+  kIntercepting,
+  kRegistered
+};
 inline constexpr std::size_t kEventCount = 7;
 
 std::string_view event_name(Event event);

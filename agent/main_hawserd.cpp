@@ -23,7 +23,8 @@ void block_signals(int how) {
   pthread_sigmask(how, &set, nullptr);
 }
 
-// One arena and high thresholds: pushes of megabytes are returned to the kernel instead of staying (see ARCHITECTURE.md).
+// One arena and high thresholds: pushes of megabytes are returned to the kernel instead of staying (see
+// ARCHITECTURE.md).
 void tune_malloc() {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);

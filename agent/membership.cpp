@@ -113,7 +113,9 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         if (self->ending) return;
         if (!seen) return self->again("host", seen.error(), &Impl::learn_host);
         self->facts = *seen;
-        self->health().report("host", HealthState::kOk, "address " + self->facts.addresses.front() + ", platform " + self->facts.platform, nullptr);
+        self->health().report("host", HealthState::kOk,
+                              "address " + self->facts.addresses.front() + ", platform " + self->facts.platform,
+                              nullptr);
         self->preflight();
       });
     });
@@ -126,7 +128,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (self->ending) return;
       if (!seen) return self->again("broker", seen.error(), &Impl::preflight);
       self->health().report("broker", HealthState::kOk, "reachable", nullptr);
-      const bool runs = std::any_of(seen->begin(), seen->end(), [](const auto& generation) { return generation.running; });
+      const bool runs =
+          std::any_of(seen->begin(), seen->end(), [](const auto& generation) { return generation.running; });
       self->check_ports(runs);
     });
   }
@@ -194,7 +197,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (!sds) sds = std::make_unique<sds::SdsServer>(context.loop, context.metrics);
     if (!relay) relay = std::make_unique<xds::Relay>(context.loop, context.metrics, health(), xds::Relay::Options{});
     auto server = std::make_unique<rpc::GrpcServer>(context.loop, context.metrics);
-    if (auto started = server->start(std::move(endpoints), {sds->service()}, relay->service()); !started) return started;
+    if (auto started = server->start(std::move(endpoints), {sds->service()}, relay->service()); !started)
+      return started;
     grpc = std::move(server);
     return {};
   }
@@ -213,7 +217,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     renewal.ttl = config.identity.ttl;
     renewal.renew_at = config.identity.renew_at;
     renewal.seed = random_seed();
-    rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca, tokens, renewal, health(), context.metrics);
+    rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca, tokens, renewal, health(),
+                                                 context.metrics);
     rotation->on_change([this](const certs::IdentityPtr& identity) { sds->publish(identity); });
     rotation->start([this] {
       life().reach(Event::kIdentityReady);
@@ -265,8 +270,11 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     proxy::Supervisor::Options options;
     options.start_timeout = config.proxy.start_timeout;
     options.seed = random_seed();
-    options.bootstrap = [this](const std::string& generation) { return proxy_bootstrap(config, facts, context.run_dir, generation); };
-    supervisor = std::make_unique<proxy::Supervisor>(context.loop, *host, *driver, *watcher, options, health(), context.metrics);
+    options.bootstrap = [this](const std::string& generation) {
+      return proxy_bootstrap(config, facts, context.run_dir, generation);
+    };
+    supervisor =
+        std::make_unique<proxy::Supervisor>(context.loop, *host, *driver, *watcher, options, health(), context.metrics);
     prepare_interception();
     prepare_registration();
     supervisor->start([this](const std::string& generation, pid_t) { on_live(generation); },
@@ -312,20 +320,24 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void prepare_registration() {
     reporter = std::make_unique<registration::Reporter>(
-        context.loop, health(), [this](bool healthy, const std::string& message) { relay->report_health(healthy, message); });
+        context.loop, health(),
+        [this](bool healthy, const std::string& message) { relay->report_health(healthy, message); });
     std::vector<std::uint16_t> ports;
     for (const auto& port : config.workload.ports) ports.push_back(port.port);
     healer = std::make_unique<registration::InboundHealer>(
-        context.loop, context.metrics, [this](std::function<void(std::vector<std::string>)> use) { relay->names(kClusters, std::move(use)); },
+        context.loop, context.metrics,
+        [this](std::function<void(std::vector<std::string>)> use) { relay->names(kClusters, std::move(use)); },
         [this](const std::string& reason) { relay->reconnect(reason); }, std::move(ports), &health());
     reporter->on_healthy([this] {
       if (life().reached(Event::kIntercepting)) life().reach(Event::kRegistered);
       if (!config.workload.group.empty()) healer->on_healthy();
     });
-    probe = std::make_unique<registration::HealthProbe>(context.loop, config.health, [this](bool healthy, const std::string& reason) {
-      health().report("program", healthy ? HealthState::kOk : HealthState::kDegraded, healthy ? "healthy" : reason, nullptr);
-      reporter->set_program(healthy, reason);
-    });
+    probe = std::make_unique<registration::HealthProbe>(
+        context.loop, config.health, [this](bool healthy, const std::string& reason) {
+          health().report("program", healthy ? HealthState::kOk : HealthState::kDegraded, healthy ? "healthy" : reason,
+                          nullptr);
+          reporter->set_program(healthy, reason);
+        });
     probe->start();
   }
 
@@ -339,7 +351,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // --- the way back ------------------------------------------------------------------------------------------------
 
   void leave(std::chrono::seconds drain, std::function<void(Status)> done) {
-    if (std::exchange(ending, true)) return done(Error(Code::kAborted, "HWS-MB-003", "this host is leaving already", "hawser status"));
+    if (std::exchange(ending, true))
+      return done(Error(Code::kAborted, "HWS-MB-003", "this host is leaving already", "hawser status"));
     timer.reset();
     if (probe) probe->stop();
     if (healer) healer->stop();
@@ -378,7 +391,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (self->rotation) self->rotation->stop();
       if (self->http) self->http->stop();
       if (!erase) return done();
-      if (auto erased = self->store->erase(); !erased) log::error("identity couldn't be erased: " + erased.error().to_string());
+      if (auto erased = self->store->erase(); !erased)
+        log::error("identity couldn't be erased: " + erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
       done();
     };
@@ -396,7 +410,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // --- what is told ------------------------------------------------------------------------------------------------
 
   void renew(std::function<void(Status)> done) {
-    if (!rotation) return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
+    if (!rotation)
+      return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
     rotation->renew_now([self = shared_from_this(), done = std::move(done)](const Status& renewed) {
       if (!renewed) return done(renewed);
       self->wait_in_force(self->context.loop.now() + kInForce, done);
@@ -408,15 +423,20 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     const auto identity = rotation->current();
     if (ending || !supervisor || !supervisor->live() || sds->presented().serial == identity->serial) return done({});
     if (context.loop.now() > deadline)
-      return done(Error(Code::kDeadlineExceeded, "HWS-MB-005", "the certificate is renewed, but the proxy hasn't taken it", "hawser status; Envoy's log"));
-    timer = context.loop.after(std::chrono::milliseconds(10), [self = shared_from_this(), deadline, done] { self->wait_in_force(deadline, done); });
+      return done(Error(Code::kDeadlineExceeded, "HWS-MB-005",
+                        "the certificate is renewed, but the proxy hasn't taken it", "hawser status; Envoy's log"));
+    timer = context.loop.after(std::chrono::milliseconds(10),
+                               [self = shared_from_this(), deadline, done] { self->wait_in_force(deadline, done); });
   }
 
   Result<json> certificate() const {
     const auto identity = rotation ? rotation->current() : nullptr;
     if (!identity) return Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status");
-    json out = {{"spiffe_id", identity->spiffe_id}, {"serial", identity->serial}, {"issuer", identity->issuer},
-                {"not_before", status::utc_text(identity->not_before)}, {"not_after", status::utc_text(identity->not_after)},
+    json out = {{"spiffe_id", identity->spiffe_id},
+                {"serial", identity->serial},
+                {"issuer", identity->issuer},
+                {"not_before", status::utc_text(identity->not_before)},
+                {"not_after", status::utc_text(identity->not_after)},
                 {"presented_serial", sds->presented().serial}};
     if (const auto next = rotation->next_renewal()) out["next_renewal"] = status::utc_text(*next);
     return out;
@@ -426,33 +446,53 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (auto cert = certificate()) status["identity"] = *cert;
     if (relay) {
       const auto plane = relay->status();
-      status["control_plane"] = {{"connected", plane.connected}, {"address", plane.address},
-                                 {"name", config.control_plane.address.text()}, {"streams_opened", plane.streams_opened},
+      status["control_plane"] = {{"connected", plane.connected},
+                                 {"address", plane.address},
+                                 {"name", config.control_plane.address.text()},
+                                 {"streams_opened", plane.streams_opened},
                                  {"last_error", plane.last_error}};
     }
     if (supervisor) {
       const auto proxy = supervisor->status();
-      status["proxy"] = {{"generation", proxy.generation}, {"pid", proxy.pid}, {"state", proxy.state},
-                         {"since", status::utc_text(proxy.since)}, {"version", proxy.version},
-                         {"binary_sha256", proxy.binary_sha256}, {"adopted", proxy.adopted}};
+      status["proxy"] = {{"generation", proxy.generation}, {"pid", proxy.pid},
+                         {"state", proxy.state},           {"since", status::utc_text(proxy.since)},
+                         {"version", proxy.version},       {"binary_sha256", proxy.binary_sha256},
+                         {"adopted", proxy.adopted}};
     }
     status["interception"] = {{"state", interception ? interception->state() : "none"}, {"backend", "nftables"}};
     const auto told = reporter ? reporter->told() : std::nullopt;
     status["registration"] = {{"group", config.workload.group},
                               {"address", facts.addresses.empty() ? "" : facts.addresses.front()},
-                              {"health", !told ? "unknown" : *told ? "healthy" : "unhealthy"}};
+                              {"health", !told   ? "unknown"
+                                         : *told ? "healthy"
+                                                 : "unhealthy"}};
     if (told) status["registration"]["told_at"] = status::utc_text(reporter->told_at());
   }
 };
 
-Membership::Membership(Context context, config::Config config) : impl_(std::make_shared<Impl>(std::move(context), std::move(config))) {}
-Membership::~Membership() { impl_->ending = true; }
-Status Membership::start(const std::string& token) { return impl_->start(token); }
-void Membership::leave(std::chrono::seconds drain, std::function<void(Status)> done) { impl_->leave(drain, std::move(done)); }
-void Membership::stop(std::function<void()> done) { impl_->stop(std::move(done)); }
-void Membership::renew(std::function<void(Status)> done) { impl_->renew(std::move(done)); }
-void Membership::describe(json& status) const { impl_->describe(status); }
-Result<json> Membership::certificate() const { return impl_->certificate(); }
+Membership::Membership(Context context, config::Config config)
+    : impl_(std::make_shared<Impl>(std::move(context), std::move(config))) {}
+Membership::~Membership() {
+  impl_->ending = true;
+}
+Status Membership::start(const std::string& token) {
+  return impl_->start(token);
+}
+void Membership::leave(std::chrono::seconds drain, std::function<void(Status)> done) {
+  impl_->leave(drain, std::move(done));
+}
+void Membership::stop(std::function<void()> done) {
+  impl_->stop(std::move(done));
+}
+void Membership::renew(std::function<void(Status)> done) {
+  impl_->renew(std::move(done));
+}
+void Membership::describe(json& status) const {
+  impl_->describe(status);
+}
+Result<json> Membership::certificate() const {
+  return impl_->certificate();
+}
 void Membership::observe_interception(std::function<void(Result<json>)> done) {
   if (impl_->interception) return impl_->interception->observe(std::move(done));
   done(json{{"state", "none"}, {"counters", json::array()}, {"ruleset", ""}});

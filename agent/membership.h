@@ -16,11 +16,11 @@
 
 namespace hawser {
 
-// What: everything that exists only while the host is joined: identity, relay, proxy, interception, registration; and the
-// order in which they start (start_*, one after the other, each leading to its event in lifecycle.h). leave() walks it
-// backwards; stop() only lets go, so that a restarted hawserd finds the proxy and the rules at work.
-// Threading: on the loop. Failure: start() fails if another hawserd holds the state; each later step reports its cause
-// and fix as a health item and is tried again with back-off.
+// What: everything that exists only while the host is joined: identity, relay, proxy, interception, registration; and
+// the order in which they start (start_*, one after the other, each leading to its event in lifecycle.h). leave() walks
+// it backwards; stop() only lets go, so that a restarted hawserd finds the proxy and the rules at work. Threading: on
+// the loop. Failure: start() fails if another hawserd holds the state; each later step reports its cause and fix as a
+// health item and is tried again with back-off.
 class Membership {
  public:
   struct Context {

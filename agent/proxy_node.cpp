@@ -19,7 +19,9 @@ std::string pod_ports(const std::vector<config::ServicePort>& ports) {
   return out.dump();
 }
 
-long whole_seconds(config::Millis time) { return std::max<long>(1, static_cast<long>(time.count() / 1000)); }
+long whole_seconds(config::Millis time) {
+  return std::max<long>(1, static_cast<long>(time.count() / 1000));
+}
 
 // istio.mesh.v1alpha1.ReadinessProbe as JSON: its presence makes istiod wait for our reports.
 std::string readiness_probe(const config::HealthProbe& probe) {
@@ -56,7 +58,8 @@ bootstrap::NodeOptions node_options(const config::Config& config, const HostFact
   return out;
 }
 
-std::string proxy_bootstrap(const config::Config& config, const HostFacts& facts, const std::string& run_dir, const std::string& generation) {
+std::string proxy_bootstrap(const config::Config& config, const HostFacts& facts, const std::string& run_dir,
+                            const std::string& generation) {
   bootstrap::EnvoyOptions options;
   options.node = node_options(config, facts);
   options.generation = generation;

@@ -11,6 +11,7 @@
 namespace hawser {
 
 bootstrap::NodeOptions node_options(const config::Config& config, const HostFacts& facts);
-std::string proxy_bootstrap(const config::Config& config, const HostFacts& facts, const std::string& run_dir, const std::string& generation);
+std::string proxy_bootstrap(const config::Config& config, const HostFacts& facts, const std::string& run_dir,
+                            const std::string& generation);
 
 }  // namespace hawser

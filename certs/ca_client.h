@@ -35,6 +35,7 @@ class CaClient {
 // What CAs get wrong is the same for each of them: the answer must be for our key and for who we are, lead to its own
 // roots and not have ended. A leaf that begins in the future is taken: then it's this host's clock that is behind.
 // Failure: HWS-CA-007 (unreadable), HWS-CA-008 (another identity), HWS-CA-009 (another key), HWS-CA-010 (expired).
-Result<IdentityPtr> accept_answer(Secret key, const CaClient::Answer& answer, const std::string& spiffe_id, Loop::Wall now);
+Result<IdentityPtr> accept_answer(Secret key, const CaClient::Answer& answer, const std::string& spiffe_id,
+                                  Loop::Wall now);
 
 }  // namespace hawser::certs

@@ -19,8 +19,8 @@ using istio::v1::auth::IstioCertificateService;
 constexpr int kMaxAnswer = 4 << 20;
 
 // One attempt. It must die on the loop, never on gRPC's callback thread: the last channel joins those threads when it
-// goes (CallbackAlternativeCQ of gRPC 1.51), and a thread that joins itself aborts. So the callback hands its share over
-// with the post.
+// goes (CallbackAlternativeCQ of gRPC 1.51), and a thread that joins itself aborts. So the callback hands its share
+// over with the post.
 struct Call {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<IstioCertificateService::Stub> stub;
@@ -30,7 +30,8 @@ struct Call {
   std::shared_ptr<std::promise<void>> over = std::make_shared<std::promise<void>>();
 };
 
-std::shared_ptr<grpc::Channel> dial(const IstioCa::Options& options, const std::string& address, const Identity* client) {
+std::shared_ptr<grpc::Channel> dial(const IstioCa::Options& options, const std::string& address,
+                                    const Identity* client) {
   grpc::SslCredentialsOptions tls;
   tls.pem_root_certs = options.roots_pem;
   if (client != nullptr) {
@@ -52,7 +53,8 @@ std::shared_ptr<grpc::Channel> dial(const IstioCa::Options& options, const std::
 Result<CaClient::Answer> read_answer(const IstioCertificateResponse& response) {
   // The last entry is the root bundle; a leaf alone would leave us without anything to trust.
   if (response.cert_chain_size() < 2)
-    return Error(Code::kInternal, "HWS-CA-007", "the CA's answer has " + std::to_string(response.cert_chain_size()) + " entries instead of at least 2",
+    return Error(Code::kInternal, "HWS-CA-007",
+                 "the CA's answer has " + std::to_string(response.cert_chain_size()) + " entries instead of at least 2",
                  "check that ca.address is the mesh's CA");
   CaClient::Answer answer;
   const auto end_line = [](std::string& pem) {
@@ -71,8 +73,9 @@ Error answered_error(const grpc::Status& status) {
   const std::string text = status.error_message().empty() ? "no detail" : status.error_message();
   switch (status.error_code()) {
     case grpc::StatusCode::UNAUTHENTICATED:
-      return {Code::kUnauthenticated, "HWS-CA-004", "the CA doesn't accept this host's proof of identity: " + text,
-              "make a new bundle or token and run hawser join again; check that mesh.cluster_id is the token's cluster"};
+      return {
+          Code::kUnauthenticated, "HWS-CA-004", "the CA doesn't accept this host's proof of identity: " + text,
+          "make a new bundle or token and run hawser join again; check that mesh.cluster_id is the token's cluster"};
     case grpc::StatusCode::PERMISSION_DENIED:
       return {Code::kPermissionDenied, "HWS-CA-005", "the CA doesn't let this identity have a certificate: " + text,
               "let the service account in at the CA, or join with another one"};
@@ -83,10 +86,12 @@ Error answered_error(const grpc::Status& status) {
       return {static_cast<Code>(status.error_code()), "HWS-CA-006", "the CA refuses the request: " + text,
               "check identity.ttl against the CA's limit, and the CA's log"};
     case grpc::StatusCode::UNIMPLEMENTED:
-      return {Code::kUnimplemented, "HWS-CA-006", "there is no istio.v1.auth.IstioCertificateService at the CA's address: " + text,
+      return {Code::kUnimplemented, "HWS-CA-006",
+              "there is no istio.v1.auth.IstioCertificateService at the CA's address: " + text,
               "set ca.address to the mesh's CA"};
     default:
-      return {static_cast<Code>(status.error_code()), "HWS-CA-013", "the CA failed: " + text, "look at the CA's log; it is asked again"};
+      return {static_cast<Code>(status.error_code()), "HWS-CA-013", "the CA failed: " + text,
+              "look at the CA's log; it is asked again"};
   }
 }
 
@@ -99,14 +104,17 @@ Error unreached_error(const TlsFinding& finding) {
       return {Code::kFailedPrecondition, "HWS-CA-002", "wrong server name: " + finding.detail,
               "set control_plane.address or ca.address to a name that the certificate has"};
     case TlsCause::kOutOfDate:
-      return {Code::kFailedPrecondition, "HWS-CA-014", finding.detail, "renew the CA's serving certificate, or set this host's clock"};
+      return {Code::kFailedPrecondition, "HWS-CA-014", finding.detail,
+              "renew the CA's serving certificate, or set this host's clock"};
     case TlsCause::kNotTls:
       return {Code::kFailedPrecondition, "HWS-CA-015", finding.detail + "; a token isn't sent in clear",
               "use the CA's TLS port (15012, not 15010)"};
     case TlsCause::kRefused:
-      return {Code::kUnavailable, "HWS-CA-012", finding.detail, "look at the CA's log, and at what is between it and this host"};
+      return {Code::kUnavailable, "HWS-CA-012", finding.detail,
+              "look at the CA's log, and at what is between it and this host"};
     default:
-      return {Code::kUnavailable, "HWS-CA-003", finding.detail, "check the CA's address, its service and the firewalls on the way"};
+      return {Code::kUnavailable, "HWS-CA-003", finding.detail,
+              "check the CA's address, its service and the firewalls on the way"};
   }
 }
 
@@ -140,12 +148,15 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     ++serial;
     if (options.dial.empty() || options.roots_pem.empty()) {
       // Without a root gRPC would trust the system's, which is not what was pinned.
-      return finish_later(Error(Code::kFailedPrecondition, "HWS-CA-001", "wrong CA root: there is none, or no CA address", "run hawser join with the bundle again"));
+      return finish_later(Error(Code::kFailedPrecondition, "HWS-CA-001",
+                                "wrong CA root: there is none, or no CA address",
+                                "run hawser join with the bundle again"));
     }
     dials_left = options.dial.size();
     with_certificate = request.client && !request.client->expired_at(loop.wall());
     if (!with_certificate && request.token.empty())
-      return finish_later(Error(Code::kUnauthenticated, "HWS-CA-004", "neither a token nor a valid certificate to show to the CA",
+      return finish_later(Error(Code::kUnauthenticated, "HWS-CA-004",
+                                "neither a token nor a valid certificate to show to the CA",
                                 "make a new bundle or token and run hawser join again"));
     attempt();
   }
@@ -175,7 +186,8 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     (*call->request.mutable_metadata()->mutable_fields())["CertSigner"].set_string_value("");
     call->stub->async()->CreateCertificate(
         &call->context, &call->request, &call->response,
-        [weak = weak_from_this(), id = serial, loop_ref = &loop, share = call, over = call->over](const grpc::Status& status) mutable {
+        [weak = weak_from_this(), id = serial, loop_ref = &loop, share = call,
+         over = call->over](const grpc::Status& status) mutable {
           loop_ref->post([weak = std::move(weak), id, share = std::move(share), status] {
             auto self = weak.lock();
             if (self && self->serial == id && self->call == share) self->answered(status);
@@ -185,7 +197,8 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void answered(const grpc::Status& status) {
-    metrics.add("hawser_ca_calls_total", "Calls to the CA by gRPC code", {{"code", std::string(code_name(static_cast<Code>(status.error_code())))}});
+    metrics.add("hawser_ca_calls_total", "Calls to the CA by gRPC code",
+                {{"code", std::string(code_name(static_cast<Code>(status.error_code())))}});
     if (status.ok()) return finish(read_answer(call->response));
     if (!may_be_transport(status.error_code())) return finish(answered_error(status));
     log::debug("the CA's connection failed", {{"address", address()}, {"grpc", status.error_message()}});
@@ -211,13 +224,15 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
   // The server shows what it should to whoever shows it nothing. So either it dislikes our certificate, or it is busy.
   void server_is_fine(const grpc::Status& status) {
     if (with_certificate && !request.token.empty()) {
-      log::warn("the CA dropped the connection; trying with the token alone", {{"address", address()}, {"id", "HWS-CA-012"}});
+      log::warn("the CA dropped the connection; trying with the token alone",
+                {{"address", address()}, {"id", "HWS-CA-012"}});
       metrics.add("hawser_ca_without_certificate_total", "Calls repeated without the client certificate");
       with_certificate = false;
       return attempt();
     }
     if (with_certificate && status.error_code() == grpc::StatusCode::UNAVAILABLE)
-      return finish(Error(Code::kUnavailable, "HWS-CA-012", "the CA drops connections that show this host's certificate: " + status.error_message(),
+      return finish(Error(Code::kUnavailable, "HWS-CA-012",
+                          "the CA drops connections that show this host's certificate: " + status.error_message(),
                           "if the mesh's root was replaced, make a new bundle and run hawser join again"));
     finish(answered_error(status));
   }
@@ -237,13 +252,17 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
 IstioCa::IstioCa(Loop& loop, SlowWorker& slow, Metrics& metrics, Options options)
     : impl_(std::make_shared<Impl>(loop, slow, metrics, std::move(options))) {}
 
-IstioCa::~IstioCa() { impl_->stop(); }
+IstioCa::~IstioCa() {
+  impl_->stop();
+}
 
 void IstioCa::sign(Request request, Done done) {
   impl_->stop();
   impl_->begin(std::move(request), std::move(done));
 }
 
-void IstioCa::cancel() { impl_->stop(); }
+void IstioCa::cancel() {
+  impl_->stop();
+}
 
 }  // namespace hawser::certs

@@ -12,14 +12,13 @@
 
 namespace hawser::certs {
 
-// What: istio.v1.auth.IstioCertificateService over gRPC. Always TLS with a pinned root: a token never travels in clear. A
-// valid client certificate and the token are both shown; if the server drops the connection that shows the certificate
-// (it verifies it during the handshake, before it looks at the token), the token alone is tried. Each call dials anew, so
-// that no stale connection or back-off is in the way.
-// Threading: on the loop; gRPC's callbacks are posted to it; the diagnosis of a failure runs on the slow worker.
-// Failure: HWS-CA-001 wrong root, -002 wrong server name, -003 unreachable, -004 unauthenticated, -005 not permitted,
-// -006 the request is refused, -007 unusable answer, -012 connection dropped, -013 the CA is in trouble,
-// -014 the server's certificate is out of date, -015 no TLS there.
+// What: istio.v1.auth.IstioCertificateService over gRPC. Always TLS with a pinned root: a token never travels in clear.
+// A valid client certificate and the token are both shown; if the server drops the connection that shows the
+// certificate (it verifies it during the handshake, before it looks at the token), the token alone is tried. Each call
+// dials anew, so that no stale connection or back-off is in the way. Threading: on the loop; gRPC's callbacks are
+// posted to it; the diagnosis of a failure runs on the slow worker. Failure: HWS-CA-001 wrong root, -002 wrong server
+// name, -003 unreachable, -004 unauthenticated, -005 not permitted, -006 the request is refused, -007 unusable answer,
+// -012 connection dropped, -013 the CA is in trouble, -014 the server's certificate is out of date, -015 no TLS there.
 // Metrics: hawser_ca_calls_total{code}, hawser_ca_without_certificate_total.
 class IstioCa final : public CaClient {
  public:

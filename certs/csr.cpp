@@ -16,7 +16,8 @@ struct NamesFree {
 };
 
 Error crypto_error(const std::string& what) {
-  return {Code::kInternal, "HWS-ID-012", what + ": " + openssl_error(), "check the OpenSSL installation (openssl version -a)"};
+  return {Code::kInternal, "HWS-ID-012", what + ": " + openssl_error(),
+          "check the OpenSSL installation (openssl version -a)"};
 }
 
 // Built by hand rather than by OpenSSL's configuration syntax, in which a comma in the id would start another name.
@@ -46,7 +47,8 @@ bool add_uri_san(X509_REQ* request, const std::string& uri) {
   return X509_REQ_add_extensions(request, list.get()) == 1;
 }
 
-// As the stock agent's: one Organization, empty. Given a raw string type, OpenSSL doesn't enforce its minimum of one letter.
+// As the stock agent's: one Organization, empty. Given a raw string type, OpenSSL doesn't enforce its minimum of one
+// letter.
 bool set_subject(X509_REQ* request) {
   static const unsigned char kNothing = 0;
   return X509_NAME_add_entry_by_NID(X509_REQ_get_subject_name(request), NID_organizationName, V_ASN1_PRINTABLESTRING,
@@ -65,7 +67,8 @@ Result<Secret> make_key(KeyKind) {
 
 Result<std::string> make_csr(const Secret& key_pem, const std::string& spiffe_id) {
   if (spiffe_id.rfind("spiffe://", 0) != 0)
-    return Error(Code::kInvalidArgument, "HWS-ID-012", "'" + spiffe_id + "' is no SPIFFE id", "check mesh and workload in hawser.yaml");
+    return Error(Code::kInvalidArgument, "HWS-ID-012", "'" + spiffe_id + "' is no SPIFFE id",
+                 "check mesh and workload in hawser.yaml");
   auto in = reader_of(key_pem.reveal());
   KeyPtr key(PEM_read_bio_PrivateKey(in.get(), nullptr, nullptr, nullptr));
   X509ReqPtr request(X509_REQ_new());
@@ -74,7 +77,8 @@ Result<std::string> make_csr(const Secret& key_pem, const std::string& spiffe_id
   constexpr long kVersion1 = 0;
   if (X509_REQ_set_version(request.get(), kVersion1) != 1 || !set_subject(request.get()) ||
       !add_uri_san(request.get(), spiffe_id) || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
-      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) <= 0 || PEM_write_bio_X509_REQ(out.get(), request.get()) != 1)
+      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) <= 0 ||
+      PEM_write_bio_X509_REQ(out.get(), request.get()) != 1)
     return crypto_error("can't make a certificate request");
   return content_of(out.get());
 }

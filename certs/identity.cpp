@@ -13,7 +13,9 @@ Result<IdentityPtr> make_identity(Secret key, const std::string& chain_pem, cons
   auto chain = split_bundle(chain_pem);
   if (!chain) return chain.error();
   // A peer has the roots already; sending them costs each handshake bytes.
-  const auto is_root = [&](const std::string& pem) { return std::find(roots->begin(), roots->end(), pem) != roots->end(); };
+  const auto is_root = [&](const std::string& pem) {
+    return std::find(roots->begin(), roots->end(), pem) != roots->end();
+  };
   chain->erase(std::remove_if(chain->begin() + 1, chain->end(), is_root), chain->end());
 
   auto leaf = parse_leaf(chain->front());

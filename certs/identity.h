@@ -10,9 +10,9 @@
 
 namespace hawser::certs {
 
-// What: who this host is: one key, its certificate and the roots to trust, which always change together. Never formatted
-// or logged as a whole; the key is wiped when the last owner lets go.
-// Threading: immutable once shared. Failure: none.
+// What: who this host is: one key, its certificate and the roots to trust, which always change together. Never
+// formatted or logged as a whole; the key is wiped when the last owner lets go. Threading: immutable once shared.
+// Failure: none.
 struct Identity {
   std::string key_pem;
   std::string chain_pem;  // leaf, then intermediates; no roots
@@ -33,8 +33,9 @@ struct Identity {
 
 using IdentityPtr = std::shared_ptr<const Identity>;
 
-// Reads the facts out of the leaf, and drops duplicates, and roots from the chain. Failure: HWS-ID-006 (no certificate),
-// HWS-ID-007 (the key isn't the leaf's), HWS-ID-008 (the chain doesn't lead to the roots). Times are the caller's to judge.
+// Reads the facts out of the leaf, and drops duplicates, and roots from the chain. Failure: HWS-ID-006 (no
+// certificate), HWS-ID-007 (the key isn't the leaf's), HWS-ID-008 (the chain doesn't lead to the roots). Times are the
+// caller's to judge.
 Result<IdentityPtr> make_identity(Secret key, const std::string& chain_pem, const std::string& roots_pem);
 
 }  // namespace hawser::certs

@@ -64,7 +64,8 @@ struct KeyStore::Folder {
     const auto earlier = generation::list(path, kDamaged);
     const std::uint64_t next = earlier.empty() ? 1 : earlier.front() + 1;
     const std::string from = at(generation::name_of(number));
-    if (::rename(from.c_str(), at(kDamaged + std::to_string(next)).c_str()) != 0) (void)drop(generation::name_of(number));
+    if (::rename(from.c_str(), at(kDamaged + std::to_string(next)).c_str()) != 0)
+      (void)drop(generation::name_of(number));
     for (std::size_t i = kDamagedKept - 1; i < earlier.size(); ++i) (void)drop(kDamaged + std::to_string(earlier[i]));
     (void)file::sync_folder(path);
   }
@@ -72,20 +73,24 @@ struct KeyStore::Folder {
 
 Result<KeyStore> KeyStore::open(const std::string& folder) {
   constexpr char kFix[] = "systemd-tmpfiles --create, or make it for hawserd's user with mode 0700";
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return errno_error(errno, "HWS-ID-002", "can't make " + folder, kFix);
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return errno_error(errno, "HWS-ID-002", "can't make " + folder, kFix);
   auto out = std::make_shared<Folder>();
   out->path = folder;
   out->lock = UniqueFd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!out->lock) return errno_error(errno, "HWS-ID-002", "can't open " + folder, kFix);
   if (::flock(out->lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return errno_error(errno, "HWS-ID-002", "can't lock " + folder, kFix);
-    return Error(Code::kAlreadyExists, "HWS-ID-001", "another hawserd uses this state folder: " + folder, "stop the other one first");
+    return Error(Code::kAlreadyExists, "HWS-ID-001", "another hawserd uses this state folder: " + folder,
+                 "stop the other one first");
   }
   struct stat info {};
   if (::fstat(out->lock.get(), &info) != 0) return errno_error(errno, "HWS-ID-002", "can't look at " + folder, kFix);
   if ((info.st_mode & 0077U) != 0) {
-    if (::fchmod(out->lock.get(), 0700) != 0) return errno_error(errno, "HWS-ID-002", folder + " is open to others and can't be closed", kFix);
-    out->notes.emplace_back(Code::kFailedPrecondition, "HWS-ID-003", folder + " was open to others; its mode is 0700 now",
+    if (::fchmod(out->lock.get(), 0700) != 0)
+      return errno_error(errno, "HWS-ID-002", folder + " is open to others and can't be closed", kFix);
+    out->notes.emplace_back(Code::kFailedPrecondition, "HWS-ID-003",
+                            folder + " was open to others; its mode is 0700 now",
                             "find out who changed it; hawser cert renew makes a new key");
   }
   return KeyStore(std::move(out));
@@ -129,14 +134,19 @@ Status KeyStore::store(const Identity& identity) const {
   return {};
 }
 
-Status KeyStore::store_token(std::string_view token) const { return file::write_atomic(token_path(), token, 0600); }
+Status KeyStore::store_token(std::string_view token) const {
+  return file::write_atomic(token_path(), token, 0600);
+}
 
-std::string KeyStore::token_path() const { return folder_->at("token"); }
+std::string KeyStore::token_path() const {
+  return folder_->at("token");
+}
 
 Status KeyStore::erase() const {
   std::vector<std::string> names = {"current", "current.new", "token", "token.new"};
   for (const char* prefix : {kGeneration, kDamaged})
-    for (const std::uint64_t number : generation::list(folder_->path, prefix)) names.push_back(prefix + std::to_string(number));
+    for (const std::uint64_t number : generation::list(folder_->path, prefix))
+      names.push_back(prefix + std::to_string(number));
   Status out;
   for (const auto& name : names)
     if (auto dropped = folder_->drop(name); !dropped && out) out = dropped;

@@ -12,13 +12,12 @@
 namespace hawser::certs {
 
 // What: the identity on disk: `current` is a link to a folder gen-<n> with key.pem, cert-chain.pem, roots.pem and
-// meta.json (digests); beside it the generation before, and the join token. A cheap handle: copies share one lock, which
-// is on the folder itself, so that leaving takes no lock file along.
-// Threading: blocking; on the slow worker, except open() at start. A copy may be used after the owner is gone.
-// Failure: HWS-ID-001 (another hawserd holds it), HWS-ID-002 (folder), HWS-ID-005 (write). What load() repaired or put
-// aside is told in `notes`: HWS-ID-003 (mode), HWS-ID-004 (damage).
-// Durability: a generation is written aside and synced; one rename of the link puts it in force. A crash at any
-// instruction leaves the old generation or the new one.
+// meta.json (digests); beside it the generation before, and the join token. A cheap handle: copies share one lock,
+// which is on the folder itself, so that leaving takes no lock file along. Threading: blocking; on the slow worker,
+// except open() at start. A copy may be used after the owner is gone. Failure: HWS-ID-001 (another hawserd holds it),
+// HWS-ID-002 (folder), HWS-ID-005 (write). What load() repaired or put aside is told in `notes`: HWS-ID-003 (mode),
+// HWS-ID-004 (damage). Durability: a generation is written aside and synced; one rename of the link puts it in force. A
+// crash at any instruction leaves the old generation or the new one.
 class KeyStore {
  public:
   struct Loaded {

@@ -28,16 +28,19 @@ constexpr char kRoots[] = "roots.pem";
 constexpr char kMeta[] = "meta.json";
 
 Error damaged(const std::string& why) {
-  return {Code::kDataLoss, "HWS-ID-004", why, "nothing: a new certificate is asked for; look at the disk if it happens again"};
+  return {Code::kDataLoss, "HWS-ID-004", why,
+          "nothing: a new certificate is asked for; look at the disk if it happens again"};
 }
 
 std::string meta_of(const Identity& identity) {
-  const nlohmann::json meta = {
-      {"schema_version", kSchema},
-      {"spiffe_id", identity.spiffe_id},
-      {"serial", identity.serial},
-      {"not_after", utc_text(identity.not_after)},
-      {"sha256", {{kKey, sha256_hex(identity.key_pem)}, {kChain, sha256_hex(identity.chain_pem)}, {kRoots, sha256_hex(identity.roots_pem)}}}};
+  const nlohmann::json meta = {{"schema_version", kSchema},
+                               {"spiffe_id", identity.spiffe_id},
+                               {"serial", identity.serial},
+                               {"not_after", utc_text(identity.not_after)},
+                               {"sha256",
+                                {{kKey, sha256_hex(identity.key_pem)},
+                                 {kChain, sha256_hex(identity.chain_pem)},
+                                 {kRoots, sha256_hex(identity.roots_pem)}}}};
   return meta.dump(2) + "\n";
 }
 
@@ -46,7 +49,8 @@ Status repair_mode(int fd, const std::string& path, std::vector<Error>& notes) {
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return damaged(path + " is no file");
   if ((info.st_mode & 0177U) == 0) return {};
   const bool repaired = ::fchmod(fd, 0600) == 0;
-  notes.emplace_back(Code::kFailedPrecondition, "HWS-ID-003", path + (repaired ? " was readable by others; its mode is 0600 now" : " is readable by others"),
+  notes.emplace_back(Code::kFailedPrecondition, "HWS-ID-003",
+                     path + (repaired ? " was readable by others; its mode is 0600 now" : " is readable by others"),
                      "find out who changed it; hawser cert renew makes a new key");
   return {};
 }
@@ -67,7 +71,9 @@ bool digest_matches(const nlohmann::json& meta, const char* name, const std::str
 
 }  // namespace
 
-std::string name_of(std::uint64_t number) { return "gen-" + std::to_string(number); }
+std::string name_of(std::uint64_t number) {
+  return "gen-" + std::to_string(number);
+}
 
 std::optional<std::uint64_t> number_of(const std::string& name, const std::string& prefix) {
   if (name.rfind(prefix, 0) != 0) return std::nullopt;
@@ -89,7 +95,8 @@ std::vector<std::uint64_t> list(const std::string& folder, const std::string& pr
 
 Status write(const std::string& path, const Identity& identity) {
   if (::mkdir(path.c_str(), 0700) != 0)
-    return errno_error(errno, "HWS-ID-005", "can't make " + path, "free space, or make the folder writable for hawserd's user");
+    return errno_error(errno, "HWS-ID-005", "can't make " + path,
+                       "free space, or make the folder writable for hawserd's user");
   const std::array<std::pair<const char*, std::string_view>, 3> files = {
       {{kKey, identity.key_pem}, {kChain, identity.chain_pem}, {kRoots, identity.roots_pem}}};
   for (const auto& [name, content] : files)
@@ -108,9 +115,11 @@ Result<IdentityPtr> read(const std::string& path, std::vector<Error>& notes) {
   auto meta_text = read_file(path + "/" + kMeta, notes);
   if (!meta_text) return meta_text.error();
   const auto meta = nlohmann::json::parse(*meta_text, nullptr, false);
-  if (!meta.is_object() || meta.value("schema_version", nlohmann::json()) != kSchema || !meta.contains("sha256") || !meta["sha256"].is_object())
+  if (!meta.is_object() || meta.value("schema_version", nlohmann::json()) != kSchema || !meta.contains("sha256") ||
+      !meta["sha256"].is_object())
     return damaged(path + "/" + kMeta + " isn't what was written");
-  if (!digest_matches(meta, kKey, secret.reveal()) || !digest_matches(meta, kChain, *chain) || !digest_matches(meta, kRoots, *roots))
+  if (!digest_matches(meta, kKey, secret.reveal()) || !digest_matches(meta, kChain, *chain) ||
+      !digest_matches(meta, kRoots, *roots))
     return damaged("a file in " + path + " changed after it was written");
   auto identity = make_identity(std::move(secret), *chain, *roots);
   if (!identity) {

@@ -8,17 +8,37 @@
 
 namespace hawser::certs {
 
-void OpensslFree::operator()(BIO* object) const { BIO_free_all(object); }
-void OpensslFree::operator()(EVP_PKEY* object) const { EVP_PKEY_free(object); }
-void OpensslFree::operator()(X509_REQ* object) const { X509_REQ_free(object); }
-void OpensslFree::operator()(SSL_CTX* object) const { SSL_CTX_free(object); }
-void OpensslFree::operator()(SSL* object) const { SSL_free(object); }
-void OpensslFree::operator()(STACK_OF(X509) * object) const { sk_X509_pop_free(object, X509_free); }
-void OpensslFree::operator()(X509* object) const { X509_free(object); }
-void OpensslFree::operator()(X509_STORE_CTX* object) const { X509_STORE_CTX_free(object); }
-void OpensslFree::operator()(X509_STORE* object) const { X509_STORE_free(object); }
+void OpensslFree::operator()(BIO* object) const {
+  BIO_free_all(object);
+}
+void OpensslFree::operator()(EVP_PKEY* object) const {
+  EVP_PKEY_free(object);
+}
+void OpensslFree::operator()(X509_REQ* object) const {
+  X509_REQ_free(object);
+}
+void OpensslFree::operator()(SSL_CTX* object) const {
+  SSL_CTX_free(object);
+}
+void OpensslFree::operator()(SSL* object) const {
+  SSL_free(object);
+}
+void OpensslFree::operator()(STACK_OF(X509) * object) const {
+  sk_X509_pop_free(object, X509_free);
+}
+void OpensslFree::operator()(X509* object) const {
+  X509_free(object);
+}
+void OpensslFree::operator()(X509_STORE_CTX* object) const {
+  X509_STORE_CTX_free(object);
+}
+void OpensslFree::operator()(X509_STORE* object) const {
+  X509_STORE_free(object);
+}
 
-BioPtr reader_of(const std::string& pem) { return BioPtr(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); }
+BioPtr reader_of(const std::string& pem) {
+  return BioPtr(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+}
 
 std::string content_of(BIO* memory) {
   char* data = nullptr;

@@ -45,7 +45,9 @@ Error expired_token(Loop::Wall when) {
           "make a new bundle or token and run hawser join again"};
 }
 
-Error stopped() { return {Code::kCancelled, "HWS-ID-011", "renewing was stopped"}; }
+Error stopped() {
+  return {Code::kCancelled, "HWS-ID-011", "renewing was stopped"};
+}
 
 }  // namespace
 
@@ -76,12 +78,22 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
   std::optional<Loop::Monotonic> renewal_mono;
   std::optional<Loop::Wall> token_expired;  // of the token that the request under way carries
   std::unique_ptr<Loop::Timer> timer;
+  std::string last_failure;
   bool busy = false;
   bool running = false;
 
-  Impl(Loop& l, SlowWorker& s, KeyStore k, CaClient& c, std::shared_ptr<TokenSource> t, Options o, HealthSink& h, Metrics& m)
-      : loop(l), slow(s), store(std::move(k)), ca(c), tokens(std::move(t)), options(std::move(o)), health(h), metrics(m),
-        backoff(options.retry_base, options.retry_cap, options.seed), random(options.seed + 1) {}
+  Impl(Loop& l, SlowWorker& s, KeyStore k, CaClient& c, std::shared_ptr<TokenSource> t, Options o, HealthSink& h,
+       Metrics& m)
+      : loop(l),
+        slow(s),
+        store(std::move(k)),
+        ca(c),
+        tokens(std::move(t)),
+        options(std::move(o)),
+        health(h),
+        metrics(m),
+        backoff(options.retry_base, options.retry_cap, options.seed),
+        random(options.seed + 1) {}
 
   // Runs `work` on the slow worker and hands its result to `then` on the loop, unless we're stopped or gone by then.
   // The worker may outlive us, so `work` must own what it uses.
@@ -103,7 +115,8 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     running = true;
     busy = true;
     health.report(kItem, HealthState::kStarting, "reading the stored certificate", nullptr);
-    on_worker([copy = store] { return copy.load(); }, [](Impl& self, KeyStore::Loaded& loaded) { self.loaded(loaded); });
+    on_worker([copy = store] { return copy.load(); },
+              [](Impl& self, KeyStore::Loaded& loaded) { self.loaded(loaded); });
   }
 
   void loaded(const KeyStore::Loaded& found) {
@@ -120,7 +133,8 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
   Status check_stored(const IdentityPtr& stored) const {
     if (!stored) return {};
     if (stored->spiffe_id != options.spiffe_id)
-      return Error(Code::kFailedPrecondition, "HWS-ID-010", "it is for " + stored->spiffe_id + ", but this host is " + options.spiffe_id);
+      return Error(Code::kFailedPrecondition, "HWS-ID-010",
+                   "it is for " + stored->spiffe_id + ", but this host is " + options.spiffe_id);
     if (stored->expired_at(loop.wall()))
       return Error(Code::kFailedPrecondition, "HWS-ID-009", "it expired at " + utc_text(stored->not_after));
     return {};
@@ -145,7 +159,8 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     token_expired.reset();
     if (made->token && made->token->expired_at(loop.wall())) {
       token_expired = made->token->expires;
-      if (!valid()) log::warn(expired_token(*token_expired).message() + "; the CA will refuse it", {{"id", "HWS-ID-022"}});
+      if (!valid())
+        log::warn(expired_token(*token_expired).message() + "; the CA will refuse it", {{"id", "HWS-ID-022"}});
     }
     CaClient::Request ask;
     ask.csr_pem = made->csr_pem;
@@ -191,8 +206,12 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     busy = false;
     current = identity;
     backoff.reset();
-    log::info("certificate in force", {{"spiffe_id", identity->spiffe_id}, {"serial", identity->serial}, {"until", utc_text(identity->not_after)}});
-    metrics.set("hawser_cert_expiry_timestamp_seconds", "When the certificate ends", {}, static_cast<double>(unix_seconds(identity->not_after)));
+    last_failure.clear();
+    log::info(
+        "certificate in force",
+        {{"spiffe_id", identity->spiffe_id}, {"serial", identity->serial}, {"until", utc_text(identity->not_after)}});
+    metrics.set("hawser_cert_expiry_timestamp_seconds", "When the certificate ends", {},
+                static_cast<double>(unix_seconds(identity->not_after)));
     health.report(kItem, HealthState::kOk, identity->spiffe_id + " until " + utc_text(identity->not_after), nullptr);
     plan_renewal(from);
     // Callbacks may call back, stop() included.
@@ -207,9 +226,13 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     busy = false;
     metrics.add("hawser_cert_requests_total", "Requests for a certificate", {{"result", "failed"}});
     const auto delay = error.retryable() ? backoff.next() : at_cap();
-    log::warn("no new certificate: " + error.to_string(), {{"next_try_ms", std::to_string(delay.count())}});
+    // Once for each cause; an outage of a day is one line, not thousands.
+    const bool news = last_failure != error.to_string();
+    last_failure = error.to_string();
+    (news ? log::warn : log::debug)("no new certificate: " + last_failure, {{"next_try_ms", std::to_string(delay.count())}});
     if (valid())
-      health.report(kItem, HealthState::kDegraded, "can't renew: " + error.message() + "; valid until " + utc_text(current->not_after), &error);
+      health.report(kItem, HealthState::kDegraded,
+                    "can't renew: " + error.message() + "; valid until " + utc_text(current->not_after), &error);
     else
       health.report(kItem, HealthState::kFailed, error.message(), &error);
     timer = loop.after(delay, [this] { request(); });
@@ -230,9 +253,11 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
   void plan_renewal(Loop::Wall from) {
     const double dice = std::uniform_real_distribution<double>(-1.0, 1.0)(random);
     const auto now = loop.wall();
-    renewal = std::max(renewal_time(from, current->not_after, options.renew_at, options.jitter, dice), now + Loop::Duration(options.floor));
+    renewal = std::max(renewal_time(from, current->not_after, options.renew_at, options.jitter, dice),
+                       now + Loop::Duration(options.floor));
     renewal_mono = loop.now() + (*renewal - now);
-    metrics.set("hawser_cert_next_renewal_timestamp_seconds", "When the certificate is renewed", {}, static_cast<double>(unix_seconds(*renewal)));
+    metrics.set("hawser_cert_next_renewal_timestamp_seconds", "When the certificate is renewed", {},
+                static_cast<double>(unix_seconds(*renewal)));
     wait();
   }
 
@@ -245,13 +270,18 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
   }
 };
 
-Rotation::Rotation(Loop& loop, SlowWorker& slow, KeyStore store, CaClient& ca, std::shared_ptr<TokenSource> tokens, Options options,
-                   HealthSink& health, Metrics& metrics)
-    : impl_(std::make_shared<Impl>(loop, slow, std::move(store), ca, std::move(tokens), std::move(options), health, metrics)) {}
+Rotation::Rotation(Loop& loop, SlowWorker& slow, KeyStore store, CaClient& ca, std::shared_ptr<TokenSource> tokens,
+                   Options options, HealthSink& health, Metrics& metrics)
+    : impl_(std::make_shared<Impl>(loop, slow, std::move(store), ca, std::move(tokens), std::move(options), health,
+                                   metrics)) {}
 
-Rotation::~Rotation() { stop(); }
+Rotation::~Rotation() {
+  stop();
+}
 
-void Rotation::on_change(std::function<void(const IdentityPtr&)> callback) { impl_->listeners.push_back(std::move(callback)); }
+void Rotation::on_change(std::function<void(const IdentityPtr&)> callback) {
+  impl_->listeners.push_back(std::move(callback));
+}
 
 void Rotation::start(std::function<void()> ready) {
   impl_->ready = std::move(ready);
@@ -272,8 +302,12 @@ void Rotation::renew_now(std::function<void(Status)> done) {
   impl_->request();
 }
 
-IdentityPtr Rotation::current() const { return impl_->current; }
+IdentityPtr Rotation::current() const {
+  return impl_->current;
+}
 
-std::optional<Loop::Wall> Rotation::next_renewal() const { return impl_->current ? impl_->renewal : std::nullopt; }
+std::optional<Loop::Wall> Rotation::next_renewal() const {
+  return impl_->current ? impl_->renewal : std::nullopt;
+}
 
 }  // namespace hawser::certs

@@ -27,11 +27,10 @@ Loop::Wall renewal_time(Loop::Wall from, Loop::Wall not_after, double share, dou
 // with a new key each time; keeps the old one while renewing fails.
 // Threading: on the loop; tokens, keys and files on the slow worker; callbacks on the loop. What it was given by
 // reference must outlive it.
-// Failure: never gives up. Each failure is the health item "identity" with its cause and fix; what may pass is tried again
-// by back-off, what needs the operator at the back-off's cap. An expired token is told before it is sent (HWS-ID-022).
-// Durability: an identity is announced after it is on disk.
-// Metrics: hawser_cert_expiry_timestamp_seconds, hawser_cert_next_renewal_timestamp_seconds,
-// hawser_cert_requests_total{result}.
+// Failure: never gives up. Each failure is the health item "identity" with its cause and fix; what may pass is tried
+// again by back-off, what needs the operator at the back-off's cap. An expired token is told before it is sent
+// (HWS-ID-022). Durability: an identity is announced after it is on disk. Metrics:
+// hawser_cert_expiry_timestamp_seconds, hawser_cert_next_renewal_timestamp_seconds, hawser_cert_requests_total{result}.
 class Rotation {
  public:
   struct Options {
@@ -45,8 +44,8 @@ class Rotation {
     std::uint64_t seed = 0;
   };
 
-  Rotation(Loop& loop, SlowWorker& slow, KeyStore store, CaClient& ca, std::shared_ptr<TokenSource> tokens, Options options,
-           HealthSink& health, Metrics& metrics);
+  Rotation(Loop& loop, SlowWorker& slow, KeyStore store, CaClient& ca, std::shared_ptr<TokenSource> tokens,
+           Options options, HealthSink& health, Metrics& metrics);
   ~Rotation();
   Rotation(const Rotation&) = delete;
   Rotation& operator=(const Rotation&) = delete;

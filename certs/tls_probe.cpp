@@ -29,12 +29,13 @@ struct Deadline {
   Clock::time_point at;
   // Milliseconds left, for poll(2).
   int left() const {
-    return static_cast<int>(std::max<std::int64_t>(0, std::chrono::ceil<std::chrono::milliseconds>(at - Clock::now()).count()));
+    return static_cast<int>(
+        std::max<std::int64_t>(0, std::chrono::ceil<std::chrono::milliseconds>(at - Clock::now()).count()));
   }
 };
 
-// OpenSSL writes with write(2), which raises SIGPIPE on a connection that the peer has reset. Held back from this thread,
-// and one that came is taken off before the old mask is restored.
+// OpenSSL writes with write(2), which raises SIGPIPE on a connection that the peer has reset. Held back from this
+// thread, and one that came is taken off before the old mask is restored.
 class WithoutSigpipe {
  public:
   WithoutSigpipe() {
@@ -101,7 +102,8 @@ TlsFinding reach(const std::string& address, const Deadline& deadline, UniqueFd&
     return {TlsCause::kUnreachable, "can't resolve " + host + ": " + ::gai_strerror(code)};
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, ::freeaddrinfo);
   int err = EADDRNOTAVAIL;
-  for (const addrinfo* item = found; item != nullptr && err != 0; item = item->ai_next) err = connect_one(*item, deadline, out);
+  for (const addrinfo* item = found; item != nullptr && err != 0; item = item->ai_next)
+    err = connect_one(*item, deadline, out);
   if (err == 0) return {};
   return {TlsCause::kUnreachable, "can't reach " + address + ": " + std::strerror(err)};
 }
@@ -138,13 +140,14 @@ std::string names_of(X509* certificate) {
   constexpr int kMost = 5;
   std::string out;
   const std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(
-      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)), GENERAL_NAMES_free);
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)),
+      GENERAL_NAMES_free);
   for (int i = 0, taken = 0; names && i < sk_GENERAL_NAME_num(names.get()) && taken < kMost; ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
     if (name->type != GEN_DNS) continue;
     const ASN1_STRING* text = name->d.dNSName;
-    out += (out.empty() ? "" : ", ") +
-           std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<std::size_t>(ASN1_STRING_length(text)));
+    out += (out.empty() ? "" : ", ") + std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                                                   static_cast<std::size_t>(ASN1_STRING_length(text)));
     ++taken;
   }
   return out.empty() ? "no DNS name" : out;
@@ -159,7 +162,8 @@ TlsFinding judge(SSL* ssl, const TlsTarget& target) {
       return {};
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return {TlsCause::kWrongName, "the server's certificate is for " + names_of(certificate.get()) + ", not for " + target.server_name};
+      return {TlsCause::kWrongName,
+              "the server's certificate is for " + names_of(certificate.get()) + ", not for " + target.server_name};
     case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return {TlsCause::kOutOfDate, "the server's certificate is out of date: " + text};
@@ -181,7 +185,8 @@ TlsFinding handshake(SSL* ssl, int fd, const TlsTarget& target, const Deadline& 
     }
     if (error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_WRONG_VERSION_NUMBER)
       return {TlsCause::kNotTls, target.address + " doesn't speak TLS"};
-    if (error == SSL_ERROR_SYSCALL || error == SSL_ERROR_ZERO_RETURN || ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    if (error == SSL_ERROR_SYSCALL || error == SSL_ERROR_ZERO_RETURN ||
+        ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
       return {TlsCause::kRefused, target.address + " closed the connection during the TLS handshake"};
     return {TlsCause::kRefused, "the TLS handshake with " + target.address + " failed: " + openssl_error()};
   }

@@ -19,8 +19,8 @@ struct TlsTarget {
   std::string roots_pem;
 };
 
-// What: why TLS to a server fails, found by a handshake of our own that presents nothing: gRPC reports wrong root, wrong
-// name and refused alike as UNAVAILABLE. kNone: the server, its name and its certificate are as expected.
+// What: why TLS to a server fails, found by a handshake of our own that presents nothing: gRPC reports wrong root,
+// wrong name and refused alike as UNAVAILABLE. kNone: the server, its name and its certificate are as expected.
 // Threading: blocking, up to `timeout` (and the resolver's own time if `address` is a name); on the slow worker.
 // Failure: none; what can't be told apart is kRefused with OpenSSL's text.
 TlsFinding probe_tls(const TlsTarget& target, std::chrono::milliseconds timeout);

@@ -46,7 +46,8 @@ Result<Token> FileTokenSource::read() {
     return error;
   }
   trim(*content);
-  if (content->empty()) return Error(Code::kFailedPrecondition, "HWS-ID-020", "the token in " + path_ + " is empty", kFix);
+  if (content->empty())
+    return Error(Code::kFailedPrecondition, "HWS-ID-020", "the token in " + path_ + " is empty", kFix);
   Token token;
   token.expires = token_expiry(*content);
   token.text = Secret(std::move(*content));

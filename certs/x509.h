@@ -25,8 +25,8 @@ Result<Leaf> parse_leaf(const std::string& pem);
 Status match_key(const std::string& key_pem, const std::string& chain_pem);
 // Each certificate as PEM of its own, normalised; duplicates dropped, order kept; at least one.
 Result<std::vector<std::string>> split_bundle(const std::string& pem);
-// Signatures only: times are judged apart, because a fresh intermediate may be younger than the leaf, which CAs date back.
-// Any certificate of `roots_pem` is an anchor, also one that isn't self-signed.
+// Signatures only: times are judged apart, because a fresh intermediate may be younger than the leaf, which CAs date
+// back. Any certificate of `roots_pem` is an anchor, also one that isn't self-signed.
 Status verify_chain(const std::string& chain_pem, const std::string& roots_pem);
 std::string sha256_hex(std::string_view content);
 

@@ -124,8 +124,8 @@ Match not_tcp() {
   return match;
 }
 
-// Connections that are older than the rules: the kernel's tracking, which starts with the rules, takes their next packet for
-// the first one, in either direction, and a redirect would break them.
+// Connections that are older than the rules: the kernel's tracking, which starts with the rules, takes their next
+// packet for the first one, in either direction, and a redirect would break them.
 Match midstream() {
   Match match;
   match.midstream = true;
@@ -186,8 +186,8 @@ Status add_output(Builder& builder, const Intent& intent, const Guard& guard) {
     if (!cidr) return cidr.error();
     excluded.push_back(*cidr);
   }
-  // The proxy's and the agent's own traffic first, also before the probe: a proxy that passes the probe's connection on to
-  // its original destination would be sent back to itself, without end.
+  // The proxy's and the agent's own traffic first, also before the probe: a proxy that passes the probe's connection on
+  // to its original destination would be sent back to itself, without end.
   Match users;
   users.uids = sorted(intent.exempt_uids);
   builder.add(hook, Purpose::kExemptUser, std::move(users));

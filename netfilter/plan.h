@@ -74,7 +74,7 @@ const char* to_string(Purpose purpose);
 struct Match {
   Family family = Family::kBoth;
   bool not_tcp = false;
-  bool midstream = false;  // not the first packet of a connection
+  bool midstream = false;          // not the first packet of a connection
   bool not_local = false;          // the destination isn't an address of this host
   std::string interface;           // outgoing in kOutput, incoming in kPrerouting
   std::vector<Cidr> destinations;  // all of `family`

@@ -39,17 +39,27 @@ void AsioLoop::run() {
   context_.run();
 }
 
-void AsioLoop::stop() { context_.stop(); }
+void AsioLoop::stop() {
+  context_.stop();
+}
 
-void AsioLoop::post(std::function<void()> work) { boost::asio::post(context_, std::move(work)); }
+void AsioLoop::post(std::function<void()> work) {
+  boost::asio::post(context_, std::move(work));
+}
 
 std::unique_ptr<Loop::Timer> AsioLoop::after(Duration delay, std::function<void()> work) {
   return std::make_unique<AsioTimer>(context_, delay, std::move(work));
 }
 
-Loop::Monotonic AsioLoop::now() const { return std::chrono::steady_clock::now(); }
-Loop::Wall AsioLoop::wall() const { return std::chrono::system_clock::now(); }
-bool AsioLoop::on_thread() const { return thread_ == std::thread::id() || thread_ == std::this_thread::get_id(); }
+Loop::Monotonic AsioLoop::now() const {
+  return std::chrono::steady_clock::now();
+}
+Loop::Wall AsioLoop::wall() const {
+  return std::chrono::system_clock::now();
+}
+bool AsioLoop::on_thread() const {
+  return thread_ == std::thread::id() || thread_ == std::this_thread::get_id();
+}
 
 ThreadWorker::ThreadWorker() : thread_([this] { run(); }) {}
 

@@ -12,7 +12,8 @@ std::chrono::milliseconds Backoff::next() {
   const auto factor = std::int64_t{1} << std::min<std::uint32_t>(attempt_, 20);
   ++attempt_;
   const auto ceiling = std::min<std::int64_t>(cap_.count(), base_.count() * factor);
-  return std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(0, std::max<std::int64_t>(ceiling, 0))(random_));
+  return std::chrono::milliseconds(
+      std::uniform_int_distribution<std::int64_t>(0, std::max<std::int64_t>(ceiling, 0))(random_));
 }
 
 std::uint64_t random_seed() {

@@ -42,7 +42,8 @@ Status write_atomic(const std::string& path, std::string_view content, mode_t mo
   ::unlink(aside.c_str());  // what a crash left
   {
     UniqueFd out(::open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-    if (!out) return errno_error(errno, "HWS-FS-001", "can't create " + aside, "free space or make the folder writable");
+    if (!out)
+      return errno_error(errno, "HWS-FS-001", "can't create " + aside, "free space or make the folder writable");
     if (::fchmod(out.get(), mode) != 0) return errno_error(errno, "HWS-FS-001", "can't set the mode of " + aside);
     if (auto written = write_all(out.get(), content, aside); !written) {
       ::unlink(aside.c_str());
@@ -74,8 +75,8 @@ Result<std::string> read_bounded(const std::string& path, std::size_t limit) {
     if (n == 0) return content;
     content.append(chunk, static_cast<std::size_t>(n));
     if (content.size() > limit)
-      return Error(Code::kResourceExhausted, "HWS-FS-003",
-                   path + " is larger than " + std::to_string(limit) + " bytes", "check that this is the right file");
+      return Error(Code::kResourceExhausted, "HWS-FS-003", path + " is larger than " + std::to_string(limit) + " bytes",
+                   "check that this is the right file");
   }
 }
 

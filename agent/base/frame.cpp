@@ -64,7 +64,8 @@ std::string encode(std::string_view payload) {
 Status Reader::feed(std::string_view bytes) {
   buffer_.append(bytes);
   if (buffer_.size() >= 4 && length_of(buffer_) > limit_)
-    return Error(Code::kResourceExhausted, "HWS-RPC-001", "a frame of " + std::to_string(length_of(buffer_)) + " bytes");
+    return Error(Code::kResourceExhausted, "HWS-RPC-001",
+                 "a frame of " + std::to_string(length_of(buffer_)) + " bytes");
   return {};
 }
 
@@ -100,7 +101,8 @@ Result<std::string> call(const std::string& path, std::string_view request, int 
     if (reader.next(payload)) return payload;
     if (auto ready = wait_for(fd->get(), POLLIN, deadline, path); !ready) return ready.error();
     const ssize_t n = ::recv(fd->get(), chunk, sizeof chunk, 0);
-    if (n == 0) return Error(Code::kUnavailable, "HWS-RPC-002", path + " closed the connection", "see the service's log");
+    if (n == 0)
+      return Error(Code::kUnavailable, "HWS-RPC-002", path + " closed the connection", "see the service's log");
     if (n < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
       return errno_error(errno, "HWS-RPC-002", "can't receive from " + path);

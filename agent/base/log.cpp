@@ -105,11 +105,21 @@ void init(std::string_view component, Level level, Format format) {
   set_level(level);
 }
 
-void set_level(Level level) { state().logger->set_level(to_spdlog(level)); }
+void set_level(Level level) {
+  state().logger->set_level(to_spdlog(level));
+}
 
-void debug(std::string_view message, Fields fields) { write(spdlog::level::debug, "debug", 7, message, fields); }
-void info(std::string_view message, Fields fields) { write(spdlog::level::info, "info", 6, message, fields); }
-void warn(std::string_view message, Fields fields) { write(spdlog::level::warn, "warning", 4, message, fields); }
-void error(std::string_view message, Fields fields) { write(spdlog::level::err, "error", 3, message, fields); }
+void debug(std::string_view message, Fields fields) {
+  write(spdlog::level::debug, "debug", 7, message, fields);
+}
+void info(std::string_view message, Fields fields) {
+  write(spdlog::level::info, "info", 6, message, fields);
+}
+void warn(std::string_view message, Fields fields) {
+  write(spdlog::level::warn, "warning", 4, message, fields);
+}
+void error(std::string_view message, Fields fields) {
+  write(spdlog::level::err, "error", 3, message, fields);
+}
 
 }  // namespace hawser::log

@@ -34,6 +34,8 @@ void Metrics::set(const std::string& name, const std::string& help, const Labels
   family->Add(labels).Set(value);
 }
 
-std::string Metrics::text() const { return prometheus::TextSerializer().Serialize(impl_->registry.Collect()); }
+std::string Metrics::text() const {
+  return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+}
 
 }  // namespace hawser

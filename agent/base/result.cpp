@@ -9,9 +9,10 @@ namespace hawser {
 
 std::string_view code_name(Code code) {
   static constexpr std::array<std::string_view, 17> kNames = {
-      "ok", "cancelled", "unknown", "invalid argument", "deadline exceeded", "not found", "already exists",
-      "permission denied", "resource exhausted", "failed precondition", "aborted", "out of range", "unimplemented",
-      "internal", "unavailable", "data loss", "unauthenticated"};
+      "ok",        "cancelled",      "unknown",           "invalid argument",   "deadline exceeded",
+      "not found", "already exists", "permission denied", "resource exhausted", "failed precondition",
+      "aborted",   "out of range",   "unimplemented",     "internal",           "unavailable",
+      "data loss", "unauthenticated"};
   auto index = static_cast<std::size_t>(code);
   return index < kNames.size() ? kNames[index] : "unknown";
 }

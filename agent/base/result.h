@@ -9,7 +9,8 @@
 
 namespace hawser {
 
-// What: the one error vocabulary. Codes are the canonical ones of gRPC (google/rpc/code.proto), so edges map one to one.
+// What: the one error vocabulary. Codes are the canonical ones of gRPC (google/rpc/code.proto), so edges map one to
+// one.
 enum class Code : int {
   kOk = 0,
   kCancelled = 1,
@@ -32,8 +33,8 @@ enum class Code : int {
 
 std::string_view code_name(Code code);
 
-// What: one failure as an operator reads it. `id` is stable and documented in docs/errors.md; `hint` says how to fix it;
-// `where` is file:line:column of the input where there is one.
+// What: one failure as an operator reads it. `id` is stable and documented in docs/errors.md; `hint` says how to fix
+// it; `where` is file:line:column of the input where there is one.
 class Error {
  public:
   Error(Code code, std::string id, std::string message, std::string hint = {})
@@ -71,7 +72,8 @@ template <typename T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using tl::expected<T, Error>::expected;
-  Result(Error error) : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 };
 
 template <>
@@ -79,7 +81,8 @@ class [[nodiscard]] Result<void> : public tl::expected<void, Error> {
  public:
   using tl::expected<void, Error>::expected;
   Result() = default;
-  Result(Error error) : tl::expected<void, Error>(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : tl::expected<void, Error>(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 };
 
 using Status = Result<void>;

@@ -23,7 +23,8 @@ int inherited_fd(const std::string& name, const std::string& path) {
   int found = -1;
   for (int i = 0; i < count; ++i) {
     const int fd = SD_LISTEN_FDS_START + i;
-    if (names[i] != nullptr && name == names[i] && sd_is_socket_unix(fd, SOCK_STREAM, 1, path.c_str(), 0) > 0) found = fd;
+    if (names[i] != nullptr && name == names[i] && sd_is_socket_unix(fd, SOCK_STREAM, 1, path.c_str(), 0) > 0)
+      found = fd;
     std::free(names[i]);
   }
   std::free(names);
@@ -51,12 +52,15 @@ Result<ListeningSocket> listen_unix(const std::string& name, const std::string& 
   const std::string lock_path = path + ".lock";
   out.lock = UniqueFd(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!out.lock)
-    return errno_error(errno, "HWS-RPC-003", "can't open " + lock_path, "create the folder with systemd-tmpfiles --create");
+    return errno_error(errno, "HWS-RPC-003", "can't open " + lock_path,
+                       "create the folder with systemd-tmpfiles --create");
   if (::flock(out.lock.get(), LOCK_EX | LOCK_NB) != 0)
-    return Error(Code::kAlreadyExists, "HWS-RPC-004", "another instance serves " + path, "stop the other instance first");
+    return Error(Code::kAlreadyExists, "HWS-RPC-004", "another instance serves " + path,
+                 "stop the other instance first");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return Error(Code::kInvalidArgument, "HWS-RPC-003", "socket path too long: " + path);
+  if (path.size() >= sizeof address.sun_path)
+    return Error(Code::kInvalidArgument, "HWS-RPC-003", "socket path too long: " + path);
   std::memcpy(address.sun_path, path.data(), path.size());
   out.fd = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!out.fd) return errno_error(errno, "HWS-RPC-003", "can't make a socket");

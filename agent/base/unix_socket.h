@@ -16,8 +16,8 @@
 namespace hawser {
 
 struct ListeningSocket {
-  UniqueFd fd;     // non-blocking, close-on-exec
-  UniqueFd lock;   // unset when systemd bound it
+  UniqueFd fd;    // non-blocking, close-on-exec
+  UniqueFd lock;  // unset when systemd bound it
   std::string path;
   bool inherited = false;
 };

@@ -10,11 +10,14 @@ Result<std::string> admin_call(const Context& context, const admin::v1::Request&
   auto answer = frame::call(context.admin_socket, request.SerializeAsString(), timeout_ms);
   if (!answer) {
     if (answer.error().code() == Code::kNotFound || answer.error().code() == Code::kUnavailable)
-      return Error(Code::kUnavailable, "HWS-RPC-002", "hawserd isn't running: " + answer.error().message(), "systemctl start hawser.service");
+      return Error(Code::kUnavailable, "HWS-RPC-002", "hawserd isn't running: " + answer.error().message(),
+                   "systemctl start hawser.service");
     return answer.error();
   }
   admin::v1::Response response;
-  if (!response.ParseFromString(*answer)) return Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer can't be read", "use the same version of hawser and hawserd");
+  if (!response.ParseFromString(*answer))
+    return Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer can't be read",
+                 "use the same version of hawser and hawserd");
   if (response.has_failure()) {
     const auto& failure = response.failure();
     return Error(static_cast<Code>(failure.code()), failure.id(), failure.message(), failure.hint());

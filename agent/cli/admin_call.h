@@ -12,7 +12,8 @@ class Request;
 
 namespace hawser::cli {
 
-// One request to hawserd; the answer is its JSON document. Failure: what hawserd said, or HWS-RPC-002 when it isn't there.
+// One request to hawserd; the answer is its JSON document. Failure: what hawserd said, or HWS-RPC-002 when it isn't
+// there.
 Result<std::string> admin_call(const Context& context, const admin::v1::Request& request, int timeout_ms = 5000);
 
 }  // namespace hawser::cli

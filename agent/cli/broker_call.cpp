@@ -8,11 +8,13 @@
 
 namespace hawser::cli {
 
-Status broker_call(const Context& context, const broker::v1::Request& request, broker::v1::Response& response, int timeout_ms) {
+Status broker_call(const Context& context, const broker::v1::Request& request, broker::v1::Response& response,
+                   int timeout_ms) {
   auto answer = frame::call(context.broker_socket, request.SerializeAsString(), timeout_ms);
   if (!answer) return answer.error();
   if (!response.ParseFromString(*answer))
-    return Error(Code::kInternal, "HWS-RPC-001", "the broker's answer can't be read", "use the same version of hawser and hawser-broker");
+    return Error(Code::kInternal, "HWS-RPC-001", "the broker's answer can't be read",
+                 "use the same version of hawser and hawser-broker");
   if (response.has_failure()) {
     const auto& failure = response.failure();
     return Error(static_cast<Code>(failure.code()), failure.id(), failure.message(), failure.hint());

@@ -19,8 +19,10 @@ void print(Context& context, const admin::v1::Request& request, bool as_json, in
     std::printf("%s\n", cert.dump(2).c_str());
     return;
   }
-  for (const char* key : {"spiffe_id", "serial", "issuer", "not_before", "not_after", "next_renewal", "presented_serial"})
-    if (cert.contains(key) && cert[key].is_string()) std::printf("%-17s %s\n", key, cert[key].get<std::string>().c_str());
+  for (const char* key :
+       {"spiffe_id", "serial", "issuer", "not_before", "not_after", "next_renewal", "presented_serial"})
+    if (cert.contains(key) && cert[key].is_string())
+      std::printf("%-17s %s\n", key, cert[key].get<std::string>().c_str());
 }
 
 }  // namespace

@@ -39,14 +39,19 @@ void fail(Context& context, const Error& error) {
   context.exit_code = exit_code_of(error);
 }
 
-void warn(const std::string& line) { std::fprintf(stderr, "hawser: warning: %s\n", line.c_str()); }
+void warn(const std::string& line) {
+  std::fprintf(stderr, "hawser: warning: %s\n", line.c_str());
+}
 
 bool need_root(Context& context, const std::string& verb) {
   if (geteuid() == 0) return true;
-  fail(context, Error(Code::kPermissionDenied, "HWS-CLI-001", "'" + verb + "' changes this host and needs root", "run it with sudo"));
+  fail(context, Error(Code::kPermissionDenied, "HWS-CLI-001", "'" + verb + "' changes this host and needs root",
+                      "run it with sudo"));
   return false;
 }
 
-bool colours(int fd) { return isatty(fd) == 1 && std::getenv("NO_COLOR") == nullptr; }
+bool colours(int fd) {
+  return isatty(fd) == 1 && std::getenv("NO_COLOR") == nullptr;
+}
 
 }  // namespace hawser::cli

@@ -14,8 +14,8 @@ class App;
 }
 
 // What: the verbs of `hawser`; one file a verb. Each registers a subcommand with its flags and runs when chosen.
-// Failure: exit codes of sysexits.h: 0 fine, 1 unhealthy, 2 degraded, 64 usage, 66 input missing, 69 agent not reachable,
-// 70 internal, 75 temporary, 77 permission, 78 configuration.
+// Failure: exit codes of sysexits.h: 0 fine, 1 unhealthy, 2 degraded, 64 usage, 66 input missing, 69 agent not
+// reachable, 70 internal, 75 temporary, 77 permission, 78 configuration.
 namespace hawser::cli {
 
 struct Context {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sysexits.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <sysexits.h>
 
 #include "base/file.h"
 #include "cli/command.h"
@@ -24,7 +24,9 @@ void check(Context& context, const std::string& file) {
     return;
   }
   std::printf("configuration is valid (%zu files): %s\n", loaded.files.size(),
-              loaded.config.joined() ? ("joins " + loaded.config.control_plane.address.text() + " as " + loaded.config.spiffe_id()).c_str() : "not joined");
+              loaded.config.joined()
+                  ? ("joins " + loaded.config.control_plane.address.text() + " as " + loaded.config.spiffe_id()).c_str()
+                  : "not joined");
 }
 
 }  // namespace

@@ -19,7 +19,9 @@ struct Options {
   std::vector<std::string> settings;
 };
 
-std::string drop_in(const Context& context) { return context.paths.drop_in_dir + "/50-join.yaml"; }
+std::string drop_in(const Context& context) {
+  return context.paths.drop_in_dir + "/50-join.yaml";
+}
 
 // --set a.b=value over the drop-in.
 Result<std::string> with_settings(const std::string& text, const std::vector<std::string>& settings) {
@@ -29,7 +31,8 @@ Result<std::string> with_settings(const std::string& text, const std::vector<std
     for (const auto& setting : settings) {
       const auto equals = setting.find('=');
       if (equals == std::string::npos || equals == 0)
-        return Error(Code::kInvalidArgument, "HWS-CLI-005", "--set '" + setting + "' is no KEY=VALUE", "e.g. --set identity.ttl=12h");
+        return Error(Code::kInvalidArgument, "HWS-CLI-005", "--set '" + setting + "' is no KEY=VALUE",
+                     "e.g. --set identity.ttl=12h");
       YAML::Node place = document;
       std::istringstream path(setting.substr(0, equals));
       for (std::string key; std::getline(path, key, '.');) place.reset(place[key]);
@@ -65,7 +68,9 @@ Status hand_over(const Context& context, const std::string& token) {
 void run(Context& context, const Options& options) {
   if (!need_root(context, "join")) return;
   if (file::exists(drop_in(context)))
-    return fail(context, Error(Code::kAlreadyExists, "HWS-CLI-006", "this host is joined already (" + drop_in(context) + ")", "hawser leave first, or hawser status"));
+    return fail(context,
+                Error(Code::kAlreadyExists, "HWS-CLI-006", "this host is joined already (" + drop_in(context) + ")",
+                      "hawser leave first, or hawser status"));
   auto bundle = bootstrap::load_bundle(options.folder);
   if (!bundle) return fail(context, bundle.error());
   for (const auto& warning : bundle->warnings) warn(warning);
@@ -84,8 +89,11 @@ void run(Context& context, const Options& options) {
 void add_join(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("join", "Join a mesh with the bundle of 'istioctl x workload entry configure'");
   auto options = std::make_shared<Options>();
-  command->add_option("DIR", options->folder, "Folder with root-cert.pem, istio-token, cluster.env, mesh.yaml and hosts")->required();
-  command->add_option("--set", options->settings, "A configuration value over the bundle's, e.g. identity.ttl=12h")->allow_extra_args(false);
+  command
+      ->add_option("DIR", options->folder, "Folder with root-cert.pem, istio-token, cluster.env, mesh.yaml and hosts")
+      ->required();
+  command->add_option("--set", options->settings, "A configuration value over the bundle's, e.g. identity.ttl=12h")
+      ->allow_extra_args(false);
   command->callback([&context, options] { run(context, *options); });
 }
 

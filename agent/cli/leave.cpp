@@ -19,7 +19,8 @@ Status leave_alone(const Context& context) {
   for (const auto& entry : std::filesystem::directory_iterator(context.state_dir + "/identity", error)) {
     std::error_code failed;
     std::filesystem::remove_all(entry.path(), failed);
-    if (failed) return Error(Code::kInternal, "HWS-CLI-002", "can't remove " + entry.path().string() + ": " + failed.message());
+    if (failed)
+      return Error(Code::kInternal, "HWS-CLI-002", "can't remove " + entry.path().string() + ": " + failed.message());
   }
   return {};
 }
@@ -35,9 +36,12 @@ void run(Context& context, unsigned drain) {
       std::printf("this host is not joined: nothing to leave\n");
       return;
     }
-    if (answer.error().id() != "HWS-RPC-002" && answer.error().id() != "HWS-AD-003") return fail(context, answer.error());
+    if (answer.error().id() != "HWS-RPC-002" && answer.error().id() != "HWS-AD-003")
+      return fail(context, answer.error());
     if (answer.error().id() == "HWS-RPC-002") {
-      warn("hawserd isn't running: leaving with the broker alone; the control plane removes the workload after its grace time");
+      warn(
+          "hawserd isn't running: leaving with the broker alone; the control plane removes the workload after its "
+          "grace time");
       if (auto left = leave_alone(context); !left) return fail(context, left.error());
     }
   }
@@ -48,9 +52,12 @@ void run(Context& context, unsigned drain) {
 }  // namespace
 
 void add_leave(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("leave", "Leave the mesh: withdraw, drain, stop the proxy, remove rules and identity");
+  auto* command =
+      app.add_subcommand("leave", "Leave the mesh: withdraw, drain, stop the proxy, remove rules and identity");
   auto drain = std::make_shared<unsigned>(5);
-  command->add_option("--drain", *drain, "Seconds that open connections get to end")->check(CLI::Range(0, 600))->capture_default_str();
+  command->add_option("--drain", *drain, "Seconds that open connections get to end")
+      ->check(CLI::Range(0, 600))
+      ->capture_default_str();
   command->callback([&context, drain] { run(context, *drain); });
 }
 

@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 
 Error store_error(const std::string& what, const std::error_code& error) {
-  return {Code::kInternal, "HWS-CLI-003", what + ": " + error.message(), "check space and permissions of /var/lib/hawser/proxy/bin"};
+  return {Code::kInternal, "HWS-CLI-003", what + ": " + error.message(),
+          "check space and permissions of /var/lib/hawser/proxy/bin"};
 }
 
 Result<std::string> sha256_of(const std::string& path) {
@@ -39,7 +40,9 @@ bool is_elf(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   char magic[4] = {};
   in.read(magic, 4);
-  return in.gcount() == 4 && std::string(magic, 4) == "\x7f" "ELF";
+  return in.gcount() == 4 && std::string(magic, 4) ==
+                                 "\x7f"
+                                 "ELF";
 }
 
 // Copied aside and renamed, so that a half-written binary is never in the store.
@@ -72,7 +75,9 @@ void install(Context& context, const std::string& binary) {
   if (!need_root(context, "proxy install")) return;
   auto digest = sha256_of(binary);
   if (!digest) return fail(context, digest.error());
-  if (!is_elf(binary)) return fail(context, Error(Code::kInvalidArgument, "HWS-CLI-004", binary + " is not a program", "give the path of an Envoy binary"));
+  if (!is_elf(binary))
+    return fail(context, Error(Code::kInvalidArgument, "HWS-CLI-004", binary + " is not a program",
+                               "give the path of an Envoy binary"));
   const std::string store = context.state_dir + "/proxy/bin";
   const std::string folder = store + "/" + *digest;
   if (!file::exists(folder + "/envoy"))
@@ -87,7 +92,8 @@ void add_proxy(CLI::App& app, Context& context) {
   auto* proxy = app.add_subcommand("proxy", "The proxy binaries that the broker may start");
   proxy->require_subcommand(1);
   auto binary = std::make_shared<std::string>();
-  auto* command = proxy->add_subcommand("install", "Copy an Envoy binary into the store and make it the one that new starts use");
+  auto* command =
+      proxy->add_subcommand("install", "Copy an Envoy binary into the store and make it the one that new starts use");
   command->add_option("FILE", *binary, "The Envoy binary")->required();
   command->callback([&context, binary] { install(context, *binary); });
 }

@@ -55,7 +55,8 @@ void run(Context& context, bool as_json) {
   auto answer = admin_call(context, request);
   if (!answer) return fail(context, answer.error());
   const json status = json::parse(*answer, nullptr, false);
-  if (status.is_discarded()) return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  if (status.is_discarded())
+    return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
   if (as_json)
     std::printf("%s\n", status.dump(2).c_str());
   else

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sysexits.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <sysexits.h>
 
 #include "cli/admin_call.h"
 #include "cli/command.h"
@@ -33,7 +33,8 @@ void run(Context& context, const Options& options) {
 }  // namespace
 
 void add_wait(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("wait", "Wait until the host has reached a start-up event; exit code 75 on time-out");
+  auto* command =
+      app.add_subcommand("wait", "Wait until the host has reached a start-up event; exit code 75 on time-out");
   auto options = std::make_shared<Options>();
   command->add_option("--for", options->event, "CONFIGURED … REGISTERED")->capture_default_str();
   command->add_option("--timeout", options->timeout, "e.g. 60s")->capture_default_str();

@@ -10,8 +10,8 @@
 
 #include "base/log.h"
 
-// What: the whole configuration as one immutable, validated value. The keys are those of hawser.yaml(5); defaults are the
-// member initialisers. Threading: a value. Units: std::chrono.
+// What: the whole configuration as one immutable, validated value. The keys are those of hawser.yaml(5); defaults are
+// the member initialisers. Threading: a value. Units: std::chrono.
 namespace hawser::config {
 
 using Millis = std::chrono::milliseconds;

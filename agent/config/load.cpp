@@ -27,7 +27,8 @@ void read_text(const std::string& text, const std::string& name, Loaded& out) {
     read_document(root, out.config);
     root.finish();
   } catch (const YAML::Exception& error) {
-    sink.add(error.mark, Error(Code::kInvalidArgument, "HWS-CF-002", "not YAML: " + error.msg, "check indentation and quotes at that place"));
+    sink.add(error.mark, Error(Code::kInvalidArgument, "HWS-CF-002", "not YAML: " + error.msg,
+                               "check indentation and quotes at that place"));
   }
 }
 
@@ -46,7 +47,8 @@ Result<unsigned> resolve(const std::string& name, const char* kind, Lookup looku
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
   if (error == std::errc() && end == name.data() + name.size()) return number;
   if (auto found = lookup(name)) return *found;
-  return Error(Code::kNotFound, "HWS-CF-006", std::string(kind) + " '" + name + "' doesn't exist", "run systemd-sysusers, or set it under 'users:'");
+  return Error(Code::kNotFound, "HWS-CF-006", std::string(kind) + " '" + name + "' doesn't exist",
+               "run systemd-sysusers, or set it under 'users:'");
 }
 
 }  // namespace
@@ -68,7 +70,8 @@ Loaded load(const Paths& paths) {
   for (const auto& name : files) {
     auto text = file::read_bounded(name, kMaxFile);
     if (!text) {
-      out.errors.push_back(Error(text.error().code(), "HWS-CF-001", text.error().message(), "make it readable for the user 'hawser'"));
+      out.errors.push_back(
+          Error(text.error().code(), "HWS-CF-001", text.error().message(), "make it readable for the user 'hawser'"));
       continue;
     }
     out.files.push_back(name);

@@ -7,8 +7,8 @@
 #include "base/result.h"
 #include "config/config.h"
 
-// What: YAML files → Config. Later files win: vendor defaults, hawser.yaml, then conf.d/*.yaml by name. Unknown keys are
-// errors with a suggestion. Threading: blocking file reads; at start and on join. Failure: HWS-CF-001 (unreadable),
+// What: YAML files → Config. Later files win: vendor defaults, hawser.yaml, then conf.d/*.yaml by name. Unknown keys
+// are errors with a suggestion. Threading: blocking file reads; at start and on join. Failure: HWS-CF-001 (unreadable),
 // HWS-CF-002 (not YAML), HWS-CF-003 (unknown key), HWS-CF-004 (bad value), HWS-CF-005 (incomplete),
 // HWS-CF-006 (unknown user or group); all with file:line:column where there is one.
 namespace hawser::config {

@@ -17,7 +17,8 @@ MapReader::MapReader(YAML::Node node, std::string path, Sink& sink)
     : node_(std::move(node)), path_(std::move(path)), sink_(sink) {
   if (node_.IsMap() || node_.IsNull()) return;
   sink_.add(node_.Mark(), Error(Code::kInvalidArgument, "HWS-CF-004",
-                                (path_.empty() ? std::string("the document") : path_) + " must be a mapping", "write 'key: value' lines"));
+                                (path_.empty() ? std::string("the document") : path_) + " must be a mapping",
+                                "write 'key: value' lines"));
   node_ = YAML::Node(YAML::NodeType::Map);
 }
 
@@ -58,9 +59,12 @@ void MapReader::list(const std::string& key, const std::function<Status(const st
   }
   if (!value.IsSequence()) return fail(key, Error(Code::kInvalidArgument, "HWS-CF-004", "must be a list"));
   for (const YAML::Node& item : value) {
-    Status status = item.IsScalar() ? read(item.Scalar()) : Status(Error(Code::kInvalidArgument, "HWS-CF-004", "must be a list of plain values"));
+    Status status = item.IsScalar()
+                        ? read(item.Scalar())
+                        : Status(Error(Code::kInvalidArgument, "HWS-CF-004", "must be a list of plain values"));
     if (!status)
-      sink_.add(item.Mark(), Error(status.error().code(), status.error().id(), name(key) + ": " + status.error().message(), status.error().hint()));
+      sink_.add(item.Mark(), Error(status.error().code(), status.error().id(),
+                                   name(key) + ": " + status.error().message(), status.error().hint()));
   }
 }
 
@@ -70,7 +74,8 @@ void MapReader::string_map(const std::string& key, std::map<std::string, std::st
   if (!value.IsMap()) return fail(key, Error(Code::kInvalidArgument, "HWS-CF-004", "must be a mapping"));
   for (const auto& entry : value) {
     if (!entry.second.IsScalar()) {
-      sink_.add(entry.second.Mark(), Error(Code::kInvalidArgument, "HWS-CF-004", name(key) + "." + entry.first.Scalar() + " must be a single value"));
+      sink_.add(entry.second.Mark(), Error(Code::kInvalidArgument, "HWS-CF-004",
+                                           name(key) + "." + entry.first.Scalar() + " must be a single value"));
       continue;
     }
     out[entry.first.Scalar()] = entry.second.Scalar();
@@ -102,8 +107,9 @@ void MapReader::finish() {
     const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     auto suggestion = nearest(key, known_);
-    sink_.add(entry.first.Mark(), Error(Code::kInvalidArgument, "HWS-CF-003", "unknown key '" + name(key) + "'",
-                                        suggestion ? "did you mean '" + *suggestion + "'?" : "see hawser.yaml(5) for the keys"));
+    sink_.add(entry.first.Mark(),
+              Error(Code::kInvalidArgument, "HWS-CF-003", "unknown key '" + name(key) + "'",
+                    suggestion ? "did you mean '" + *suggestion + "'?" : "see hawser.yaml(5) for the keys"));
   }
 }
 

@@ -16,13 +16,16 @@ auto set(T& out, Result<T> (*parse)(const std::string&)) {
   };
 }
 
-auto millis(Millis& out) { return set<Millis>(out, parse_duration); }
+auto millis(Millis& out) {
+  return set<Millis>(out, parse_duration);
+}
 
 auto seconds(std::chrono::seconds& out) {
   return [&out](const std::string& text) -> Status {
     auto value = parse_duration(text);
     if (!value) return value.error();
-    if (value->count() % 1000 != 0) return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' must be whole seconds");
+    if (value->count() % 1000 != 0)
+      return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' must be whole seconds");
     out = std::chrono::duration_cast<std::chrono::seconds>(*value);
     return {};
   };
@@ -30,7 +33,8 @@ auto seconds(std::chrono::seconds& out) {
 
 auto boolean(bool& out) {
   return [&out](const std::string& text) -> Status {
-    if (text != "true" && text != "false") return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not true or false");
+    if (text != "true" && text != "false")
+      return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not true or false");
     out = text == "true";
     return {};
   };
@@ -80,7 +84,8 @@ void port_list(MapReader& map, const std::string& key, std::vector<PortRange>& o
 }
 
 void read_log(MapReader& map, LogSettings& log) {
-  map.scalar("level", choice({"debug", "info", "warn", "error"}, [&log](std::size_t i) { log.level = static_cast<log::Level>(i); }));
+  map.scalar("level", choice({"debug", "info", "warn", "error"},
+                             [&log](std::size_t i) { log.level = static_cast<log::Level>(i); }));
   map.scalar("format", choice({"text", "json"}, [&log](std::size_t i) { log.format = static_cast<log::Format>(i); }));
 }
 
@@ -111,7 +116,8 @@ void read_workload(MapReader& map, Workload& workload) {
     port.text("name", item.name);
     port.scalar("port", set<std::uint16_t>(item.port, parse_port));
     port.text("protocol", item.protocol);
-    if (item.port == 0 && !port.has("port")) port.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
+    if (item.port == 0 && !port.has("port"))
+      port.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
     workload.ports.push_back(item);
   });
 }
@@ -120,7 +126,8 @@ void read_control_plane(MapReader& map, ControlPlane& plane) {
   map.scalar("address", set<HostPort>(plane.address, parse_host_port));
   map.text("root", plane.root_pem);
   if (map.has("root") && plane.root_pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
-    map.fail("root", Error(Code::kInvalidArgument, "HWS-CF-004", "holds no PEM certificate", "paste the mesh's root-cert.pem as a block: root: |"));
+    map.fail("root", Error(Code::kInvalidArgument, "HWS-CF-004", "holds no PEM certificate",
+                           "paste the mesh's root-cert.pem as a block: root: |"));
   if (map.has("dial")) plane.dial.clear();
   map.list("dial", [&plane](const std::string& text) -> Status {
     if (auto ok = check_address(text); !ok) return ok;
@@ -228,7 +235,8 @@ void check_whole(const Config& config, std::vector<Error>& errors) {
   const auto missing = [&errors](const std::string& key, const std::string& hint) {
     errors.emplace_back(Code::kFailedPrecondition, "HWS-CF-005", key + " is missing", hint);
   };
-  if (config.control_plane.root_pem.empty()) missing("control_plane.root", "put the mesh's root certificate there, or run 'hawser join DIR'");
+  if (config.control_plane.root_pem.empty())
+    missing("control_plane.root", "put the mesh's root certificate there, or run 'hawser join DIR'");
   if (config.workload.name.empty()) missing("workload.name", "name the workload, e.g. after its WorkloadGroup");
 }
 

@@ -34,7 +34,8 @@ bool is_ip(const std::string& text, int family) {
 
 Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
   const auto digits = text.find_first_not_of("0123456789");
-  if (digits == 0 || digits == std::string::npos) return bad("'" + text + "' is not a duration", "write e.g. 500ms, 90s, 5m, 24h or 7d");
+  if (digits == 0 || digits == std::string::npos)
+    return bad("'" + text + "' is not a duration", "write e.g. 500ms, 90s, 5m, 24h or 7d");
   auto number = parse_number(std::string_view(text).substr(0, digits));
   const std::string unit = text.substr(digits);
   std::uint64_t factor = 0;
@@ -68,7 +69,8 @@ Result<PortRange> parse_port_range(const std::string& text) {
 
 Result<HostPort> parse_host_port(const std::string& text) {
   const auto colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0) return bad("'" + text + "' has no port", "write host:port, e.g. istiod.istio-system.svc:15012");
+  if (colon == std::string::npos || colon == 0)
+    return bad("'" + text + "' has no port", "write host:port, e.g. istiod.istio-system.svc:15012");
   auto port = parse_port(text.substr(colon + 1));
   if (!port) return port.error();
   std::string host = text.substr(0, colon);
@@ -90,10 +92,12 @@ Status check_cidr(const std::string& text) {
   const auto slash = text.find('/');
   const std::string address = text.substr(0, slash);
   const bool v4 = is_ip(address, AF_INET);
-  if (!v4 && !is_ip(address, AF_INET6)) return bad("'" + text + "' is not an address or CIDR", "write e.g. 10.0.0.0/8 or fd00::/8");
+  if (!v4 && !is_ip(address, AF_INET6))
+    return bad("'" + text + "' is not an address or CIDR", "write e.g. 10.0.0.0/8 or fd00::/8");
   if (slash == std::string::npos) return {};
   auto bits = parse_number(std::string_view(text).substr(slash + 1));
-  if (!bits || *bits > (v4 ? 32U : 128U)) return bad("'" + text + "' has a bad prefix length", v4 ? "IPv4: 0 to 32" : "IPv6: 0 to 128");
+  if (!bits || *bits > (v4 ? 32U : 128U))
+    return bad("'" + text + "' has a bad prefix length", v4 ? "IPv4: 0 to 32" : "IPv6: 0 to 128");
   return {};
 }
 

@@ -26,8 +26,14 @@ constexpr std::size_t kMaxRequest = 256 * 1024;
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(AsioLoop& loop, Stream stream, PeerCredentials peer, std::shared_ptr<FrameServer::Handler> handler, std::shared_ptr<int> count)
-      : loop_(loop), stream_(std::move(stream)), peer_(peer), handler_(std::move(handler)), count_(std::move(count)), reader_(kMaxRequest) {
+  Connection(AsioLoop& loop, Stream stream, PeerCredentials peer, std::shared_ptr<FrameServer::Handler> handler,
+             std::shared_ptr<int> count)
+      : loop_(loop),
+        stream_(std::move(stream)),
+        peer_(peer),
+        handler_(std::move(handler)),
+        count_(std::move(count)),
+        reader_(kMaxRequest) {
     ++*count_;
   }
   ~Connection() { --*count_; }
@@ -36,14 +42,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
     idle_ = loop_.after(kIdle, [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->close();
     });
-    stream_.async_read_some(asio::buffer(chunk_), [self = shared_from_this()](const boost::system::error_code& error, std::size_t n) {
-      if (error) return self->close();
-      if (auto fed = self->reader_.feed({self->chunk_.data(), n}); !fed) {
-        log::warn("bad frame on admin.sock", {{"error", fed.error().message()}, {"uid", std::to_string(self->peer_.uid)}});
-        return self->close();
-      }
-      self->take();
-    });
+    stream_.async_read_some(asio::buffer(chunk_),
+                            [self = shared_from_this()](const boost::system::error_code& error, std::size_t n) {
+                              if (error) return self->close();
+                              if (auto fed = self->reader_.feed({self->chunk_.data(), n}); !fed) {
+                                log::warn("bad frame on admin.sock",
+                                          {{"error", fed.error().message()}, {"uid", std::to_string(self->peer_.uid)}});
+                                return self->close();
+                              }
+                              self->take();
+                            });
   }
 
  private:
@@ -51,15 +59,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::string request;
     if (!reader_.next(request)) return read();
     idle_.reset();  // the job has its own time limit
-    (*handler_)(peer_, std::move(request), [self = shared_from_this()](std::string answer) { self->write(std::move(answer)); });
+    (*handler_)(peer_, std::move(request),
+                [self = shared_from_this()](std::string answer) { self->write(std::move(answer)); });
   }
 
   void write(std::string answer) {
     out_ = frame::encode(answer);
-    asio::async_write(stream_, asio::buffer(out_), [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-      if (error) return self->close();
-      self->take();
-    });
+    asio::async_write(stream_, asio::buffer(out_),
+                      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+                        if (error) return self->close();
+                        self->take();
+                      });
   }
 
   void close() {
@@ -83,21 +93,25 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
 struct FrameServer::Impl : std::enable_shared_from_this<Impl> {
   Impl(AsioLoop& l, ListeningSocket s, Handler h)
-      : loop(l), socket(std::move(s)), handler(std::make_shared<Handler>(std::move(h))), descriptor(l.context(), socket.fd.get()) {}
+      : loop(l),
+        socket(std::move(s)),
+        handler(std::make_shared<Handler>(std::move(h))),
+        descriptor(l.context(), socket.fd.get()) {}
   ~Impl() {
     if (descriptor.is_open()) descriptor.release();
     unlink_unix(socket);
   }
 
   void wait() {
-    descriptor.async_wait(asio::posix::stream_descriptor::wait_read, [weak = weak_from_this()](const boost::system::error_code& error) {
-      auto self = weak.lock();
-      if (error || !self) return;
-      if (self->accept_one()) return self->wait();
-      self->retry = self->loop.after(kAcceptPause, [weak] {
-        if (auto again = weak.lock()) again->wait();
-      });
-    });
+    descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                          [weak = weak_from_this()](const boost::system::error_code& error) {
+                            auto self = weak.lock();
+                            if (error || !self) return;
+                            if (self->accept_one()) return self->wait();
+                            self->retry = self->loop.after(kAcceptPause, [weak] {
+                              if (auto again = weak.lock()) again->wait();
+                            });
+                          });
   }
 
   // False when out of descriptors: the connection stays in the backlog, and spinning on it would take the core.
@@ -126,8 +140,12 @@ struct FrameServer::Impl : std::enable_shared_from_this<Impl> {
 
 FrameServer::FrameServer(AsioLoop& loop, ListeningSocket socket, Handler handler)
     : impl_(std::make_shared<Impl>(loop, std::move(socket), std::move(handler))) {}
-FrameServer::~FrameServer() { stop(); }
-void FrameServer::start() { impl_->wait(); }
+FrameServer::~FrameServer() {
+  stop();
+}
+void FrameServer::start() {
+  impl_->wait();
+}
 void FrameServer::stop() {
   if (!impl_->descriptor.is_open()) return;
   boost::system::error_code ignored;

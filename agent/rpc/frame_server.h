@@ -11,8 +11,8 @@
 namespace hawser::rpc {
 
 // What: the server side of admin.sock: frames (base/frame.h) in, frames out, one request at a time a connection.
-// Threading: on the loop. Failure: a bad frame or a slow peer closes that connection alone. At most 32 connections, idle
-// for at most a minute between requests.
+// Threading: on the loop. Failure: a bad frame or a slow peer closes that connection alone. At most 32 connections,
+// idle for at most a minute between requests.
 class FrameServer {
  public:
   using Reply = std::function<void(std::string)>;

@@ -25,7 +25,10 @@ constexpr auto kAcceptPause = std::chrono::milliseconds(200);
 class Listener {
  public:
   Listener(AsioLoop& loop, Metrics& metrics, GrpcServer::Endpoint endpoint, std::unique_ptr<Acceptor> acceptor)
-      : loop_(loop), metrics_(metrics), endpoint_(std::move(endpoint)), acceptor_(std::move(acceptor)),
+      : loop_(loop),
+        metrics_(metrics),
+        endpoint_(std::move(endpoint)),
+        acceptor_(std::move(acceptor)),
         descriptor_(loop.context(), endpoint_.socket.fd.get()) {}
   ~Listener() {
     descriptor_.release();  // the socket belongs to endpoint_
@@ -33,9 +36,10 @@ class Listener {
   }
 
   void wait() {
-    descriptor_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
-      if (!error) accept_some();
-    });
+    descriptor_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                           [this](const boost::system::error_code& error) {
+                             if (!error) accept_some();
+                           });
   }
 
  private:
@@ -61,10 +65,12 @@ class Listener {
 
   void hand_over(UniqueFd fd) {
     auto peer = peer_of(fd.get());
-    const bool allowed = peer && std::find(endpoint_.allowed.begin(), endpoint_.allowed.end(), peer->uid) != endpoint_.allowed.end();
+    const bool allowed =
+        peer && std::find(endpoint_.allowed.begin(), endpoint_.allowed.end(), peer->uid) != endpoint_.allowed.end();
     if (!allowed) {
       metrics_.add("hawser_rpc_refused_total", "Connections refused for the peer's uid", {{"socket", endpoint_.name}});
-      log::warn("connection refused", {{"socket", endpoint_.name}, {"uid", peer ? std::to_string(peer->uid) : "unknown"}});
+      log::warn("connection refused",
+                {{"socket", endpoint_.name}, {"uid", peer ? std::to_string(peer->uid) : "unknown"}});
       return;
     }
     metrics_.add("hawser_rpc_connections_total", "Connections accepted", {{"socket", endpoint_.name}});
@@ -92,7 +98,9 @@ struct GrpcServer::Impl {
 };
 
 GrpcServer::GrpcServer(AsioLoop& loop, Metrics& metrics) : impl_(new Impl{loop, metrics, nullptr, {}}) {}
-GrpcServer::~GrpcServer() { stop(); }
+GrpcServer::~GrpcServer() {
+  stop();
+}
 
 Status GrpcServer::start(std::vector<Endpoint> endpoints, const std::vector<grpc::Service*>& services,
                          grpc::CallbackGenericService* generic) {

@@ -86,10 +86,12 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
 
   // True when another leaf is in use now.
   bool answered(Subscriber& subscriber, const Ask& ask) {
-    metrics.add("hawser_sds_answers_total", "Answers of the proxy to pushed secrets", {{"answer", ask.refused ? "nack" : "ack"}});
+    metrics.add("hawser_sds_answers_total", "Answers of the proxy to pushed secrets",
+                {{"answer", ask.refused ? "nack" : "ack"}});
     const auto sent = std::exchange(subscriber.sent, std::nullopt);
     if (ask.refused) {
-      log::warn("the proxy refuses a secret", {{"names", ask.names.empty() ? "" : ask.names.front()}, {"error", ask.refusal}, {"id", "HWS-SDS-001"}});
+      log::warn("the proxy refuses a secret",
+                {{"names", ask.names.empty() ? "" : ask.names.front()}, {"error", ask.refusal}, {"id", "HWS-SDS-001"}});
       return false;
     }
     if (!sent || sent->serial == presented.serial) return false;
@@ -103,9 +105,11 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
     for (const auto& name : names) {
       if (subscriber.names.count(name) == 0) subscriber.owed.insert(name);
       if (name != kCertificateName && name != kRootsName && unknown.size() < kMaxUnknown && unknown.insert(name).second)
-        log::warn("the proxy asks for a secret that isn't ours to give; it stays pending", {{"name", name}, {"id", "HWS-SDS-002"}});
+        log::warn("the proxy asks for a secret that isn't ours to give; it stays pending",
+                  {{"name", name}, {"id", "HWS-SDS-002"}});
     }
-    for (auto it = subscriber.owed.begin(); it != subscriber.owed.end();) it = names.count(*it) == 0 ? subscriber.owed.erase(it) : std::next(it);
+    for (auto it = subscriber.owed.begin(); it != subscriber.owed.end();)
+      it = names.count(*it) == 0 ? subscriber.owed.erase(it) : std::next(it);
     subscriber.names = std::move(names);
   }
 
@@ -153,7 +157,9 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
     subscriber.stream->write(std::move(push));
   }
 
-  void count_streams() { metrics.set("hawser_sds_streams", "Open SDS streams", {}, static_cast<double>(subscribers.size())); }
+  void count_streams() {
+    metrics.set("hawser_sds_streams", "Open SDS streams", {}, static_cast<double>(subscribers.size()));
+  }
 
   void shutdown() {
     subscribers.clear();
@@ -166,16 +172,28 @@ SdsServer::SdsServer(Loop& loop, Metrics& metrics) : impl_(std::make_shared<Impl
   impl_->service = make_stream_service(loop, impl_);
 }
 
-SdsServer::~SdsServer() { shutdown(); }
+SdsServer::~SdsServer() {
+  shutdown();
+}
 
-grpc::Service* SdsServer::service() { return impl_->service->grpc_service(); }
+grpc::Service* SdsServer::service() {
+  return impl_->service->grpc_service();
+}
 
-void SdsServer::publish(const certs::IdentityPtr& identity) { impl_->publish(identity); }
+void SdsServer::publish(const certs::IdentityPtr& identity) {
+  impl_->publish(identity);
+}
 
-const SdsServer::Presented& SdsServer::presented() const { return impl_->presented; }
+const SdsServer::Presented& SdsServer::presented() const {
+  return impl_->presented;
+}
 
-void SdsServer::on_presented(std::function<void(const Presented&)> callback) { impl_->on_presented = std::move(callback); }
+void SdsServer::on_presented(std::function<void(const Presented&)> callback) {
+  impl_->on_presented = std::move(callback);
+}
 
-void SdsServer::shutdown() { impl_->shutdown(); }
+void SdsServer::shutdown() {
+  impl_->shutdown();
+}
 
 }  // namespace hawser::sds

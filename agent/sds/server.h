@@ -16,10 +16,10 @@ class Service;
 namespace hawser::sds {
 
 // What: envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets: hands the proxy its certificate as `default` and
-// the roots to trust as `ROOTCA`, and pushes both when they change: roots first, so that what a new leaf's peers show is
-// trusted by the time the leaf is shown. State of the world; a request waits until there is what it asks for.
-// Threading: on the loop. gRPC's reactors copy and post; at most one write is outstanding on a stream, and a newer value
-// replaces one that waits. Failure: a NACK is a warning, a metric, and not repeated until the secret changes.
+// the roots to trust as `ROOTCA`, and pushes both when they change: roots first, so that what a new leaf's peers show
+// is trusted by the time the leaf is shown. State of the world; a request waits until there is what it asks for.
+// Threading: on the loop. gRPC's reactors copy and post; at most one write is outstanding on a stream, and a newer
+// value replaces one that waits. Failure: a NACK is a warning, a metric, and not repeated until the secret changes.
 // Metrics: hawser_sds_streams, hawser_sds_pushes_total{resource}, hawser_sds_answers_total{answer}.
 class SdsServer {
  public:

@@ -46,13 +46,16 @@ Ask ask_of(const DiscoveryRequest& request) {
 // gRPC's callbacks take it in OnCancel alone, which is never run from within StartRead, StartWrite or Finish.
 class Reactor final : public grpc::ServerBidiReactor<DiscoveryRequest, DiscoveryResponse>, public Stream {
  public:
-  Reactor(Loop& loop, std::weak_ptr<StreamEvents> events, std::uint64_t id) : loop_(loop), events_(std::move(events)), id_(id) {}
+  Reactor(Loop& loop, std::weak_ptr<StreamEvents> events, std::uint64_t id)
+      : loop_(loop), events_(std::move(events)), id_(id) {}
 
   // gRPC owns the reactor until OnDone: it holds itself up meanwhile. `forget` takes it off the service's list.
   void begin(std::shared_ptr<Reactor> self, std::function<void()> forget) {
     forget_ = std::move(forget);
     self_ = std::move(self);
-    post([stream = std::shared_ptr<Stream>(self_)](StreamEvents& events, std::uint64_t id) { events.opened(id, stream); });
+    post([stream = std::shared_ptr<Stream>(self_)](StreamEvents& events, std::uint64_t id) {
+      events.opened(id, stream);
+    });
   }
 
   void read() override {

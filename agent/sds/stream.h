@@ -40,7 +40,7 @@ enum class End { kOk, kInvalid, kTooMuch, kGoingAway };
 class Stream {
  public:
   virtual ~Stream() = default;
-  virtual void read() = 0;  // asks for the next request
+  virtual void read() = 0;            // asks for the next request
   virtual void write(Push push) = 0;  // not before the previous one is written
   virtual void finish(End end) = 0;
 };

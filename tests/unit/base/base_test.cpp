@@ -146,7 +146,13 @@ TEST(ThreadWorker, RunsWorkInOrder) {
   std::vector<int> seen;
   AsioLoop loop;
   ThreadWorker worker;
-  for (int i = 0; i < 10; ++i) worker.submit([&, i] { loop.post([&, i] { seen.push_back(i); if (i == 9) loop.stop(); }); });
+  for (int i = 0; i < 10; ++i)
+    worker.submit([&, i] {
+      loop.post([&, i] {
+        seen.push_back(i);
+        if (i == 9) loop.stop();
+      });
+    });
   loop.run();
   EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
 }

@@ -42,7 +42,8 @@ class Server final : public IstioCertificateService::Service {
     grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
     tls.pem_root_certs = client_roots;
     tls.pem_key_cert_pairs.push_back(
-        {key->reveal(), ca.server_certificate(key->reveal(), kName, around(std::chrono::system_clock::now())) + ca.intermediate_pem()});
+        {key->reveal(), ca.server_certificate(key->reveal(), kName, around(std::chrono::system_clock::now())) +
+                            ca.intermediate_pem()});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(tls), &port_);
     builder.RegisterService(this);
@@ -52,13 +53,16 @@ class Server final : public IstioCertificateService::Service {
 
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
-  grpc::Status CreateCertificate(grpc::ServerContext* context, const IstioCertificateRequest* request, IstioCertificateResponse* response) override {
+  grpc::Status CreateCertificate(grpc::ServerContext* context, const IstioCertificateRequest* request,
+                                 IstioCertificateResponse* response) override {
     const std::lock_guard lock(mutex_);
     const auto value = [&](const char* name) {
       const auto found = context->client_metadata().find(name);
-      return found == context->client_metadata().end() ? std::string() : std::string(found->second.data(), found->second.size());
+      return found == context->client_metadata().end() ? std::string()
+                                                       : std::string(found->second.data(), found->second.size());
     };
-    seen_.push_back({value("authorization"), value("clusterid"), "", "unset", context->auth_context()->IsPeerAuthenticated(), request->validity_duration()});
+    seen_.push_back({value("authorization"), value("clusterid"), "", "unset",
+                     context->auth_context()->IsPeerAuthenticated(), request->validity_duration()});
     const auto& fields = request->metadata().fields();
     if (auto it = fields.find("CertSigner"); it != fields.end()) seen_.back().cert_signer = it->second.string_value();
     if (hold_)
@@ -241,9 +245,9 @@ TEST_F(IstioCaTest, TellsTheAnswersOfTheCaApart) {
   Server server(ca, ca.root_pem());
   options.dial = {server.address()};
   const std::vector<std::pair<grpc::StatusCode, std::string>> table = {
-      {grpc::StatusCode::UNAUTHENTICATED, "HWS-CA-004"}, {grpc::StatusCode::PERMISSION_DENIED, "HWS-CA-005"},
+      {grpc::StatusCode::UNAUTHENTICATED, "HWS-CA-004"},  {grpc::StatusCode::PERMISSION_DENIED, "HWS-CA-005"},
       {grpc::StatusCode::INVALID_ARGUMENT, "HWS-CA-006"}, {grpc::StatusCode::UNIMPLEMENTED, "HWS-CA-006"},
-      {grpc::StatusCode::INTERNAL, "HWS-CA-013"},        {grpc::StatusCode::UNAVAILABLE, "HWS-CA-013"}};
+      {grpc::StatusCode::INTERNAL, "HWS-CA-013"},         {grpc::StatusCode::UNAVAILABLE, "HWS-CA-013"}};
   for (const auto& [code, id] : table) {
     server.answer_with({code, "because"});
     const auto answer = sign();

@@ -78,7 +78,8 @@ TEST(Identity, DropsDuplicatesAndRootsFromTheChain) {
   TestCa ca("mesh");
   TestCa other("older");
   auto asked = ask();
-  const auto chain = ca.sign_csr(asked.csr, kSpiffe, around(kNow)) + ca.intermediate_pem() + ca.intermediate_pem() + ca.root_pem();
+  const auto chain =
+      ca.sign_csr(asked.csr, kSpiffe, around(kNow)) + ca.intermediate_pem() + ca.intermediate_pem() + ca.root_pem();
   const auto identity = make_identity(std::move(asked.key), chain, ca.root_pem() + other.root_pem() + ca.root_pem());
   ASSERT_TRUE(identity) << identity.error().to_string();
   EXPECT_EQ(split_bundle((*identity)->chain_pem)->size(), 2U);
@@ -96,7 +97,8 @@ TEST(Identity, RefusesAChainThatDoesNotLeadToItsRoots) {
   TestCa ca("mesh"), foreign("foreign");
   auto asked = ask();
   const auto leaf = ca.sign_csr(asked.csr, kSpiffe, around(kNow));
-  EXPECT_EQ(make_identity(std::move(asked.key), leaf + ca.intermediate_pem(), foreign.root_pem()).error().id(), "HWS-ID-008");
+  EXPECT_EQ(make_identity(std::move(asked.key), leaf + ca.intermediate_pem(), foreign.root_pem()).error().id(),
+            "HWS-ID-008");
 }
 
 TEST(Identity, TakesAnIntermediateAsAnchor) {
@@ -141,7 +143,9 @@ TEST(Answer, IsTakenWhenItIsForOurKeyAndOurId) {
 TEST(Answer, ForAnotherIdIsNamed) {
   TestCa ca("mesh");
   auto asked = ask();
-  const CaClient::Answer answer{ca.sign_csr(asked.csr, "spiffe://cluster.local/ns/vms/sa/db", around(kNow)) + ca.intermediate_pem(), ca.root_pem()};
+  const CaClient::Answer answer{
+      ca.sign_csr(asked.csr, "spiffe://cluster.local/ns/vms/sa/db", around(kNow)) + ca.intermediate_pem(),
+      ca.root_pem()};
   const auto refused = accept_answer(std::move(asked.key), answer, kSpiffe, kNow);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().id(), "HWS-CA-008");
@@ -154,7 +158,8 @@ TEST(Answer, ForAnotherKeyExpiredOrGarbageIsRefused) {
   auto asked = ask();
   const CaClient::Answer answer{ca.sign_csr(asked.csr, kSpiffe, around(kNow)) + ca.intermediate_pem(), ca.root_pem()};
   EXPECT_EQ(accept_answer(ask().key, answer, kSpiffe, kNow).error().id(), "HWS-CA-009");
-  EXPECT_EQ(accept_answer(std::move(asked.key), answer, kSpiffe, kNow + std::chrono::hours(25)).error().id(), "HWS-CA-010");
+  EXPECT_EQ(accept_answer(std::move(asked.key), answer, kSpiffe, kNow + std::chrono::hours(25)).error().id(),
+            "HWS-CA-010");
   EXPECT_EQ(accept_answer(ask().key, {"x", "y"}, kSpiffe, kNow).error().id(), "HWS-CA-007");
 }
 

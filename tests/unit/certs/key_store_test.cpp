@@ -47,7 +47,9 @@ class KeyStoreTest : public ::testing::Test {
     std::sort(out.begin(), out.end());
     return out;
   }
-  void spoil(const std::string& name, const std::string& content) const { std::ofstream(state.at(name), std::ios::trunc) << content; }
+  void spoil(const std::string& name, const std::string& content) const {
+    std::ofstream(state.at(name), std::ios::trunc) << content;
+  }
   mode_t mode(const std::string& path) const {
     struct stat info {};
     EXPECT_EQ(::stat(path.c_str(), &info), 0) << path;
@@ -89,7 +91,8 @@ TEST_F(KeyStoreTest, IsReadableByItsOwnerAlone) {
   ASSERT_TRUE(store->store_token("secret"));
   ::umask(before);
   EXPECT_EQ(mode(state.at("gen-1")), 0700U);
-  for (const auto& entry : fs::directory_iterator(state.at("gen-1"))) EXPECT_EQ(mode(entry.path()), 0600U) << entry.path();
+  for (const auto& entry : fs::directory_iterator(state.at("gen-1")))
+    EXPECT_EQ(mode(entry.path()), 0600U) << entry.path();
   EXPECT_EQ(mode(state.at("token")), 0600U);
 }
 

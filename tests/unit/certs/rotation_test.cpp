@@ -94,9 +94,15 @@ class Health final : public HealthSink {
   std::string detail, id, hint;
 };
 
-Error passing() { return {Code::kUnavailable, "HWS-CA-003", "can't reach the CA", "check"}; }
-Error lasting() { return {Code::kFailedPrecondition, "HWS-CA-001", "wrong CA root", "take the right one"}; }
-Error refused() { return {Code::kUnauthenticated, "HWS-CA-004", "not accepted", "join again"}; }
+Error passing() {
+  return {Code::kUnavailable, "HWS-CA-003", "can't reach the CA", "check"};
+}
+Error lasting() {
+  return {Code::kFailedPrecondition, "HWS-CA-001", "wrong CA root", "take the right one"};
+}
+Error refused() {
+  return {Code::kUnauthenticated, "HWS-CA-004", "not accepted", "join again"};
+}
 
 class RotationTest : public ::testing::Test {
  protected:

@@ -24,7 +24,9 @@ struct TlsProbe : ::testing::Test {
   const Loop::Wall now = std::chrono::system_clock::now();
   Secret key = *make_key(KeyKind::kEcP256);
 
-  std::string chain(test::Validity validity) { return ca.server_certificate(key.reveal(), "istiod.test", validity) + ca.intermediate_pem(); }
+  std::string chain(test::Validity validity) {
+    return ca.server_certificate(key.reveal(), "istiod.test", validity) + ca.intermediate_pem();
+  }
 };
 
 TEST_F(TlsProbe, FindsNothingWrongWithAGoodServer) {

@@ -102,8 +102,11 @@ struct TlsServer::Impl {
     const KeyPtr key(PEM_read_bio_PrivateKey(key_in.get(), nullptr, nullptr, nullptr));
     auto chain_in = reader_of(chain_pem);
     const X509Ptr leaf(PEM_read_bio_X509(chain_in.get(), nullptr, nullptr, nullptr));
-    must(SSL_CTX_use_certificate(context.get(), leaf.get()) == 1 && SSL_CTX_use_PrivateKey(context.get(), key.get()) == 1, "certificate");
-    while (X509* next = PEM_read_bio_X509(chain_in.get(), nullptr, nullptr, nullptr)) SSL_CTX_add0_chain_cert(context.get(), next);
+    must(SSL_CTX_use_certificate(context.get(), leaf.get()) == 1 &&
+             SSL_CTX_use_PrivateKey(context.get(), key.get()) == 1,
+         "certificate");
+    while (X509* next = PEM_read_bio_X509(chain_in.get(), nullptr, nullptr, nullptr))
+      SSL_CTX_add0_chain_cert(context.get(), next);
     ERR_clear_error();
   }
 };

@@ -36,7 +36,8 @@ TEST(Config, BrokenYamlIsPlacedByLineAndColumn) {
 TEST(Config, BadValuesSayWhatIsRight) {
   EXPECT_NE(only_error("interception: {inbound: {ports: [70000]}}").find("a port is 1 to 65535"), std::string::npos);
   EXPECT_NE(only_error("interception: {outbound: {exclude_ports: ['90-80']}}").find("inverted"), std::string::npos);
-  EXPECT_NE(only_error("interception: {outbound: {exclude_cidrs: [10.0.0.0/33]}}").find("prefix length"), std::string::npos);
+  EXPECT_NE(only_error("interception: {outbound: {exclude_cidrs: [10.0.0.0/33]}}").find("prefix length"),
+            std::string::npos);
   EXPECT_NE(only_error("identity: {ttl: 5s}").find("is under 30s"), std::string::npos);
   EXPECT_NE(only_error("identity: {ttl: soon}").find("is not a duration"), std::string::npos);
   EXPECT_NE(only_error("control_plane: {address: istiod}").find("has no port"), std::string::npos);
@@ -59,7 +60,8 @@ TEST(Config, LaterFilesWinAndListsReplace) {
   std::ofstream(folder / "hawser.yaml") << "log: {level: debug}\ninterception: {inbound: {exclude: [1, 2]}}\n";
   std::ofstream(folder / "conf.d/50-a.yaml") << "interception: {inbound: {exclude: [3]}}\n";
   std::ofstream(folder / "conf.d/60-b.yaml") << "log: {format: json}\n";
-  const Loaded loaded = load({(folder / "vendor").string(), (folder / "hawser.yaml").string(), (folder / "conf.d").string()});
+  const Loaded loaded =
+      load({(folder / "vendor").string(), (folder / "hawser.yaml").string(), (folder / "conf.d").string()});
   std::filesystem::remove_all(folder);
   ASSERT_TRUE(loaded.errors.empty());
   EXPECT_EQ(loaded.files.size(), 3U);

@@ -83,7 +83,8 @@ class SdsServerTest : public ::testing::Test {
   SdsServerTest() {
     on_loop([this] {
       sds = std::make_unique<SdsServer>(loop, metrics);
-      sds->on_presented([this](const SdsServer::Presented& presented) { presented_serials.push_back(presented.serial); });
+      sds->on_presented(
+          [this](const SdsServer::Presented& presented) { presented_serials.push_back(presented.serial); });
     });
     const std::string address = "unix:" + folder.at("sds.sock");
     grpc::ServerBuilder builder;
@@ -114,7 +115,9 @@ class SdsServerTest : public ::testing::Test {
   void publish(const IdentityPtr& identity) {
     on_loop([&] { sds->publish(identity); });
   }
-  IdentityPtr make(certs::test::TestCa& from) { return from.identity(kSpiffe, certs::test::around(std::chrono::system_clock::now())); }
+  IdentityPtr make(certs::test::TestCa& from) {
+    return from.identity(kSpiffe, certs::test::around(std::chrono::system_clock::now()));
+  }
   std::string presented() {
     std::string out;
     on_loop([&] { out = sds->presented().serial; });
