@@ -9,8 +9,11 @@
 #include <array>
 #include <memory>
 
+#include "base/log.h"
 #include "bootstrap/address.h"
 #include "bootstrap/platform_detect.h"
+#include "bootstrap/preflight.h"
+#include "config/load.h"
 
 namespace hawser {
 namespace {
@@ -90,6 +93,20 @@ Result<HostFacts> observe_host(const config::Config& config) {
   if (!own) return own.error();
   facts.addresses = std::move(*own);
   return facts;
+}
+
+Status judge_host(const config::Config& config, const HostFacts& facts) {
+  auto agent_uid = config::resolve_user(config.users.agent);
+  if (!agent_uid) return agent_uid.error();
+  auto proxy_uid = config::resolve_user(config.users.proxy);
+  if (!proxy_uid) return proxy_uid.error();
+  bootstrap::Expectations wanted{facts.addresses, *agent_uid, *proxy_uid};
+  bootstrap::Observations seen;
+  seen.own_addresses = bootstrap::observe_addresses(facts.plane.front().host).interfaces;
+  const bootstrap::Findings findings = bootstrap::judge(seen, wanted);
+  for (const auto& warning : findings.warnings) log::warn(warning.to_string());
+  if (!findings.errors.empty()) return findings.errors.front();
+  return {};
 }
 
 }  // namespace hawser

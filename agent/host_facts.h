@@ -22,5 +22,7 @@ struct HostFacts {
 };
 
 Result<HostFacts> observe_host(const config::Config& config);
+// Is this host fit for a join (bootstrap/preflight.h)? Warnings are logged.
+Status judge_host(const config::Config& config, const HostFacts& facts);
 
 }  // namespace hawser

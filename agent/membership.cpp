@@ -6,7 +6,6 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
-#include "bootstrap/address.h"
 #include "bootstrap/preflight.h"
 #include "broker/client.h"
 #include "certs/ca_istio.h"
@@ -136,7 +135,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // The ports of a proxy that runs already are its own: it will be adopted.
   void check_ports(bool proxy_runs) {
-    Status checked = judge_host();
+    Status checked = judge_host(config, facts);
     if (checked && !proxy_runs) checked = bootstrap::ports_free({kOutboundPort, kInboundPort, 15021, 15090});
     if (checked && !http) checked = start_http();
     if (checked && !grpc) checked = start_grpc();
@@ -145,23 +144,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     backoff.reset();
     life().reach(Event::kPreflightOk);
     start_identity();
-  }
-
-  Status judge_host() {
-    bootstrap::Expectations wanted;
-    wanted.told_addresses = facts.addresses;
-    auto agent_uid = config::resolve_user(config.users.agent);
-    if (!agent_uid) return agent_uid.error();
-    auto proxy_uid = config::resolve_user(config.users.proxy);
-    if (!proxy_uid) return proxy_uid.error();
-    wanted.agent_uid = *agent_uid;
-    wanted.proxy_uid = *proxy_uid;
-    bootstrap::Observations seen;
-    seen.own_addresses = bootstrap::observe_addresses(facts.plane.front().host).interfaces;
-    const bootstrap::Findings findings = bootstrap::judge(seen, wanted);
-    for (const auto& warning : findings.warnings) log::warn(warning.to_string());
-    if (!findings.errors.empty()) return findings.errors.front();
-    return {};
   }
 
   Status start_http() {

@@ -229,7 +229,8 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     // Once for each cause; an outage of a day is one line, not thousands.
     const bool news = last_failure != error.to_string();
     last_failure = error.to_string();
-    (news ? log::warn : log::debug)("no new certificate: " + last_failure, {{"next_try_ms", std::to_string(delay.count())}});
+    (news ? log::warn : log::debug)("no new certificate: " + last_failure,
+                                    {{"next_try_ms", std::to_string(delay.count())}});
     if (valid())
       health.report(kItem, HealthState::kDegraded,
                     "can't renew: " + error.message() + "; valid until " + utc_text(current->not_after), &error);
