@@ -54,6 +54,7 @@ int main(int argc, char** argv) {
   if (!loaded.errors.empty()) return refuse(loaded.errors);
   hawser::log::init("hawserd", loaded.config.log.level, loaded.config.log.format);
   block_signals(SIG_BLOCK);
+  ::signal(SIGPIPE, SIG_IGN);  // a peer that went away is an error of write(2), not our end
 
   hawser::AsioLoop loop;
   boost::asio::signal_set signals(loop.context(), SIGTERM, SIGINT);
