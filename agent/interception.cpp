@@ -189,6 +189,7 @@ void Interception::let_outbound_go() {
   health_.report("interception", HealthState::kFailed, error.message(), &error);
   auto request = plan_request(false);
   request.mutable_plan()->set_confirm_seconds(0);
+  request.mutable_plan()->set_without_proxy(true);
   if (!options_.settings.inbound) {
     request.clear_plan();
     request.mutable_remove();

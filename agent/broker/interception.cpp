@@ -35,7 +35,10 @@ Status Interception::load() {
   return {};
 }
 
-Result<Interception::Applied> Interception::plan(netfilter::Intent intent, std::chrono::seconds confirm) {
+Result<Interception::Applied> Interception::plan(netfilter::Intent intent, std::chrono::seconds confirm, Proxy proxy) {
+  if (proxy == Proxy::kWithout && intent.capture_outbound)
+    return Error(Code::kInvalidArgument, "HWS-BR-019", "outbound traffic can't be captured without a proxy",
+                 "ask for inbound alone");
   if (confirm > options_.max_confirm)
     return Error(Code::kInvalidArgument, "HWS-BR-013", "an hour is the longest time to wait for confirmation",
                  "ask for less, or for 0: no time limit");
@@ -57,7 +60,7 @@ Result<Interception::Applied> Interception::plan(netfilter::Intent intent, std::
   out.digest = digest_ = compiled->digest;
   intent_ = std::move(intent);
   confirmed_ = false;
-  out.probes = kernel_.probe(backend_, *compiled);
+  if (proxy == Proxy::kThere) out.probes = kernel_.probe(backend_, *compiled);
   if (const std::string failed = failures(out.probes); !failed.empty()) {
     (void)withdraw("a probe failed");
     return Error(Code::kFailedPrecondition, "HWS-BR-010",

@@ -56,8 +56,9 @@ class Interception {
 
   // Reads the stored plan; applies nothing, since no proxy may be there.
   Status load();
-  // Replaces whatever is in force. `confirm` zero: without a timer.
-  Result<Applied> plan(netfilter::Intent intent, std::chrono::seconds confirm);
+  // Replaces whatever is in force. `confirm` zero: without a timer. `kWithout`: nobody can answer a probe.
+  enum class Proxy { kThere, kWithout };
+  Result<Applied> plan(netfilter::Intent intent, std::chrono::seconds confirm, Proxy proxy = Proxy::kThere);
   Status confirm(const std::string& digest);
   void remove(Done done);
   Result<State> observe();

@@ -66,7 +66,8 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
 
 void Jobs::plan(const v1::Request& request, const Answer& answer) {
   auto applied =
-      interception_.plan(to_intent(request.plan().intent()), std::chrono::seconds(request.plan().confirm_seconds()));
+      interception_.plan(to_intent(request.plan().intent()), std::chrono::seconds(request.plan().confirm_seconds()),
+                         request.plan().without_proxy() ? Interception::Proxy::kWithout : Interception::Proxy::kThere);
   if (!applied) return answer(failed(applied.error()));
   v1::Response out;
   auto* plan = out.mutable_plan();

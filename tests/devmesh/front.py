@@ -25,6 +25,12 @@ _CHUNK = 256 * 1024
 _SERVER_TTL = 365 * 24 * 3600
 
 
+def _abort(writer: asyncio.StreamWriter) -> None:
+    # CPython 3.11.2, Debian 12's, raises for a TLS transport whose connection is gone already.
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
+
+
 class TlsFront:
     def __init__(
         self, authority: ca.CertificateAuthority, trust_domain: str, server_name: str, faults: Faults, run_dir: pathlib.Path
@@ -75,7 +81,7 @@ class TlsFront:
 
     def drop_connections(self) -> None:
         for writer in list(self._writers):
-            writer.transport.abort()
+            _abort(writer)
 
     async def stop(self) -> None:
         for server in self._servers:
@@ -104,7 +110,7 @@ class TlsFront:
         finally:
             self._callers.pop(str(path), None)
             path.unlink(missing_ok=True)
-            writer.transport.abort()
+            _abort(writer)
             self._writers.discard(writer)
             self._tasks.discard(task)
 
@@ -127,7 +133,7 @@ class TlsFront:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            inner_writer.transport.abort()
+            _abort(inner_writer)
             writer.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -54,6 +54,28 @@ def test_envoys_descriptors_stay_few(world):
     assert int(listed.stdout) < 200
 
 
+def test_without_a_proxy_outbound_is_let_go_and_inbound_stays_closed(world):
+    port, store = 4007, "/var/lib/hawser/proxy/bin"
+    server = services.start_banner_server(world.outside, port)
+    before = proxy_pid(world)
+    world.host.run(["mv", f"{store}/current", f"{store}/hidden"])
+    world.host.run(["kill", "-9", str(before)])
+
+    def direct() -> bool:
+        ours, seen = services.banner(world.host, facts.OUTSIDE_IP, port)
+        return ours == seen
+
+    poll.until("outbound goes direct", direct, timeout=20)
+    plain = services.curl(world.outside, f"http://{facts.VM_IP}:{facts.VM_PORT}/")
+    assert plain.status == 0, "inbound is open without the proxy that checks who calls"
+    item = next(i for i in world.vm.status()["items"] if i["name"] == "interception")
+    assert item["id"] == "HWS-IC-003", item
+    world.host.run(["mv", f"{store}/hidden", f"{store}/current"])
+    poll.until("in the mesh again", lambda: steps_ok(world), timeout=30)
+    assert not direct()
+    world.outside.stop(server)
+
+
 def test_leaves(world):
     world.vm.leave()
     assert world.vm.status()["state"] == "not_joined"
