@@ -20,3 +20,8 @@ pkg_check_modules(md REQUIRED IMPORTED_TARGET libmd)
 if(HAWSER_TESTS)
   find_package(GTest REQUIRED)
 endif()
+
+set(HAWSER_LOG_LIBRARIES spdlog::spdlog fmt::fmt)
+if(HAWSER_STATIC_RPC)
+  include(HawserStatic)
+endif()

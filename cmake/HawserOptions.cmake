@@ -3,7 +3,8 @@
 option(HAWSER_TESTS "Build the unit tests" ON)
 option(HAWSER_FUZZ "Build the fuzzers (clang)" OFF)
 option(HAWSER_COVERAGE "Instrument for gcovr" OFF)
-option(HAWSER_STATIC_RPC "Link gRPC, OpenSSL and libstdc++ statically into hawserd" OFF)
+option(HAWSER_STATIC_RPC "Link gRPC, protobuf, OpenSSL and libstdc++ from archives (HawserStatic.cmake)" OFF)
+option(HAWSER_FAILPOINTS "Fail-points at the durable steps, for tests (agent/base/failpoint.h)" OFF)
 set(HAWSER_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 
 set(CMAKE_CXX_STANDARD 20)
@@ -48,3 +49,7 @@ if(HAWSER_COVERAGE)
   target_compile_options(hawser_options INTERFACE --coverage -O0)
   target_link_options(hawser_options INTERFACE --coverage)
 endif()
+
+# What uses agent/base/failpoint.h links it privately: then the option doesn't rebuild all the rest.
+add_library(hawser_failpoints INTERFACE)
+target_compile_definitions(hawser_failpoints INTERFACE $<$<BOOL:${HAWSER_FAILPOINTS}>:HAWSER_FAILPOINTS=1>)

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 
 namespace hawser::file {
@@ -19,46 +20,77 @@ std::string folder_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Status write_all(int fd, std::string_view content, const std::string& path) {
+constexpr char kMakeRoom[] = "free space or make the folder writable";
+
+Status write_part(int fd, std::string_view content, const std::string& path) {
+  if (failpoint::fails("write.data", path)) return errno_error(errno, "HWS-FS-001", "can't write " + path, kMakeRoom);
   while (!content.empty()) {
     const ssize_t n = ::write(fd, content.data(), content.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error(errno, "HWS-FS-001", "can't write " + path, "free space or make the folder writable");
+    if (n < 0) return errno_error(errno, "HWS-FS-001", "can't write " + path, kMakeRoom);
     content.remove_prefix(static_cast<std::size_t>(n));
   }
+  return {};
+}
+
+// In two parts where fail-points are, so that a crash can leave half a file.
+Status write_all(int fd, std::string_view content, const std::string& path) {
+  const std::size_t half = failpoint::kEnabled ? content.size() / 2 : 0;
+  if (half > 0)
+    if (auto written = write_part(fd, content.substr(0, half), path); !written) return written;
+  return write_part(fd, content.substr(half), path);
+}
+
+Status write_synced(const std::string& path, std::string_view content, mode_t mode) {
+  UniqueFd out(failpoint::fails("write.open", path)
+                   ? -1
+                   : ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!out) return errno_error(errno, "HWS-FS-001", "can't create " + path, kMakeRoom);
+  if (failpoint::fails("write.mode", path) || ::fchmod(out.get(), mode) != 0)
+    return errno_error(errno, "HWS-FS-001", "can't set the mode of " + path);
+  if (auto written = write_all(out.get(), content, path); !written) return written;
+  if (failpoint::fails("write.sync", path) || ::fsync(out.get()) != 0)
+    return errno_error(errno, "HWS-FS-001", "can't sync " + path, kMakeRoom);
+  return {};
+}
+
+Status rename_over(const std::string& from, const std::string& to) {
+  if (failpoint::fails("rename", to) || ::rename(from.c_str(), to.c_str()) != 0)
+    return errno_error(errno, "HWS-FS-001", "can't rename to " + to);
   return {};
 }
 
 }  // namespace
 
 Status sync_folder(const std::string& path) {
-  UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd folder(failpoint::fails("folder.sync", path) ? -1
+                                                        : ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || ::fsync(folder.get()) != 0) return errno_error(errno, "HWS-FS-001", "can't sync folder " + path);
+  // The step after this one is the caller's; a crash right here is the one after which nothing may be lost.
+  if (failpoint::fails("folder.synced", path)) return errno_error(errno, "HWS-FS-001", "can't sync folder " + path);
   return {};
 }
 
 Status write_atomic(const std::string& path, std::string_view content, mode_t mode) {
   const std::string aside = path + ".new";
   ::unlink(aside.c_str());  // what a crash left
-  {
-    UniqueFd out(::open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-    if (!out)
-      return errno_error(errno, "HWS-FS-001", "can't create " + aside, "free space or make the folder writable");
-    if (::fchmod(out.get(), mode) != 0) return errno_error(errno, "HWS-FS-001", "can't set the mode of " + aside);
-    if (auto written = write_all(out.get(), content, aside); !written) {
-      ::unlink(aside.c_str());
-      return written;
-    }
-    if (::fsync(out.get()) != 0) {
-      const int err = errno;
-      ::unlink(aside.c_str());
-      return errno_error(err, "HWS-FS-001", "can't sync " + aside);
-    }
-  }
-  if (::rename(aside.c_str(), path.c_str()) != 0) {
-    const int err = errno;
+  auto written = write_synced(aside, content, mode);
+  if (written) written = rename_over(aside, path);
+  if (!written) {
     ::unlink(aside.c_str());
-    return errno_error(err, "HWS-FS-001", "can't rename to " + path);
+    return written;
+  }
+  return sync_folder(folder_of(path));
+}
+
+Status link_atomic(const std::string& target, const std::string& path) {
+  const std::string aside = path + ".new";
+  ::unlink(aside.c_str());
+  if (failpoint::fails("link.make", aside) || ::symlink(target.c_str(), aside.c_str()) != 0)
+    return errno_error(errno, "HWS-FS-001", "can't make " + aside, kMakeRoom);
+  if (auto renamed = rename_over(aside, path); !renamed) {
+    ::unlink(aside.c_str());
+    return renamed;
   }
   return sync_folder(folder_of(path));
 }
@@ -81,7 +113,7 @@ Result<std::string> read_bounded(const std::string& path, std::size_t limit) {
 }
 
 Status remove_durable(const std::string& path) {
-  if (::unlink(path.c_str()) != 0) {
+  if (failpoint::fails("remove", path) || ::unlink(path.c_str()) != 0) {
     if (errno == ENOENT) return {};
     return errno_error(errno, "HWS-FS-001", "can't remove " + path);
   }

@@ -15,6 +15,8 @@
 namespace hawser::file {
 
 Status write_atomic(const std::string& path, std::string_view content, mode_t mode);
+// A symbolic link that replaces what is there: symlink(2) can't, rename(2) can, and atomically.
+Status link_atomic(const std::string& target, const std::string& path);
 Result<std::string> read_bounded(const std::string& path, std::size_t limit);
 // Missing is fine; the folder is fsynced.
 Status remove_durable(const std::string& path);

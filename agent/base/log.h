@@ -8,7 +8,10 @@
 
 // What: structured log. Levels mean: error = a promise to the user was broken; warn = degraded, self-healing;
 // info = a state changed (under 20 lines an hour when healthy); debug = per event.
-// Under systemd (JOURNAL_STREAM) lines go to stderr with a <N> priority prefix that journald reads; else plain text.
+// Where stderr is the journal (JOURNAL_STREAM names it), entries go to journald with fields: MESSAGE (the whole line),
+// PRIORITY, SYSLOG_IDENTIFIER, HAWSER_COMPONENT (a field `component` overrides it), HAWSER_ERROR_ID (the first
+// HWS-XX-NNN of message or fields) and HAWSER_<KEY> for each field. Where it is only said to be, or journald can't be
+// reached, lines go to stderr with a <N> priority prefix; else plain text. `format: json` is JSON on stderr everywhere.
 // Threading: any thread. Failure: a line that can't be written is dropped.
 namespace hawser::log {
 

@@ -44,7 +44,10 @@ Result<ListeningSocket> listen_unix(const std::string& name, const std::string& 
   ListeningSocket out;
   out.path = path;
   if (const int fd = inherited_fd(name, path); fd >= 0) {
-    out.fd = UniqueFd(fd);
+    // A copy: systemd's own stays open for the process's life, so that a host that leaves and joins again finds it.
+    if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return errno_error(errno, "HWS-RPC-003", "can't set flags of a socket");
+    out.fd = UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!out.fd) return errno_error(errno, "HWS-RPC-003", "can't copy the socket " + name);
     out.inherited = true;
     if (auto flags = set_flags(fd); !flags) return flags.error();
     return out;
@@ -64,7 +67,9 @@ Result<ListeningSocket> listen_unix(const std::string& name, const std::string& 
   std::memcpy(address.sun_path, path.data(), path.size());
   out.fd = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!out.fd) return errno_error(errno, "HWS-RPC-003", "can't make a socket");
-  ::unlink(path.c_str());
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+    return errno_error(errno, "HWS-RPC-003", "can't replace " + path,
+                       "systemd-tmpfiles --create makes the folder with the right owner and mode");
   if (::bind(out.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return errno_error(errno, "HWS-RPC-003", "can't bind " + path, "create the folder with systemd-tmpfiles --create");
   if (::chmod(path.c_str(), mode) != 0) return errno_error(errno, "HWS-RPC-003", "can't set the mode of " + path);

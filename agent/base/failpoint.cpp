@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "base/failpoint.h"
+
+#ifdef HAWSER_FAILPOINTS
+
+#include <fnmatch.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <utility>
+
+namespace hawser::failpoint {
+namespace {
+
+constexpr std::size_t kMaxPassed = 4096;
+
+struct Plan {
+  std::string pattern;  // empty: nothing is armed
+  bool crash = false;
+  bool tell = false;
+  int error = 0;
+  unsigned passage = 0;  // 0: each
+};
+
+constexpr std::array<std::pair<std::string_view, int>, 8> kErrors = {{{"EACCES", EACCES},
+                                                                      {"EDQUOT", EDQUOT},
+                                                                      {"EIO", EIO},
+                                                                      {"EMFILE", EMFILE},
+                                                                      {"ENOENT", ENOENT},
+                                                                      {"ENOMEM", ENOMEM},
+                                                                      {"ENOSPC", ENOSPC},
+                                                                      {"EROFS", EROFS}}};
+
+[[noreturn]] void not_understood(const std::string& text) {
+  std::fprintf(stderr, "HAWSER_FAILPOINT=%s isn't PATTERN:crash[@N], :errno=NAME[@N] or :tell\n", text.c_str());
+  std::abort();
+}
+
+// Digits only: from_chars leaves what it doesn't understand.
+bool read_passage(std::string_view text, unsigned& out) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && rest == text.data() + text.size() && out > 0;
+}
+
+Plan parse(const std::string& text) {
+  Plan plan;
+  if (text.empty()) return plan;
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) not_understood(text);
+  plan.pattern = text.substr(0, colon);
+  std::string_view action = std::string_view(text).substr(colon + 1);
+  if (const auto at = action.find('@'); at != std::string_view::npos) {
+    if (!read_passage(action.substr(at + 1), plan.passage)) not_understood(text);
+    action = action.substr(0, at);
+  }
+  constexpr std::string_view kErrno = "errno=";
+  if (action == "crash") {
+    plan.crash = true;
+  } else if (action == "tell") {
+    plan.tell = true;
+  } else if (action.rfind(kErrno, 0) == 0) {
+    for (const auto& [name, number] : kErrors)
+      if (name == action.substr(kErrno.size())) plan.error = number;
+  }
+  if (!plan.crash && !plan.tell && plan.error == 0) not_understood(text);
+  return plan;
+}
+
+class Points {
+ public:
+  Points() {
+    if (const char* text = std::getenv("HAWSER_FAILPOINT")) arm(text);
+  }
+
+  void arm(const std::string& text) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    plan_ = parse(text);
+    matches_ = 0;
+    passed_.clear();
+  }
+
+  std::vector<std::string> passed() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return passed_;
+  }
+
+  int pass(std::string name) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    const bool meant = !plan_.pattern.empty() && ::fnmatch(plan_.pattern.c_str(), name.c_str(), 0) == 0 &&
+                       (++matches_ == plan_.passage || plan_.passage == 0);
+    if (meant && plan_.tell) std::fprintf(stderr, "failpoint %s\n", name.c_str());
+    if (passed_.size() < kMaxPassed) passed_.push_back(std::move(name));
+    if (!meant) return 0;
+    if (plan_.crash) (void)::kill(::getpid(), SIGKILL);
+    return plan_.error;
+  }
+
+ private:
+  std::mutex mutex_;
+  Plan plan_;
+  unsigned matches_ = 0;
+  std::vector<std::string> passed_;
+};
+
+Points& points() {
+  static Points all;
+  return all;
+}
+
+}  // namespace
+
+bool fails(std::string_view step, const std::string& path) {
+  const auto slash = path.rfind('/');
+  std::string name(step);
+  name += "/" + (slash == std::string::npos ? path : path.substr(slash + 1));
+  const int error = points().pass(std::move(name));
+  if (error != 0) errno = error;
+  return error != 0;
+}
+
+void arm(const std::string& text) {
+  points().arm(text);
+}
+
+std::vector<std::string> passed() {
+  return points().passed();
+}
+
+}  // namespace hawser::failpoint
+
+#endif
