@@ -11,6 +11,7 @@
 #include <climits>
 #include <filesystem>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "certs/key_store_files.h"
@@ -22,8 +23,12 @@ constexpr char kGeneration[] = "gen-";
 constexpr char kDamaged[] = "damaged-";
 constexpr std::size_t kDamagedKept = 3;
 
-Error write_error(const std::string& what) {
-  return errno_error(errno, "HWS-ID-005", what, "free space, or make the folder writable for hawserd's user");
+// What failed below, as the operator of an identity sees it.
+Error write_error(const std::string& folder, const Error& cause) {
+  Error error(cause.code(), "HWS-ID-005", "can't save the identity in " + folder,
+              "free space, or make the folder writable for hawserd's user");
+  error.because(cause);
+  return error;
 }
 
 }  // namespace
@@ -43,18 +48,14 @@ struct KeyStore::Folder {
     return generation::number_of(std::string(target, static_cast<std::size_t>(length)), kGeneration);
   }
 
-  // symlink(2) can't replace, rename(2) can, and atomically.
-  Status point_to(std::uint64_t number) const {
-    const std::string aside = at("current.new");
-    ::unlink(aside.c_str());
-    if (::symlink(generation::name_of(number).c_str(), aside.c_str()) != 0) return write_error("can't make " + aside);
-    if (::rename(aside.c_str(), at("current").c_str()) != 0) return write_error("can't replace " + at("current"));
-    return file::sync_folder(path);
-  }
+  Status point_to(std::uint64_t number) const { return file::link_atomic(generation::name_of(number), at("current")); }
 
   Status drop(const std::string& name) const {
     std::error_code error;
-    std::filesystem::remove_all(at(name), error);
+    if (failpoint::fails("drop", name))
+      error.assign(errno, std::generic_category());
+    else
+      std::filesystem::remove_all(at(name), error);
     if (!error) return {};
     return Error(Code::kInternal, "HWS-ID-005", "can't remove " + at(name) + ": " + error.message());
   }
@@ -64,7 +65,7 @@ struct KeyStore::Folder {
     const auto earlier = generation::list(path, kDamaged);
     const std::uint64_t next = earlier.empty() ? 1 : earlier.front() + 1;
     const std::string from = at(generation::name_of(number));
-    if (::rename(from.c_str(), at(kDamaged + std::to_string(next)).c_str()) != 0)
+    if (failpoint::fails("put-aside", from) || ::rename(from.c_str(), at(kDamaged + std::to_string(next)).c_str()) != 0)
       (void)drop(generation::name_of(number));
     for (std::size_t i = kDamagedKept - 1; i < earlier.size(); ++i) (void)drop(kDamaged + std::to_string(earlier[i]));
     (void)file::sync_folder(path);
@@ -111,9 +112,11 @@ KeyStore::Loaded KeyStore::load() const {
       return out;
     }
     out.notes.push_back(identity.error());
+    // Neither descriptors that ran out nor a disk that doesn't answer say anything about the files.
+    if (identity.error().code() != Code::kDataLoss) return out;
     folder_->put_aside(number);
   }
-  ::unlink(folder_->at("current").c_str());
+  (void)file::remove_durable(folder_->at("current"));
   if (out.notes.size() == folder_->notes.size())
     out.notes.emplace_back(Code::kDataLoss, "HWS-ID-004", "the stored identity is gone from " + folder_->path);
   return out;
@@ -124,10 +127,12 @@ Status KeyStore::store(const Identity& identity) const {
   const auto existing = generation::list(folder_->path, kGeneration);
   const std::uint64_t number = std::max(existing.empty() ? 0 : existing.front(), before.value_or(0)) + 1;
   auto written = generation::write(folder_->at(generation::name_of(number)), identity);
+  // The folder's own name has to be on the disk before the link that leads to it.
+  if (written) written = file::sync_folder(folder_->path);
   if (written) written = folder_->point_to(number);
   if (!written) {
     if (folder_->current() != number) (void)folder_->drop(generation::name_of(number));
-    return written;
+    return write_error(folder_->path, written.error());
   }
   for (const std::uint64_t old : existing)
     if (old != before) (void)folder_->drop(generation::name_of(old));

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "certs/utc.h"
@@ -55,13 +56,23 @@ Status repair_mode(int fd, const std::string& path, std::vector<Error>& notes) {
   return {};
 }
 
+// A file that is missing or is something else is damage; everything else may pass.
+Error unreadable(int err, const std::string& path) {
+  const Error error =
+      errno_error(err, "HWS-ID-023", "can't read " + path, "free what ran out, or make it readable for hawserd's user");
+  return err == ENOENT || err == ENOTDIR || err == ELOOP || err == EISDIR ? damaged(error.message()) : error;
+}
+
 Result<std::string> read_file(const std::string& path, std::vector<Error>& notes) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd) return damaged(errno_error(errno, "", "can't open " + path).message());
+  UniqueFd fd(failpoint::fails("read.open", path) ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return unreadable(errno, path);
   if (auto mode = repair_mode(fd.get(), path, notes); !mode) return mode.error();
   auto content = file::read_bounded(path, kMaxFile);
-  if (!content) return damaged(content.error().message());
-  return content;
+  if (content || content.error().id() == "HWS-FS-003") {
+    if (!content) return damaged(content.error().message());
+    return content;
+  }
+  return Error(content.error().code(), "HWS-ID-023", content.error().message(), content.error().hint());
 }
 
 bool digest_matches(const nlohmann::json& meta, const char* name, const std::string& content) {
@@ -94,7 +105,7 @@ std::vector<std::uint64_t> list(const std::string& folder, const std::string& pr
 }
 
 Status write(const std::string& path, const Identity& identity) {
-  if (::mkdir(path.c_str(), 0700) != 0)
+  if (failpoint::fails("generation.make", path) || ::mkdir(path.c_str(), 0700) != 0)
     return errno_error(errno, "HWS-ID-005", "can't make " + path,
                        "free space, or make the folder writable for hawserd's user");
   const std::array<std::pair<const char*, std::string_view>, 3> files = {

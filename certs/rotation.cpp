@@ -15,7 +15,7 @@ namespace {
 
 constexpr char kItem[] = "identity";
 // The timer counts monotonic time; the wall clock may be set, and stands still in neither suspend nor migration.
-constexpr auto kLookAtClock = std::chrono::seconds(30);
+constexpr auto kLookAtClock = std::chrono::seconds(10);
 
 // What the slow worker makes ready for one request.
 struct Prepared {
@@ -146,7 +146,7 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     timer.reset();
     if (busy || !running) return;
     busy = true;
-    if (unsaved && !unsaved->expired_at(loop.wall())) return save();
+    if (unsaved && !unsaved->expired_at(loop.wall()) && !(unsaved == current && due())) return save();
     if (!current) health.report(kItem, HealthState::kStarting, "asking the CA for a certificate", nullptr);
     on_worker([source = tokens, id = options.spiffe_id] { return prepare(*source, id); },
               [](Impl& self, Result<std::shared_ptr<Prepared>>& prepared) { self.prepared(prepared); });
@@ -194,32 +194,58 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void saved(const Status& stored) {
-    if (!stored) return failed(stored.error());
-    metrics.add("hawser_cert_requests_total", "Requests for a certificate", {{"result", "ok"}});
+    if (!stored) return not_saved(stored.error());
     auto identity = std::exchange(unsaved, nullptr);
+    if (identity == current) return back_on_disk();
+    metrics.add("hawser_cert_requests_total", "Requests for a certificate", {{"result", "ok"}});
     take(identity, std::max(identity->not_before, loop.wall()));
+  }
+
+  // The disk may be full for longer than the certificate lasts. Then the host stays in the mesh with one that is only
+  // in memory, and saving is tried on; a crash meanwhile leaves the one before, as if it had never been issued.
+  void not_saved(const Error& error) {
+    const bool ending = current && current->not_after - loop.wall() <= 2 * options.retry_cap;
+    if (ending && unsaved != current) announce(unsaved, std::max(unsaved->not_before, loop.wall()));
+    if (running) failed(error);
+  }
+
+  // Saved after all, when it was in force already; its renewal is planned from when it was taken.
+  void back_on_disk() {
+    busy = false;
+    settled();
+    wait();
+    tell({});
   }
 
   // --- outcomes ---
 
   void take(const IdentityPtr& identity, Loop::Wall from) {
     busy = false;
-    current = identity;
+    announce(identity, from);
+    if (!running) return;
+    tell({});
+  }
+
+  void settled() {
     backoff.reset();
     last_failure.clear();
+    health.report(kItem, HealthState::kOk, current->spiffe_id + " until " + utc_text(current->not_after), nullptr);
+  }
+
+  void announce(const IdentityPtr& identity, Loop::Wall from) {
+    current = identity;
     log::info(
         "certificate in force",
         {{"spiffe_id", identity->spiffe_id}, {"serial", identity->serial}, {"until", utc_text(identity->not_after)}});
     metrics.set("hawser_cert_expiry_timestamp_seconds", "When the certificate ends", {},
                 static_cast<double>(unix_seconds(identity->not_after)));
-    health.report(kItem, HealthState::kOk, identity->spiffe_id + " until " + utc_text(identity->not_after), nullptr);
+    settled();
     plan_renewal(from);
     // Callbacks may call back, stop() included.
     const auto keep = shared_from_this();
     for (const auto& listener : listeners) listener(identity);
     if (!running) return;
     if (auto once = std::exchange(ready, nullptr)) once();
-    tell({});
   }
 
   void failed(const Error& error) {
@@ -264,10 +290,12 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
 
   // Whichever clock gets there first: one set forward or a long suspend mustn't let the certificate end; one set back
   // mustn't put renewing off.
+  Loop::Duration left() const { return std::min<Loop::Duration>(*renewal - loop.wall(), *renewal_mono - loop.now()); }
+  bool due() const { return left() <= Loop::Duration::zero(); }
+
   void wait() {
-    const auto left = std::min(*renewal - loop.wall(), *renewal_mono - loop.now());
-    if (left <= Loop::Duration::zero()) return request();
-    timer = loop.after(std::min<Loop::Duration>(left, kLookAtClock), [this] { wait(); });
+    if (due()) return request();
+    timer = loop.after(std::min<Loop::Duration>(left(), kLookAtClock), [this] { wait(); });
   }
 };
 

@@ -120,6 +120,7 @@ class RotationTest : public ::testing::Test {
     rotation = std::make_unique<Rotation>(loop, worker, *store, fake_ca, tokens, options, health, metrics);
     rotation->on_change([this](const IdentityPtr& identity) {
       seen.push_back(identity);
+      if (!tell_only_from_disk) return;
       // Whoever is told can rely on the disk.
       const auto on_disk = store->load().identity;
       ASSERT_NE(on_disk, nullptr);
@@ -143,6 +144,7 @@ class RotationTest : public ::testing::Test {
   std::unique_ptr<Rotation> rotation;
   std::vector<IdentityPtr> seen;
   int ready = 0;
+  bool tell_only_from_disk = true;
 };
 
 TEST(RotationSchedule, LiesAtTheShareOfTheLifeWithinTheJitter) {
@@ -315,6 +317,32 @@ TEST_F(RotationTest, AnnouncesNothingThatIsNotOnDisk) {
   loop.advance(30s);
   EXPECT_EQ(ready, 1);
   EXPECT_EQ(fake_ca.calls, 1);  // the certificate was kept meanwhile
+}
+
+TEST_F(RotationTest, ADiskThatRefusesToTheEndDoesNotTakeTheHostOutOfTheMesh) {
+  fake_ca.ttl = 5min;
+  tell_only_from_disk = false;
+  start();
+  const auto first = rotation->current();
+  std::filesystem::create_directories(state.at("current.new/held"));
+  loop.advance(3min);
+  EXPECT_EQ(rotation->current(), first);  // nothing presses yet
+  EXPECT_EQ(health.id, "HWS-ID-005");
+  loop.advance(2min);
+  const auto second = rotation->current();
+  EXPECT_NE(second, first);
+  EXPECT_FALSE(second->expired_at(loop.wall()));
+  EXPECT_EQ(health.state, HealthState::kDegraded);
+  EXPECT_EQ(health.id, "HWS-ID-005");
+  EXPECT_EQ(fake_ca.calls, 2);  // the one that waits to be saved isn't asked for again
+
+  loop.advance(6min);  // and so for the next
+  EXPECT_FALSE(rotation->current()->expired_at(loop.wall()));
+  std::filesystem::remove_all(state.at("current.new"));
+  loop.advance(31s);
+  EXPECT_EQ(health.state, HealthState::kOk);
+  EXPECT_EQ(store->load().identity->serial, rotation->current()->serial);
+  EXPECT_EQ(seen.back(), rotation->current());
 }
 
 TEST_F(RotationTest, AClockSetForwardRenewsOnceAndDoesNotStorm) {
