@@ -61,15 +61,19 @@ std::string matches(const Rule& rule) {
   if (!match.destination_ports.empty()) out += "tcp dport " + set_of(match.destination_ports, text_of) + " ";
   if (!match.uids.empty()) out += "meta skuid " + set_of(match.uids, number) + " ";
   if (!match.gids.empty()) out += "meta skgid " + set_of(match.gids, number) + " ";
-  // `redirect to :PORT` is refused without a transport protocol.
-  if (rule.redirect_to != 0 && match.destination_ports.empty() && match.source_ports.empty())
+  // Both `redirect to :PORT` and `reject with tcp reset` need a transport protocol.
+  if ((rule.redirect_to != 0 || rule.refuse) && match.destination_ports.empty() && match.source_ports.empty())
     out += "meta l4proto tcp ";
   return out;
 }
 
+std::string verdict(const Rule& rule) {
+  if (rule.refuse) return "reject with tcp reset";
+  return rule.redirect_to == 0 ? "return" : "redirect to :" + std::to_string(rule.redirect_to);
+}
+
 std::string line(const Rule& rule) {
-  const std::string verdict = rule.redirect_to == 0 ? "return" : "redirect to :" + std::to_string(rule.redirect_to);
-  return "    " + matches(rule) + "counter name \"" + counter_name(rule) + "\" " + verdict + " comment \"" +
+  return "    " + matches(rule) + "counter name \"" + counter_name(rule) + "\" " + verdict(rule) + " comment \"" +
          direction(rule.hook) + ":" + to_string(rule.purpose) + "\"\n";
 }
 
@@ -109,23 +113,23 @@ std::string counter_name(const Rule& rule) {
   return std::string(direction(rule.hook)) + "_" + to_string(rule.purpose);
 }
 
-std::string emit_nft(const Plan& plan, Existing existing) {
+std::string emit_nft(const Plan& plan, Existing existing, const std::string& table) {
   const std::string anchor = std::string("inet ") + kAnchorTable;
   // The chain is flushed before its rule is added, since it may be there already.
   std::string out =
       "table " + anchor + " {\n  chain hold {\n    type nat hook output priority -100; policy accept;\n  }\n}\n";
   out += "flush chain " + anchor + " hold\n";
   out += "add rule " + anchor + " hold ct state established accept\n";
-  if (existing == Existing::kRules) out += emit_remove_rules();
-  out += std::string("table inet ") + kTable + " {\n  flags owner\n  comment \"sha256:" + plan.digest + "\"\n";
+  if (existing == Existing::kRules) out += emit_remove_rules(table);
+  out += "table inet " + table + " {\n  flags owner\n  comment \"sha256:" + plan.digest + "\"\n";
   out += counters(plan) + sets(plan);
   if (plan.outbound) out += chain(plan, Hook::kOutput);
   if (plan.inbound) out += chain(plan, Hook::kPrerouting);
   return out + "}\n";
 }
 
-std::string emit_remove_rules() {
-  return std::string("delete table inet ") + kTable + "\n";
+std::string emit_remove_rules(const std::string& table) {
+  return "delete table inet " + table + "\n";
 }
 std::string emit_remove_anchor() {
   return std::string("delete table inet ") + kAnchorTable + "\n";

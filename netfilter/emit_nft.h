@@ -13,6 +13,8 @@
 namespace hawser::netfilter {
 
 inline constexpr const char* kTable = "hawser";
+// For a successor that can't take the old table's socket over: it makes this one, or that one, before the other goes.
+inline constexpr const char* kOtherTable = "hawser_next";
 inline constexpr const char* kAnchorTable = "hawser_anchor";
 // In front of every other table's dstnat (-100). A number: the name isn't accepted on the output hook.
 inline constexpr int kPriority = -101;
@@ -25,8 +27,8 @@ std::string counter_name(const Rule& rule);
 enum class Existing { kNothing, kRules };
 
 // The digest goes into the table's comment.
-std::string emit_nft(const Plan& plan, Existing existing);
-std::string emit_remove_rules();
+std::string emit_nft(const Plan& plan, Existing existing, const std::string& table = kTable);
+std::string emit_remove_rules(const std::string& table = kTable);
 std::string emit_remove_anchor();
 
 }  // namespace hawser::netfilter

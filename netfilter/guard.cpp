@@ -67,11 +67,16 @@ int count_socket(const nlmsghdr* header, void* data) {
   return MNL_CB_OK;
 }
 
+constexpr std::uint32_t kListening = 1U << TCP_LISTEN;
+constexpr std::uint32_t kConnected = (1U << TCP_ESTABLISHED) | (1U << TCP_SYN_RECV) | (1U << TCP_FIN_WAIT1) |
+                                     (1U << TCP_FIN_WAIT2) | (1U << TCP_CLOSE_WAIT) | (1U << TCP_LAST_ACK) |
+                                     (1U << TCP_CLOSING);
+
 Error diag_error(int err) {
   return errno_error(err, "HWS-NF-020", "can't list sockets", "the kernel needs inet_diag and tcp_diag");
 }
 
-Status dump(mnl_socket* socket, std::uint8_t family, Count& count) {
+Status dump(mnl_socket* socket, std::uint8_t family, std::uint32_t states, Count& count) {
   alignas(nlmsghdr) char buffer[32768] = {};
   nlmsghdr* header = ::mnl_nlmsg_put_header(buffer);
   header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
@@ -79,8 +84,7 @@ Status dump(mnl_socket* socket, std::uint8_t family, Count& count) {
   auto* request = static_cast<inet_diag_req_v2*>(::mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
   request->sdiag_family = family;
   request->sdiag_protocol = IPPROTO_TCP;
-  request->idiag_states = (1U << TCP_ESTABLISHED) | (1U << TCP_SYN_RECV) | (1U << TCP_FIN_WAIT1) |
-                          (1U << TCP_FIN_WAIT2) | (1U << TCP_CLOSE_WAIT) | (1U << TCP_LAST_ACK) | (1U << TCP_CLOSING);
+  request->idiag_states = states;
   if (::mnl_socket_sendto(socket, header, header->nlmsg_len) < 0) return diag_error(errno);
   for (;;) {
     const ssize_t n = ::mnl_socket_recvfrom(socket, buffer, sizeof buffer);
@@ -90,6 +94,16 @@ Status dump(mnl_socket* socket, std::uint8_t family, Count& count) {
     if (rc < 0) return diag_error(errno);
     if (rc == MNL_CB_STOP) return {};
   }
+}
+
+Result<std::size_t> count_sockets(std::uint16_t port, std::uint16_t other_port, std::uint32_t states) {
+  Socket socket(::mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC));
+  if (!socket) return diag_error(errno);
+  if (::mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return diag_error(errno);
+  Count count{port, other_port, 0};
+  for (const int family : {AF_INET, AF_INET6})
+    if (auto done = dump(socket.get(), static_cast<std::uint8_t>(family), states, count); !done) return done.error();
+  return count.found;
 }
 
 }  // namespace
@@ -127,13 +141,13 @@ Guard observe_guard() {
 }
 
 Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port) {
-  Socket socket(::mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC));
-  if (!socket) return diag_error(errno);
-  if (::mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return diag_error(errno);
-  Count count{outbound_port, inbound_port, 0};
-  for (const int family : {AF_INET, AF_INET6})
-    if (auto done = dump(socket.get(), static_cast<std::uint8_t>(family), count); !done) return done.error();
-  return count.found;
+  return count_sockets(outbound_port, inbound_port, kConnected);
+}
+
+Result<bool> observe_listening(std::uint16_t port) {
+  auto found = count_sockets(port, port, kListening);
+  if (!found) return found.error();
+  return *found > 0;
 }
 
 }  // namespace hawser::netfilter

@@ -16,6 +16,9 @@ namespace hawser::netfilter {
 std::vector<std::uint16_t> parse_ssh_ports(const std::string& sshd_config);
 Guard observe_guard();
 
+// Does a TCP socket listen on this port, at whatever address (sock_diag(7))?
+Result<bool> observe_listening(std::uint16_t port);
+
 // Established TCP connections whose local port is one of the proxy's two, in both families: those that live on
 // redirection (sock_diag(7)).
 Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port);

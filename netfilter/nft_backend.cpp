@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "netfilter/nft_backend.h"
 
+#include <fcntl.h>
 #include <nftables/libnftables.h>
 
 #include <algorithm>
+#include <cerrno>
 
+#include "base/log.h"
 #include "netfilter/emit_nft.h"
 
 namespace hawser::netfilter {
@@ -40,31 +43,83 @@ std::size_t rules_of(const Plan& plan, Hook hook) {
       std::count_if(plan.rules.begin(), plan.rules.end(), [hook](const Rule& rule) { return rule.hook == hook; }));
 }
 
-}  // namespace
-
-Result<std::unique_ptr<NftBackend>> NftBackend::make() {
-  nft_ctx* context = ::nft_ctx_new(NFT_CTX_DEFAULT);
-  if (context == nullptr)
-    return Error(Code::kInternal, "HWS-NF-011", "libnftables can't open a netlink socket",
-                 "check that the kernel has nf_tables");
+Status prepare(nft_ctx* context) {
   if (::nft_ctx_buffer_output(context) != 0 || ::nft_ctx_buffer_error(context) != 0) {
     ::nft_ctx_free(context);
     return Error(Code::kInternal, "HWS-NF-012", "libnftables can't buffer its output");
   }
   // Numbers instead of names, so that nothing depends on /etc/passwd or /etc/services.
   ::nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_NUMERIC_ALL);
-  return std::unique_ptr<NftBackend>(new NftBackend(context));
+  return {};
+}
+
+Result<NftContext> prepared_context() {
+  auto opened = open_context();
+  if (!opened) return opened;
+  if (auto prepared = prepare(opened->context); !prepared) return prepared.error();
+  return opened;
+}
+
+std::string other(const std::string& table) {
+  return table == kTable ? kOtherTable : kTable;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NftBackend>> NftBackend::make() {
+  return make({}, {});
+}
+
+Result<std::unique_ptr<NftBackend>> NftBackend::make(std::vector<Inherited> inherited, Keeper keeper,
+                                                     const std::string& digest, Succession succession) {
+  auto context = prepared_context();
+  if (!context) return context.error();
+  std::unique_ptr<NftBackend> out(new NftBackend(*context, std::move(keeper)));
+  out->table_ = kTable;
+  if (!inherited.empty()) {
+    const std::size_t chosen = out->choose(inherited, digest);
+    for (std::size_t i = 0; i < inherited.size(); ++i)
+      if (i != chosen && out->keeper_.forget) out->keeper_.forget(inherited[i].table);
+    out->inherit(std::move(inherited[chosen]), succession);
+  }
+  // Kept from now on, and not only from the first rule: a crash right after a transaction is no gap either.
+  if (out->keeper_.keep && !out->predecessor_) out->keeper_.keep(out->context_.socket, out->table_);
+  return out;
+}
+
+std::size_t NftBackend::choose(const std::vector<Inherited>& inherited, const std::string& digest) {
+  std::size_t chosen = 0;
+  for (std::size_t i = 0; i < inherited.size(); ++i) {
+    const auto listed = list(inherited[i].table);
+    if (!listed || listed->empty()) continue;
+    chosen = i;
+    if (parse_listing(*listed).digest == digest) break;
+  }
+  return chosen;
+}
+
+void NftBackend::inherit(Inherited inherited, Succession succession) {
+  table_ = inherited.table;
+  if (succession == Succession::kAdopt) {
+    auto taken = take_over(context_, std::move(inherited.socket));
+    adopted_ = static_cast<bool>(taken);
+    if (!taken) log::warn("nftables rules can't be adopted", {{"error", taken.error().to_string()}});
+    return;
+  }
+  predecessor_table_ = table_;
+  predecessor_ = std::move(inherited.socket);
+  table_ = other(predecessor_table_);
 }
 
 NftBackend::~NftBackend() {
-  ::nft_ctx_free(context_);
+  ::nft_ctx_free(context_.context);
 }
 
 Result<std::string> NftBackend::run(const std::string& commands) {
-  const int rc = ::nft_run_cmd_from_buffer(context_, commands.c_str());
+  const int rc = ::nft_run_cmd_from_buffer(context_.context, commands.c_str());
   // Fetching a buffer also empties it, so both are fetched each time.
-  const char* output = ::nft_ctx_get_output_buffer(context_);
-  const char* error = ::nft_ctx_get_error_buffer(context_);
+  const char* output = ::nft_ctx_get_output_buffer(context_.context);
+  const char* error = ::nft_ctx_get_error_buffer(context_.context);
   if (rc != 0) return explain(error == nullptr ? "" : error);
   return std::string(output == nullptr ? "" : output);
 }
@@ -76,22 +131,69 @@ Result<std::string> NftBackend::list(const std::string& table) {
 }
 
 Status NftBackend::apply(const Plan& plan) {
-  auto before = list(kTable);
+  if (predecessor_) return succeed(plan);
+  auto applied = apply_to(plan, table_);
+  const bool refused = !applied && applied.error().code() == Code::kPermissionDenied;
+  if (!refused || !adopted_) {
+    adopted_ = adopted_ && !applied;
+    return applied;
+  }
+  log::warn("the adopted rules can't be changed, so they are replaced", {{"error", applied.error().to_string()}});
+  if (auto anew = start_anew(); !anew) return anew;
+  return succeed(plan);
+}
+
+Status NftBackend::apply_to(const Plan& plan, const std::string& table) {
+  auto before = list(table);
   if (!before) return before.error();
   const Existing existing = before->empty() ? Existing::kNothing : Existing::kRules;
-  if (auto applied = run(emit_nft(plan, existing)); !applied) return applied.error();
-  auto now = observe();
+  if (auto applied = run(emit_nft(plan, existing, table)); !applied) return applied.error();
+  auto now = list(table);
   if (!now) return now.error();
-  const bool same = now->rules && now->anchor && now->listing.digest == plan.digest &&
-                    now->listing.output_rules == rules_of(plan, Hook::kOutput) &&
-                    now->listing.prerouting_rules == rules_of(plan, Hook::kPrerouting);
+  auto anchor = list(kAnchorTable);
+  if (!anchor) return anchor.error();
+  const Listing listing = parse_listing(*now);
+  const bool same = !anchor->empty() && listing.digest == plan.digest &&
+                    listing.output_rules == rules_of(plan, Hook::kOutput) &&
+                    listing.prerouting_rules == rules_of(plan, Hook::kPrerouting);
   if (same) return {};
   return Error(Code::kAborted, "HWS-NF-013", "the kernel doesn't list the rules that were applied",
                "another program changes nftables at the same time; look with `nft monitor`");
 }
 
+Status NftBackend::start_anew() {
+  // The descriptor is duplicated first: closing the context mustn't close the last one.
+  UniqueFd held(::fcntl(context_.socket, F_DUPFD_CLOEXEC, 0));
+  if (!held) return errno_error(errno, "HWS-NF-014", "the stored nftables socket can't be kept open");
+  auto context = prepared_context();
+  if (!context) return context.error();
+  ::nft_ctx_free(context_.context);
+  context_ = *context;
+  adopted_ = false;
+  predecessor_ = std::move(held);
+  predecessor_table_ = table_;
+  table_ = other(predecessor_table_);
+  return {};
+}
+
+// Of two chains of the same priority the newer one decides, so the new rules are in force at once.
+Status NftBackend::succeed(const Plan& plan) {
+  if (keeper_.keep) keeper_.keep(context_.socket, table_);
+  if (auto applied = apply_to(plan, table_); !applied) {
+    if (applied.error().id() == "HWS-NF-013") (void)run(emit_remove_rules(table_));
+    return applied;
+  }
+  close_predecessor();
+  return {};
+}
+
+void NftBackend::close_predecessor() {
+  if (keeper_.forget) keeper_.forget(predecessor_table_);
+  predecessor_.reset();
+}
+
 Result<Observation> NftBackend::observe() {
-  auto rules = list(kTable);
+  auto rules = list(predecessor_ ? predecessor_table_ : table_);
   if (!rules) return rules.error();
   auto anchor = list(kAnchorTable);
   if (!anchor) return anchor.error();
@@ -104,11 +206,22 @@ Result<Observation> NftBackend::observe() {
 }
 
 Status NftBackend::remove_rules() {
-  auto listed = list(kTable);
+  if (predecessor_) {
+    if (keeper_.keep) keeper_.keep(context_.socket, table_);
+    close_predecessor();
+    return {};
+  }
+  auto listed = list(table_);
   if (!listed) return listed.error();
   if (listed->empty()) return {};
-  if (auto removed = run(emit_remove_rules()); !removed) return removed.error();
-  return {};
+  auto removed = run(emit_remove_rules(table_));
+  if (removed) {
+    adopted_ = false;
+    return {};
+  }
+  if (!adopted_ || removed.error().code() != Code::kPermissionDenied) return removed.error();
+  if (auto anew = start_anew(); !anew) return anew;
+  return remove_rules();
 }
 
 Status NftBackend::remove_anchor() {

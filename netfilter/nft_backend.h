@@ -1,22 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "base/fd.h"
 #include "netfilter/backend.h"
-
-struct nft_ctx;
+#include "netfilter/nft_socket.h"
 
 namespace hawser::netfilter {
 
-// What: Backend over libnftables. The context, and with it the netlink socket that owns the table, lives as long as the
-// object: the kernel removes the rules when it's destroyed. Closing the socket is also what costs most of `nft -f`'s
-// time; over a kept one a transaction takes about a millisecond.
-// Threading, failure: see Backend.
+// What: Backend over libnftables. The socket that owns the table lives as long as somebody holds it open: this object,
+// and whoever got it from keep(). When the last one closes it, the kernel removes the rules.
+//
+// Succession: make() with the socket of a predecessor goes on with its table, which each later change then replaces in
+// one transaction. Where the kernel refuses that (or Succession::kReplace), the next change makes a table of another
+// name, which is in force before the old socket is closed. Either way no packet meets a host without rules.
+// Threading, failure: see Backend. HWS-NF-014 (a socket that can't be taken over) is only told in the log.
 class NftBackend final : public Backend {
  public:
+  enum class Succession { kAdopt, kReplace };
+  // Called with the socket that must outlive us and its table's name; and with the name of one that needn't any more.
+  struct Keeper {
+    std::function<void(int socket, const std::string& table)> keep;
+    std::function<void(const std::string& table)> forget;
+  };
+  struct Inherited {
+    UniqueFd socket;
+    std::string table;
+  };
+
   static Result<std::unique_ptr<NftBackend>> make();
+  // Of several (a predecessor died in the middle of a succession) the one with `digest` is gone on with, if it's there.
+  static Result<std::unique_ptr<NftBackend>> make(std::vector<Inherited> inherited, Keeper keeper,
+                                                  const std::string& digest = {},
+                                                  Succession succession = Succession::kAdopt);
   ~NftBackend() override;
 
   const char* name() const override { return "nftables"; }
@@ -26,14 +46,26 @@ class NftBackend final : public Backend {
   Status remove_anchor() override;
 
  private:
-  explicit NftBackend(nft_ctx* context) : context_(context) {}
+  NftBackend(NftContext context, Keeper keeper) : context_(context), keeper_(std::move(keeper)) {}
 
+  std::size_t choose(const std::vector<Inherited>& inherited, const std::string& digest);
+  void inherit(Inherited inherited, Succession succession);
+  // Lets a context without the predecessor's table take this one's place. The predecessor's stays in force.
+  Status start_anew();
+  Status apply_to(const Plan& plan, const std::string& table);
+  Status succeed(const Plan& plan);
+  void close_predecessor();
   // The command's output.
   Result<std::string> run(const std::string& commands);
   // Empty if there is no such table.
   Result<std::string> list(const std::string& table);
 
-  nft_ctx* context_;
+  NftContext context_;
+  Keeper keeper_;
+  std::string table_;     // ours, or the one that we'd make
+  bool adopted_ = false;  // our socket was a predecessor's, and nothing has been changed with it yet
+  UniqueFd predecessor_;  // its socket, where it couldn't be adopted
+  std::string predecessor_table_;
 };
 
 }  // namespace hawser::netfilter

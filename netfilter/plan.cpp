@@ -68,7 +68,11 @@ class Builder {
 
   void add(Hook hook, Purpose purpose, Match match, std::uint32_t redirect_to = 0) {
     if (!wanted(match.family)) return;
-    rules_.push_back({hook, purpose, std::move(match), static_cast<std::uint16_t>(redirect_to)});
+    if (redirect_to != 0 && intent_.refuse) {
+      if (purpose != Purpose::kProbe) rules_.push_back({hook, purpose, std::move(match), 0, true});
+      return;
+    }
+    rules_.push_back({hook, purpose, std::move(match), static_cast<std::uint16_t>(redirect_to), false});
   }
 
   // One rule per family, since an nftables set holds one type.
@@ -311,6 +315,7 @@ std::string to_string(const Rule& rule) {
   append(out, "dport", match.destination_ports, range);
   append(out, "uid", match.uids, number);
   append(out, "gid", match.gids, number);
+  if (rule.refuse) return out + " → refused";
   return out + (rule.redirect_to == 0 ? " → left alone" : " → " + std::to_string(rule.redirect_to));
 }
 

@@ -35,6 +35,8 @@ struct Intent {
   bool capture_inbound = true;
   bool ipv4 = true;
   bool ipv6 = false;
+  // Nobody is there to redirect to: what is captured is refused, with a reset, instead of left to whoever binds a port.
+  bool refuse = false;
   std::vector<PortRange> inbound_ports;  // none: all
   std::vector<PortRange> inbound_exclude;
   std::vector<PortRange> outbound_exclude;
@@ -88,7 +90,8 @@ struct Rule {
   Hook hook = Hook::kOutput;
   Purpose purpose = Purpose::kRedirect;
   Match match;
-  std::uint16_t redirect_to = 0;  // 0: left alone
+  std::uint16_t redirect_to = 0;  // 0: left alone, or
+  bool refuse = false;            // refused
 };
 // One line for people and for the digest.
 std::string to_string(const Rule& rule);

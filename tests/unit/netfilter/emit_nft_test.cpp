@@ -57,6 +57,22 @@ TEST(EmitNft, OutboundIpv4Only) {
   expect_golden("outbound4", intent);
 }
 
+TEST(EmitNft, WithoutAProxyWhatIsCapturedIsRefused) {
+  Intent intent = basic();
+  intent.ipv6 = true;
+  intent.inbound_ports = {{8080, 8080}};
+  intent.refuse = true;
+  expect_golden("refused", intent);
+}
+
+TEST(EmitNft, ASuccessorsTableHasItsOwnName) {
+  auto plan = compile(basic());
+  ASSERT_TRUE(plan);
+  const std::string text = emit_nft(*plan, Existing::kRules, kOtherTable);
+  EXPECT_NE(text.find("delete table inet hawser_next\ntable inet hawser_next {"), std::string::npos) << text;
+  EXPECT_EQ(text.find("table inet hawser {"), std::string::npos) << "the predecessor's is left alone";
+}
+
 TEST(EmitNft, InboundIpv6Only) {
   Intent intent = basic();
   intent.capture_outbound = false;

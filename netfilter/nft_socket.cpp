@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "netfilter/nft_socket.h"
+
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <nftables/libnftables.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <set>
+
+namespace hawser::netfilter {
+namespace {
+
+// The descriptors at the time are few and low: main opens the context before it serves anybody.
+constexpr int kMaxDescriptor = 1024;
+constexpr int kMaxLeftUnread = 4096;
+
+int option(int fd, int name) {
+  int value = -1;
+  socklen_t length = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
+}
+
+std::set<int> nft_sockets() {
+  std::set<int> out;
+  for (int fd = 0; fd < kMaxDescriptor; ++fd)
+    if (is_nft_socket(fd)) out.insert(fd);
+  return out;
+}
+
+// A predecessor that was killed between a request and its answer left the answer in the queue.
+void drain(int fd) {
+  std::array<char, 8192> bytes{};
+  for (int i = 0; i < kMaxLeftUnread; ++i) {
+    const ssize_t n = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_TRUNC);
+    // ENOBUFS is an answer that was lost, told once.
+    if (n < 0 && errno != EINTR && errno != ENOBUFS) return;
+  }
+}
+
+}  // namespace
+
+bool is_nft_socket(int fd) {
+  return option(fd, SO_DOMAIN) == AF_NETLINK && option(fd, SO_PROTOCOL) == NETLINK_NETFILTER;
+}
+
+Result<NftContext> open_context() {
+  const auto before = nft_sockets();
+  NftContext out;
+  out.context = ::nft_ctx_new(NFT_CTX_DEFAULT);
+  if (out.context == nullptr)
+    return Error(Code::kInternal, "HWS-NF-011", "libnftables can't open a netlink socket",
+                 "check that the kernel has nf_tables");
+  for (const int fd : nft_sockets())
+    if (before.count(fd) == 0) out.socket = fd;
+  return out;
+}
+
+Status take_over(const NftContext& context, UniqueFd inherited) {
+  if (context.socket < 0)
+    return Error(Code::kFailedPrecondition, "HWS-NF-014", "the socket of libnftables can't be found",
+                 "this version of libnftables works differently; rules are replaced under another name instead");
+  drain(inherited.get());
+  if (::dup3(inherited.get(), context.socket, O_CLOEXEC) < 0)
+    return errno_error(errno, "HWS-NF-014", "the stored nftables socket can't be taken over");
+  return {};
+}
+
+}  // namespace hawser::netfilter
