@@ -116,6 +116,11 @@ Result<ProbeResult> parse_server_info(std::string_view body) {
   out.version = short_version(*version);
   out.concurrency = concurrency.get<unsigned>();
   out.uptime = seconds_of(member(document, "uptime_current_epoch"));
+  // protobuf's JSON may leave out what is zero.
+  const json& epoch = member(member(document, "command_line_options"), "restart_epoch");
+  if (epoch.is_number_unsigned()) out.epoch = epoch.get<unsigned>();
+  const json& initializing = member(document, "hot_restart_initializing");
+  out.initializing = initializing.is_boolean() && initializing.get<bool>();
   return out;
 }
 

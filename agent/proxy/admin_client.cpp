@@ -19,6 +19,8 @@ using boost::system::error_code;
 using Protocol = asio::local::stream_protocol;
 
 constexpr std::size_t kMaxHeader = 16 * 1024;
+// Asio reads into the room that there is; it would begin with 512 bytes.
+constexpr std::size_t kReadRoom = 16 * 1024;
 
 class Call : public std::enable_shared_from_this<Call> {
  public:
@@ -28,6 +30,7 @@ class Call : public std::enable_shared_from_this<Call> {
     stream_.expires_after(options.timeout);
     parser_.header_limit(kMaxHeader);
     parser_.body_limit(options.max_body);
+    buffer_.reserve(kReadRoom);
   }
 
   void run(http::verb verb, const std::string& target) {

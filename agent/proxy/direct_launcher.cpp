@@ -133,7 +133,9 @@ struct DirectLauncher::Impl : std::enable_shared_from_this<Impl> {
       if (old->starting || old->running || old->reaping)
         return done(Error(Code::kAlreadyExists, "HWS-BR-021", "proxy generation " + spec.name + " exists already",
                           "end and reap it first, or use the next epoch"));
-      // It ended unseen, perhaps before a reboot; its traces make room for its successor.
+      // It ended unseen, perhaps before a reboot; its traces make room for its successor. Its bootstrap has been
+      // replaced by the new one already and must stay.
+      old->record.spec.bootstrap.clear();
       return finish_reap(old, [self = shared_from_this(), spec = std::move(spec),
                                done = std::move(done)](const Result<GenerationState>& state) {
         if (!state) return done(state.error());
@@ -260,6 +262,21 @@ std::vector<GenerationState> DirectLauncher::list() const {
   std::vector<GenerationState> out;
   for (const auto& [name, entry] : impl_->entries) out.push_back(state_of(*entry));
   return out;
+}
+
+void DirectLauncher::validate(CheckSpec spec, Checked done) {
+  ChildSpec child;
+  child.binary = std::move(spec.binary);
+  if (!spec.argv.empty()) child.args.assign(spec.argv.begin() + 1, spec.argv.end());
+  child.uid = spec.uid;
+  child.gid = spec.gid;
+  child.collect_stderr = spec.errors_too;
+  child.timeout = spec.timeout;
+  child.keep = spec.keep;
+  run_child(impl_->loop, std::move(child), [done = std::move(done)](Result<ChildResult> result) {
+    if (!result) return done(result.error());
+    done(CheckResult{result->exit_code, std::move(result->output)});
+  });
 }
 
 }  // namespace hawser::proxy

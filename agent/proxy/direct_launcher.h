@@ -30,6 +30,7 @@ class DirectLauncher final : public Launcher {
   Status signal(const std::string& name, int signal) override;
   void reap(const std::string& name, std::chrono::milliseconds wait, Reaped done) override;
   std::vector<GenerationState> list() const override;
+  void validate(CheckSpec spec, Checked done) override;
 
  private:
   struct Impl;

@@ -30,6 +30,9 @@ struct ProbeResult {
   std::string version;
   unsigned concurrency = 0;
   std::chrono::seconds uptime{0};
+  unsigned epoch = 0;
+  // A successor is on its way, or died on it: no other one is accepted. Told by Envoy 1.38.2 and later.
+  bool initializing = false;
   // Looked at only in LIVE:
   bool ready = false;
   std::vector<Listener> listeners;
@@ -45,9 +48,13 @@ class ProxyDriver {
   using Done = std::function<void(Result<T>)>;
 
   virtual ~ProxyDriver() = default;
-  // Beyond those that name files, which are the broker's.
-  virtual std::vector<std::string> args() const = 0;
+  // Beyond those that name files, which are the broker's. `workers`: as many as the generation has that this one takes
+  // over from; 0: as configured.
+  virtual std::vector<std::string> args(unsigned workers) const = 0;
   virtual void probe(const std::string& generation, Done<ProbeResult> done) = 0;
+  // The same question to one that was LIVE when probed, asked again and again for weeks: what can't have changed while
+  // it still says that it's ready (version, concurrency, epoch) may be what it was.
+  virtual void watch(const std::string& generation, Done<ProbeResult> done) { probe(generation, std::move(done)); }
   // Why it isn't LIVE, or lacks a listener, in words for the operator; empty if it can't be told.
   virtual void diagnose(const std::string& generation, std::function<void(std::string)> done) = 0;
   // Tells clients to go elsewhere; one-way.
@@ -55,6 +62,8 @@ class ProxyDriver {
   // Connections of users; not those of probes, scrapers and its own administration.
   virtual void count_connections(const std::string& generation, Done<std::uint64_t> done) = 0;
   virtual void scrape(const std::string& generation, Done<std::string> done) = 0;
+  // What listens on this host on these ports, as the kernel tells it, whoever it is.
+  virtual std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const = 0;
 };
 
 }  // namespace hawser::proxy

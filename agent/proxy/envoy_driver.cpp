@@ -49,6 +49,8 @@ struct EnvoyDriver::Impl : std::enable_shared_from_this<Impl> {
   Impl(AdminClient& client, Options o) : admin(client), options(std::move(o)) {}
 
   void look_further(const std::string& generation, ProbeResult seen, Done<ProbeResult> done) {
+    live = seen;
+    live_name = generation;
     admin.get(generation, "/ready",
               [weak = weak_from_this(), generation, seen = std::move(seen),
                done = std::move(done)](Result<AdminReply> reply) mutable {
@@ -111,22 +113,33 @@ struct EnvoyDriver::Impl : std::enable_shared_from_this<Impl> {
 
   AdminClient& admin;
   Options options;
+  // What the last one that was LIVE told of itself.
+  ProbeResult live;
+  std::string live_name;
 };
 
 EnvoyDriver::EnvoyDriver(AdminClient& admin, Options options)
     : impl_(std::make_shared<Impl>(admin, std::move(options))) {}
 EnvoyDriver::~EnvoyDriver() = default;
 
-std::vector<std::string> EnvoyDriver::args() const {
+std::vector<std::string> EnvoyDriver::args(unsigned workers) const {
   // Below warning Envoy writes 133 lines a start.
   // Immediate: after a change of a listener, connections that follow the old rules (an allow-list, mTLS) are closed at
   // their next response instead of over the whole drain time.
-  std::vector<std::string> out{
-      "--log-level", "warning",        "--drain-strategy",
-      "immediate",   "--drain-time-s", std::to_string(std::max<std::int64_t>(impl_->options.drain.count(), 1))};
-  if (impl_->options.concurrency > 0) {
+  const auto drain = std::max<std::int64_t>(impl_->options.drain.count(), 1);
+  const auto parent = std::max<std::int64_t>(impl_->options.parent_shutdown.count(), drain + 1);
+  std::vector<std::string> out{"--log-level",
+                               "warning",
+                               "--drain-strategy",
+                               "immediate",
+                               "--drain-time-s",
+                               std::to_string(drain),
+                               "--parent-shutdown-time-s",
+                               std::to_string(parent)};
+  const unsigned concurrency = std::max(impl_->options.concurrency, workers);
+  if (concurrency > 0) {
     out.emplace_back("--concurrency");
-    out.push_back(std::to_string(impl_->options.concurrency));
+    out.push_back(std::to_string(concurrency));
   }
   return out;
 }
@@ -142,6 +155,23 @@ void EnvoyDriver::probe(const std::string& generation, Done<ProbeResult> done) {
                      if (!seen || seen->state != ProxyState::kLive) return done(std::move(seen));
                      self->look_further(generation, std::move(*seen), std::move(done));
                    });
+}
+
+// /server_info comes with a list of all extensions: 200 KB of JSON, which once a second is most of an idle agent's CPU.
+// Only a LIVE proxy answers /ready with 200.
+void EnvoyDriver::watch(const std::string& generation, Done<ProbeResult> done) {
+  if (impl_->live_name != generation) return probe(generation, std::move(done));
+  impl_->admin.get(
+      generation, "/ready",
+      [this, weak = std::weak_ptr(impl_), generation, done = std::move(done)](Result<AdminReply> reply) mutable {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!reply) return done(reply.error());
+        if (reply->status != 200) return probe(generation, std::move(done));
+        ProbeResult seen = self->live;
+        seen.ready = true;
+        self->list(generation, std::move(seen), std::move(done));
+      });
 }
 
 void EnvoyDriver::diagnose(const std::string& generation, std::function<void(std::string)> done) {
@@ -179,6 +209,16 @@ void EnvoyDriver::scrape(const std::string& generation, Done<std::string> done) 
   impl_->admin.get(generation, "/stats/prometheus", [done = std::move(done)](Result<AdminReply> reply) {
     done(body_of(std::move(reply), "/stats/prometheus"));
   });
+}
+
+std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& ports) const {
+  std::vector<Listener> out;
+  const auto endpoints = impl_->options.listening();
+  if (!endpoints) return out;
+  for (const auto& endpoint : *endpoints)
+    if (std::find(ports.begin(), ports.end(), endpoint.port) != ports.end())
+      out.push_back({"", endpoint.address, endpoint.port, true});
+  return out;
 }
 
 void EnvoyDriver::certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done) {

@@ -20,6 +20,8 @@ class EnvoyDriver final : public ProxyDriver {
   struct Options {
     unsigned concurrency = 0;  // 0: a worker a core
     std::chrono::seconds drain{5};
+    // What a predecessor's connections get in a hot restart, from LIVE on; then they are cut. Longer than the drain.
+    std::chrono::seconds parent_shutdown{60};
     std::vector<std::uint16_t> uncounted_ports{15021,
                                                15090};  // probes' and scrapers' connections don't hold a drain up
     std::function<Result<std::vector<ListeningEndpoint>>()> listening = observe_listening;
@@ -28,12 +30,14 @@ class EnvoyDriver final : public ProxyDriver {
   EnvoyDriver(AdminClient& admin, Options options);
   ~EnvoyDriver() override;
 
-  std::vector<std::string> args() const override;
+  std::vector<std::string> args(unsigned workers) const override;
   void probe(const std::string& generation, Done<ProbeResult> done) override;
+  void watch(const std::string& generation, Done<ProbeResult> done) override;
   void diagnose(const std::string& generation, std::function<void(std::string)> done) override;
   void begin_drain(const std::string& generation, std::function<void(Status)> done) override;
   void count_connections(const std::string& generation, Done<std::uint64_t> done) override;
   void scrape(const std::string& generation, Done<std::string> done) override;
+  std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const override;
   // The certificates that Envoy presents now: the proof that a rotation has reached it.
   void certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done);
 

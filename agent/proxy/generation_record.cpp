@@ -65,6 +65,7 @@ Result<GenerationRecord> load_record(const std::string& path) {
     json.at("boot_id").get_to(out.boot);
     out.holder = identity_of(json.at("holder"));
     out.process = identity_of(json.at("process"));
+    out.invocation = json.value("invocation", std::string());  // the first release didn't have it
     json.at("started_at").get_to(out.started_at);
     json.at("ended").get_to(out.ended);
     json.at("exit_status").get_to(out.exit_status);
@@ -81,6 +82,7 @@ Status save_record(const std::string& path, const GenerationRecord& record) {
                      {"boot_id", record.boot},
                      {"holder", to_json(record.holder)},
                      {"process", to_json(record.process)},
+                     {"invocation", record.invocation},
                      {"started_at", record.started_at},
                      {"ended", record.ended},
                      {"exit_status", record.exit_status}};

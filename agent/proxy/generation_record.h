@@ -17,6 +17,7 @@ struct GenerationRecord {
   std::string boot;         // boot id at the time of the start
   ProcessIdentity holder;   // unset until it runs
   ProcessIdentity process;  // the program itself
+  std::string invocation;   // of the systemd unit; empty under the direct launcher
   std::uint64_t started_at = 0;
   bool ended = false;
   int exit_status = -1;

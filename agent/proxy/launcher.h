@@ -43,10 +43,27 @@ struct GenerationState {
   std::uint64_t started_at = 0;  // Unix seconds
 };
 
+// A short program, run with the rights of a generation to its end: `envoy --mode validate`, `envoy --version`.
+struct CheckSpec {
+  std::string binary;             // absolute path
+  std::vector<std::string> argv;  // with argv[0]
+  uid_t uid = 0;
+  gid_t gid = 0;
+  bool errors_too = false;  // keep its standard error as well
+  std::chrono::milliseconds timeout{10'000};
+  std::size_t keep = 16384;  // bytes of output, from its end
+};
+
+struct CheckResult {
+  int exit_code = 0;  // the signal's number if one ended it
+  std::string output;
+};
+
 class Launcher {
  public:
   using Started = std::function<void(Result<GenerationState>)>;
   using Reaped = std::function<void(Result<GenerationState>)>;
+  using Checked = std::function<void(Result<CheckResult>)>;
 
   virtual ~Launcher() = default;
   // Finds the generations that run already; call once, before anything else.
@@ -58,6 +75,9 @@ class Launcher {
   // answer has `running` set, and nothing changes.
   virtual void reap(const std::string& name, std::chrono::milliseconds wait, Reaped done) = 0;
   virtual std::vector<GenerationState> list() const = 0;
+  // In the same sandbox as a generation, so that what passes here runs there. A program that fails is a result;
+  // HWS-BR-025 (can't be started) and HWS-BR-026 (took too long) are errors.
+  virtual void validate(CheckSpec spec, Checked done) = 0;
 };
 
 }  // namespace hawser::proxy

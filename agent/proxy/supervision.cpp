@@ -39,6 +39,8 @@ std::string_view phase_name(Phase phase) {
       return "WARMING";
     case Phase::kLive:
       return "LIVE";
+    case Phase::kHandingOver:
+      return "HANDING_OVER";
     case Phase::kReaping:
       return "ENDED";
     case Phase::kWaiting:
@@ -87,6 +89,8 @@ void Supervision::observe() {
   enter(Phase::kObserving);
   facts_ = {};
   replaceable_ = false;
+  unasked_ = false;
+  elder_.clear();
   act(action::Observe{});
 }
 
@@ -97,12 +101,9 @@ void Supervision::on(const event::Observed& observed, Monotonic now) {
     if (stopping_) return ask_again(observed.result.error());
     return retry(HealthState::kDegraded, observed.result.error());
   }
-  const auto& all = *observed.result;
-  auto found = std::find_if(all.begin(), all.end(), [](const auto& item) { return item.running; });
-  if (found == all.end())
-    found = std::find_if(all.begin(), all.end(), [this](const auto& item) { return item.name == options_.generation; });
+  const HostedGeneration* found = choose(*observed.result);
   const bool first_look = std::exchange(first_look_, false);
-  if (found != all.end()) return take_up(*found, first_look, now);
+  if (found != nullptr) return take_up(*found, first_look, now);
   if (stopping_) return finish({});
   enter(Phase::kValidating);
   facts_.generation = options_.generation;
@@ -120,8 +121,10 @@ void Supervision::take_up(const HostedGeneration& found, bool first_look, Monoto
     return;
   }
   facts_.adopted = true;
-  replaceable_ = first_look;
+  replaceable_ = first_look && elder_.empty();
   act(action::WatchExit{found.pid});
+  // Its successor is dead, and it has closed its sockets: nothing is left that it could serve.
+  if (retired_.erase(found.name) > 0) return end(SIGKILL);
   if (stopping_) return drain(now);
   warm(now);
 }
@@ -165,6 +168,7 @@ void Supervision::retry(HealthState state, const Error& error) {
 void Supervision::warm(Monotonic now) {
   enter(Phase::kWarming);
   warm_since_ = now;
+  mute_since_.reset();
   live_without_since_.reset();
   closed_since_.reset();
   diagnosed_at_.reset();
@@ -200,12 +204,16 @@ std::string Supervision::missing(const ProbeResult& probe, bool& closed) const {
 
 void Supervision::on(const event::Probed& probed, Monotonic now) {
   if (probed.result) learn(*probed.result);
-  if (phase_ == Phase::kWarming) return warming(probed.result, now);
+  if (phase_ == Phase::kWarming) return warming(probed, now);
   if (phase_ == Phase::kLive) return watching(probed.result, now);
 }
 
-void Supervision::warming(const Result<ProbeResult>& probe, Monotonic now) {
-  if (!probe) return not_yet(probe.error().message(), false, now);
+void Supervision::warming(const event::Probed& probed, Monotonic now) {
+  const auto& probe = probed.result;
+  const bool overdue = now - warm_since_ >= options_.start_timeout;
+  if (!elder_.empty() && overdue && (!probe || probe->state != ProxyState::kLive)) return end(SIGKILL);
+  if (!probe) return mute(probed, now);
+  mute_since_.reset();
   // An earlier hawserd started it and it never was LIVE: nothing is lost by starting anew with today's bootstrap.
   if (replaceable_ && (probe->state == ProxyState::kPreInitializing || probe->state == ProxyState::kInitializing))
     return end(SIGTERM);
@@ -261,11 +269,15 @@ void Supervision::go_live(Monotonic now) {
   replaceable_ = false;
   live_since_ = now;
   lost_gates_ = 0;
+  if (!elder_.empty()) retire(std::exchange(elder_, {}));
   std::optional<Loop::Duration> down_for;
   if (down_since_) down_for = now - *down_since_;
   down_since_.reset();
-  report(HealthState::kOk, facts_.generation + " is LIVE" + (facts_.adopted ? ", adopted" : "") + " (pid " +
-                               std::to_string(facts_.pid) + ", Envoy " + facts_.version + ")");
+  if (unasked_)
+    report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
+  else
+    report(HealthState::kOk, facts_.generation + " is LIVE" + (facts_.adopted ? ", adopted" : "") + " (pid " +
+                                 std::to_string(facts_.pid) + ", Envoy " + facts_.version + ")");
   act(action::Live{down_for});
   act(action::Wake{options_.watch_poll});
 }
@@ -275,11 +287,14 @@ void Supervision::watching(const Result<ProbeResult>& probe, Monotonic now) {
     act(action::Wake{options_.watch_poll});
     // A mute admin interface is no proof: its workers may serve. Whether it runs is the host's to say.
     act(action::Observe{});
-    if (++failures_ >= kPatience)
+    if (unasked_)
+      report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
+    else if (++failures_ >= kPatience)
       report(HealthState::kDegraded, "the admin interface of " + facts_.generation + " doesn't answer", probe.error());
     return;
   }
   failures_ = 0;
+  unasked_ = false;
   bool closed = false;
   const std::string what = missing(*probe, closed);
   if (!what.empty() && ++lost_gates_ >= kPatience) return lost(what, now);
@@ -332,6 +347,7 @@ void Supervision::on(const event::Woke&, Monotonic) {
     case Phase::kIdle:
     case Phase::kValidating:
     case Phase::kStarting:
+    case Phase::kHandingOver:
     case Phase::kStopped:
       return;
   }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -13,20 +14,27 @@
 #include "base/loop.h"
 #include "proxy/driver.h"
 #include "proxy/generation_host.h"
+#include "proxy/hand_over.h"
 
 // What: the decisions of supervising one proxy: events in, actions out, no I/O and no clock of its own; supervisor.h
 // does what it says. A proxy that runs and is LIVE is adopted and left alone; one that ended is reaped and started
-// cold; one that isn't LIVE in time is reported and waited for, never killed, because that alone would help nobody.
+// cold; one that isn't LIVE in time is reported and waited for, never killed, because that alone would help nobody. A
+// found one that doesn't answer serves if the kernel shows its sockets; without them it is replaced, in time.
 //
 //   observing ─┬─ running ──────────────► warming ── gates pass ──► live
 //      ▲       └─ none ─► validating ─► starting ──► ▲                │ ends, or gates are lost
 //      │                       │ fails      │        └────────────────┤
 //      └───── waiting ◄────────┴────────────┴────── reaping ◄─────────┘
 //   stop: (draining ─►) ending ─► stopped, from anywhere
+//   live ─► handing over (hand_over.h) ─► live, as the next epoch or, if that failed, as before
 //
+// Of two that run, as after a crash of hawserd in the middle of a hand-over, the newer one is taken once it's LIVE, and
+// the older one is left to end; if it isn't LIVE in time it's killed (hand_over.h says why never by SIGTERM), and the
+// older one serves on, without its admin interface: then what the kernel shows must do.
 // Gates: the proxy says LIVE, /ready says so too, and each required port has a listener that the kernel shows bound.
 // Threading: none of its own. Failure: HWS-PX-003 (bootstrap refused), HWS-PX-004 (not LIVE in time), HWS-PX-005 (LIVE
-// without its listeners), HWS-PX-006 (it ended), HWS-PX-007 (it won't end), HWS-PX-001 (it doesn't answer).
+// without its listeners), HWS-PX-025 (it serves, but can't be asked any more), HWS-PX-006 (it ended), HWS-PX-007 (it
+// won't end), HWS-PX-001 (it doesn't answer).
 namespace hawser::proxy {
 
 enum class Phase {
@@ -36,6 +44,7 @@ enum class Phase {
   kStarting,
   kWarming,
   kLive,
+  kHandingOver,
   kReaping,
   kWaiting,
   kDraining,
@@ -45,7 +54,7 @@ enum class Phase {
 std::string_view phase_name(Phase phase);
 
 struct SupervisionOptions {
-  std::string generation = "f1e0";
+  std::string generation = "f1e0";  // of a cold start
   std::vector<std::uint16_t> required_ports{15001, 15006};
   std::chrono::milliseconds start_timeout{30000};
   std::chrono::milliseconds warm_poll{50};
@@ -76,6 +85,7 @@ struct Started {
 };
 struct Probed {
   Result<ProbeResult> result;
+  std::vector<Listener> kernel;  // what listens on the required ports; filled in where there's no result
 };
 struct Diagnosed {
   std::string text;
@@ -95,10 +105,20 @@ struct Signalled {
 struct Reaped {
   Result<ReapedGeneration> result;
 };
+struct HandOverBegun {};
+struct HandOverEnded {
+  HandOverOutcome outcome;
+  bool listening = true;  // does anybody listen on the required ports?
+};
+// A generation that was left to end is gone.
+struct Retired {
+  std::string generation;
+};
 }  // namespace event
-using SupervisionEvent = std::variant<event::Start, event::Stop, event::Woke, event::Observed, event::Validated,
-                                      event::Started, event::Probed, event::Diagnosed, event::Exited, event::DrainBegun,
-                                      event::Counted, event::Signalled, event::Reaped>;
+using SupervisionEvent =
+    std::variant<event::Start, event::Stop, event::Woke, event::Observed, event::Validated, event::Started,
+                 event::Probed, event::Diagnosed, event::Exited, event::DrainBegun, event::Counted, event::Signalled,
+                 event::Reaped, event::HandOverBegun, event::HandOverEnded, event::Retired>;
 
 namespace action {
 struct Observe {};
@@ -138,11 +158,19 @@ struct RecordExit {
 struct Stopped {
   Status result;
 };
+struct CallOffHandOver {};
+// The next epoch has taken over: to those who were told of the old one.
+struct Replaced {};
+// Wait for its end, then reap it; no signal.
+struct Retire {
+  std::string generation;
+};
 }  // namespace action
 using SupervisionAction =
     std::variant<action::Observe, action::Validate, action::Launch, action::Probe, action::Diagnose, action::WatchExit,
                  action::BeginDrain, action::Count, action::Signal, action::Reap, action::Wake, action::Live,
-                 action::Down, action::Report, action::RecordExit, action::Stopped>;
+                 action::Down, action::Report, action::RecordExit, action::Stopped, action::CallOffHandOver,
+                 action::Replaced, action::Retire>;
 
 class Supervision {
  public:
@@ -163,6 +191,7 @@ class Supervision {
   std::vector<SupervisionAction> handle(SupervisionEvent event, Loop::Monotonic now);
   Phase phase() const { return phase_; }
   const Facts& facts() const { return facts_; }
+  bool live() const { return phase_ == Phase::kLive || phase_ == Phase::kHandingOver; }
   // Changes with each phase: an answer to a question of an earlier turn is to be dropped. Exited is for any turn.
   unsigned turn() const { return turn_; }
 
@@ -186,6 +215,9 @@ class Supervision {
   void on(const event::Counted& counted, Monotonic now);
   void on(const event::Signalled& signalled, Monotonic now);
   void on(const event::Reaped& reaped, Monotonic now);
+  void on(const event::HandOverBegun&, Monotonic now);
+  void on(const event::HandOverEnded& ended, Monotonic now);
+  void on(const event::Retired& retired, Monotonic now);
 
   template <typename Action>
   void act(Action action) {
@@ -196,8 +228,15 @@ class Supervision {
 
   void observe();
   void take_up(const HostedGeneration& found, bool first_look, Monotonic now);
+  const HostedGeneration* choose(const std::vector<HostedGeneration>& all);
+  void retire(const std::string& generation);
+  void replace(const HandOverOutcome& outcome, Monotonic now);
+  void keep(const HandOverOutcome& outcome, bool listening);
+  void mute(const event::Probed& probed, Monotonic now);
+  bool serves_by(const std::vector<Listener>& kernel) const;
+  Error cannot_ask() const;
   void warm(Monotonic now);
-  void warming(const Result<ProbeResult>& probe, Monotonic now);
+  void warming(const event::Probed& probed, Monotonic now);
   void not_yet(const std::string& missing, bool live, Monotonic now);
   void go_live(Monotonic now);
   void watching(const Result<ProbeResult>& probe, Monotonic now);
@@ -210,6 +249,7 @@ class Supervision {
   void end(int signal);
   void end_reaped(const Result<ReapedGeneration>& result);
   void ask_again(const Error& error);
+  void ended_for_good();
   void finish(Status result);
   void learn(const ProbeResult& probe);
   // What keeps the gates shut; empty: nothing. `closed`: a required listener is there but its socket isn't.
@@ -240,6 +280,11 @@ class Supervision {
   bool waiting_live_ = false;
   Monotonic live_since_{};
   std::optional<Monotonic> down_since_;
+
+  std::set<std::string> retired_;  // left to end; they accept nothing any more
+  std::string elder_;              // runs beside the one at hand, which isn't known to be LIVE yet
+  bool unasked_ = false;           // it serves, but its admin interface is gone
+  std::optional<Monotonic> mute_since_;
 };
 
 // "exit 1", "SIGSEGV": a wait(2) status as text.

@@ -49,7 +49,7 @@ void Supervision::on(const event::Reaped& reaped, Monotonic now) {
 
 void Supervision::ended(int status, Monotonic) {
   act(action::RecordExit{status});
-  if (stopping_) return finish({});
+  if (stopping_) return ended_for_good();
   const bool series = backoff_.attempts() >= kSeries;
   const std::string detail = facts_.generation + " ended (" + exit_text(status) + ")";
   const Error error(Code::kUnavailable, "HWS-PX-006", detail,
@@ -60,6 +60,11 @@ void Supervision::ended(int status, Monotonic) {
 }
 
 // ---- stop
+
+void Supervision::ended_for_good() {
+  if (retired_.empty() && elder_.empty()) return finish({});
+  observe();  // a predecessor may run still
+}
 
 void Supervision::on(const event::Stop& stop, Monotonic now) {
   drain_ = stop.drain;
@@ -79,6 +84,8 @@ void Supervision::on(const event::Stop& stop, Monotonic now) {
     case Phase::kWarming:
     case Phase::kLive:
       return drain(now);
+    case Phase::kHandingOver:
+      return act(action::CallOffHandOver{});
     case Phase::kObserving:
     case Phase::kStarting:
     case Phase::kReaping:
@@ -91,6 +98,7 @@ void Supervision::on(const event::Stop& stop, Monotonic now) {
 void Supervision::drain(Monotonic now) {
   idle_counts_ = 0;
   drain_until_ = now + drain_;
+  if (!elder_.empty()) return end(SIGKILL);  // not LIVE: the elder is the one to drain
   if (drain_.count() <= 0) return end(SIGTERM);
   enter(Phase::kDraining);
   report(HealthState::kStarting, facts_.generation + " is draining");
@@ -136,7 +144,7 @@ void Supervision::end_reaped(const Result<ReapedGeneration>& result) {
     return retry(HealthState::kFailed, error);
   }
   act(action::RecordExit{result ? result->exit_status : -1});
-  if (stopping_) return finish({});
+  if (stopping_) return ended_for_good();
   observe();
 }
 

@@ -125,12 +125,20 @@ void Supervisor::run(const action::Validate&) {
 
 // The very bytes that were validated.
 void Supervisor::run(const action::Launch&) {
-  host_.start(machine_.facts().generation, bootstrap_, driver_.args(),
+  host_.start(machine_.facts().generation, bootstrap_, driver_.args(0),
               answer<event::Started, Result<StartedGeneration>>());
 }
 
 void Supervisor::run(const action::Probe&) {
-  driver_.probe(machine_.facts().generation, answer<event::Probed, Result<ProbeResult>>());
+  auto probed = [this, alive = std::weak_ptr(alive_), turn = machine_.turn()](const Result<ProbeResult>& seen) {
+    if (alive.expired() || turn != machine_.turn()) return;
+    feed(event::Probed{seen, seen ? std::vector<Listener>() : driver_.listening(options_.required_ports)});
+  };
+  const std::string& generation = machine_.facts().generation;
+  if (machine_.phase() == Phase::kLive)
+    driver_.watch(generation, std::move(probed));
+  else
+    driver_.probe(generation, std::move(probed));
 }
 
 void Supervisor::run(const action::Diagnose&) {
@@ -138,7 +146,7 @@ void Supervisor::run(const action::Diagnose&) {
 }
 
 void Supervisor::run(const action::WatchExit& watch) {
-  watch_ = watcher_.watch(watch.pid, [this, pid = watch.pid] { feed(event::Exited{pid}); });
+  watch_ = watcher_.watch(watch.pid, [this, pid = watch.pid] { exited(pid); });
 }
 
 void Supervisor::run(const action::BeginDrain&) {

@@ -3,13 +3,17 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "proxy/memory_room.h"
 #include "proxy/process_watch.h"
+#include "proxy/replacement.h"
 #include "proxy/supervision.h"
 
 namespace hawser::proxy {
@@ -18,16 +22,27 @@ namespace hawser::proxy {
 // host (start, signal, reap), the driver (probe, drain) and the watcher (its end). Destroying it leaves the proxy
 // alone, and a later one adopts it: a restart of hawserd touches no traffic. Threading: on the loop; on_live, on_down
 // and done run from the loop, never from within a call, and not once the supervisor is destroyed, which any of them may
-// do. Failure: see supervision.h; reported as the health item "proxy". Metrics: hawser_proxy_starts_total,
-// hawser_proxy_exits_total{status}, hawser_proxy_live, hawser_proxy_restart_seconds.
+// do. Failure: see supervision.h, for a restart hand_over.h and HWS-PX-020 (one is under way); reported as the health
+// item "proxy". Metrics: hawser_proxy_starts_total, hawser_proxy_exits_total{status}, hawser_proxy_live,
+// hawser_proxy_restart_seconds, hawser_proxy_restarts_total{result}, hawser_proxy_hand_over_seconds.
 class Supervisor {
  public:
   struct Options : SupervisionOptions {
     // The bootstrap for a generation, JSON; made anew for each start.
     std::function<std::string(const std::string& generation)> bootstrap;
+    unsigned concurrency = 0;  // as configured
+    std::function<std::optional<MemoryRoom>(pid_t pid)> room = memory_room;
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
   using OnDown = std::function<void(const std::string& reason)>;
+  struct Restarted {
+    std::string old_generation;
+    pid_t old_pid = 0;
+    std::string generation;
+    pid_t pid = 0;
+    std::string version;
+    std::chrono::milliseconds took{0};  // from the request to LIVE
+  };
 
   struct Status {
     std::string generation;  // empty: none
@@ -53,7 +68,13 @@ class Supervisor {
   // Drains for at most `drain`, then ends whatever generation runs, also one of an earlier hawserd. No on_down.
   void stop(std::chrono::seconds drain, std::function<void(hawser::Status)> done);
 
-  bool live() const { return machine_.phase() == Phase::kLive; }
+  // Replaces the LIVE proxy by a new one of the store's current binary, by hot restart: no connection is refused. If it
+  // fails, the one that serves goes on serving.
+  void restart(std::function<void(Result<Restarted>)> done);
+  // Runs when a restart has changed the generation that serves; nothing was down.
+  void on_replaced(OnLive callback) { on_replaced_ = std::move(callback); }
+
+  bool live() const { return machine_.live(); }
   Status status() const;
   // The exposition of the serving generation, for the merged metrics.
   void scrape(std::function<void(Result<std::string>)> done);
@@ -80,6 +101,12 @@ class Supervisor {
   void run(const action::Report& report);
   void run(const action::RecordExit& exit);
   void run(const action::Stopped& stopped);
+  void run(const action::CallOffHandOver&);
+  void run(const action::Replaced&);
+  void run(const action::Retire& retire);
+  void begin_hand_over(const GenerationId& old);
+  void end_hand_over(const HandOverOutcome& outcome);
+  void exited(pid_t pid);
 
   // A callback that becomes an event, unless the machine has moved on or we're gone.
   template <typename Event, typename Value>
@@ -102,6 +129,11 @@ class Supervisor {
   std::unique_ptr<ProcessWatcher::Watch> watch_;
   OnLive on_live_;
   OnDown on_down_;
+  OnLive on_replaced_;
+  std::unique_ptr<Replacement> replacement_;
+  std::function<void(Result<Restarted>)> on_restarted_;
+  std::map<std::string, std::unique_ptr<Retirement>> retirements_;
+  Restarted restarted_;  // what is known of the restart under way
   std::vector<std::function<void(hawser::Status)>> on_stopped_;
   Loop::Wall since_;
 };

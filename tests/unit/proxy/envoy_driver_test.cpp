@@ -70,6 +70,30 @@ TEST_F(EnvoyDriverTest, AProbeOfALiveProxyLooksAtItsListenersToo) {
   EXPECT_THAT(stub->asked(), ElementsAre("GET /server_info", "GET /ready", "GET /listeners?format=json"));
 }
 
+TEST_F(EnvoyDriverTest, WatchingALiveProxyDoesNotReadItsWholeDescriptionAgain) {
+  const auto first = probe();
+  const auto watch = [this] { return wait<Result<ProbeResult>>([this](auto done) { driver->watch("f1e0", done); }); };
+  const auto again = watch();
+  EXPECT_EQ(again->state, ProxyState::kLive);
+  EXPECT_EQ(again->version, first->version);
+  EXPECT_EQ(again->listeners.size(), 2U);
+  EXPECT_TRUE(again->ready && again->listeners[0].bound);
+  auto asked = stub->asked();
+  asked.erase(asked.begin(), asked.begin() + 3);
+  EXPECT_THAT(asked, ElementsAre("GET /ready", "GET /listeners?format=json"));
+
+  std::string body = kLiveInfo;
+  set("GET /server_info", 200, body.replace(body.find("LIVE"), 4, "DRAINING"));
+  set("GET /ready", 503, "DRAINING\n");
+  EXPECT_EQ(watch()->state, ProxyState::kDraining) << "not ready: the description tells why";
+}
+
+TEST_F(EnvoyDriverTest, AnotherGenerationIsNotWatchedByWhatTheFirstOneSaid) {
+  (void)probe();
+  (void)wait<Result<ProbeResult>>([this](auto done) { driver->watch("f1e1", done); });
+  EXPECT_EQ(stub->asked().size(), 3U) << "f1e1 has another socket, which nobody serves";
+}
+
 TEST_F(EnvoyDriverTest, AListenerThatTheKernelDoesNotKnowIsNotBound) {
   listening = std::vector<ListeningEndpoint>{{"127.0.0.1", 15001}, {"0.0.0.0", 15006}};
   const auto seen = probe();
@@ -129,8 +153,19 @@ TEST_F(EnvoyDriverTest, CountsUsersConnections) {
 TEST_F(EnvoyDriverTest, ItsArgumentsNameNoFile) {
   options.concurrency = 3;
   options.drain = std::chrono::seconds(7);
-  EXPECT_THAT(EnvoyDriver(admin, options).args(), ElementsAre("--log-level", "warning", "--drain-strategy", "immediate",
-                                                              "--drain-time-s", "7", "--concurrency", "3"));
+  options.parent_shutdown = std::chrono::seconds(9);
+  EXPECT_THAT(EnvoyDriver(admin, options).args(0),
+              ElementsAre("--log-level", "warning", "--drain-strategy", "immediate", "--drain-time-s", "7",
+                          "--parent-shutdown-time-s", "9", "--concurrency", "3"));
+}
+
+TEST_F(EnvoyDriverTest, ASuccessorHasItsPredecessorsWorkersAndLetsItDrain) {
+  options.concurrency = 0;
+  options.drain = std::chrono::seconds(7);
+  options.parent_shutdown = std::chrono::seconds(3);  // would cut what still drains
+  EXPECT_THAT(EnvoyDriver(admin, options).args(4),
+              ElementsAre("--log-level", "warning", "--drain-strategy", "immediate", "--drain-time-s", "7",
+                          "--parent-shutdown-time-s", "8", "--concurrency", "4"));
 }
 
 TEST_F(EnvoyDriverTest, ANotAnsweringProxyGivesItsOwnWordsToTheDiagnosis) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <csignal>
 #include <deque>
 #include <map>
@@ -20,7 +21,7 @@ inline Error down(const std::string& what = "no answer") {
   return {Code::kUnavailable, "HWS-BR-001", what, "start it"};
 }
 
-// One proxy process, as a host would have it. Answers come from the loop, as the real host's do.
+// Proxy processes, as a host would have them. Answers come from the loop, as the real host's do.
 struct Host final : GenerationHost {
   explicit Host(Loop& l) : loop(l) {}
 
@@ -41,33 +42,40 @@ struct Host final : GenerationHost {
       start_error.pop_front();
       return answer(std::move(done), Result<StartedGeneration>(error));
     }
-    generations = {{generation, ++last_pid, true, 0, "5ha", {}}};
+    std::erase_if(generations, [&](const auto& item) { return item.name == generation; });
+    generations.push_back({generation, ++last_pid, true, 0, "5ha", {}});
     answer(std::move(done), Result<StartedGeneration>(StartedGeneration{last_pid, "5ha"}));
   }
   void signal(const std::string& generation, int number, std::function<void(Status)> done) override {
     calls.push_back("signal " + generation + " " + std::to_string(number));
     if (broken) return loop.post([done] { done(Status(down())); });
-    if (number == SIGKILL ? kill_works : term_works) finish(number == SIGTERM ? 0 : number);
+    if (number == SIGKILL ? kill_works : term_works) finish(number == SIGTERM ? 0 : number, generation);
     loop.post([done] { done(Status()); });
   }
   void reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) override {
     calls.push_back("reap " + generation);
     if (broken) return answer(std::move(done), Result<ReapedGeneration>(down()));
-    if (generations.empty())
+    const auto found = find(generation);
+    if (found == generations.end())
       return answer(std::move(done), Result<ReapedGeneration>(Error(Code::kNotFound, "HWS-BR-022", "none")));
-    const auto state = generations.front();
+    const auto state = *found;
     if (!state.running) {
-      generations.clear();
+      generations.erase(found);
       return answer(std::move(done), Result<ReapedGeneration>(ReapedGeneration{true, state.exit_status}));
     }
     timers.push_back(loop.after(wait, [done = std::move(done)] { done(ReapedGeneration{false, -1}); }));
   }
 
-  // The process ends by itself, with a wait(2) status.
-  void finish(int status) {
+  // A process ends by itself, with a wait(2) status; without a name the one that was started last.
+  void finish(int status, const std::string& generation = "") {
     if (generations.empty()) return;
-    generations.front().running = false;
-    generations.front().exit_status = status;
+    const auto found = generation.empty() ? std::prev(generations.end()) : find(generation);
+    if (found == generations.end()) return;
+    found->running = false;
+    found->exit_status = status;
+  }
+  std::vector<HostedGeneration>::iterator find(const std::string& name) {
+    return std::find_if(generations.begin(), generations.end(), [&](const auto& item) { return item.name == name; });
   }
 
   template <typename T>
@@ -104,11 +112,12 @@ inline ProbeResult early_probe(ProxyState state) {
 }
 
 struct Driver final : ProxyDriver {
-  std::vector<std::string> args() const override { return {"--concurrency", "2"}; }
+  std::vector<std::string> args(unsigned) const override { return {"--concurrency", "2"}; }
   // Answers at once: the supervisor must bear that too.
   void probe(const std::string& generation, Done<ProbeResult> done) override {
     probed.push_back(generation);
-    done(seen);
+    const auto own = seen_of.find(generation);
+    done(own == seen_of.end() ? seen : own->second);
   }
   void diagnose(const std::string&, std::function<void(std::string)> done) override {
     ++diagnoses;
@@ -120,8 +129,11 @@ struct Driver final : ProxyDriver {
   }
   void count_connections(const std::string&, Done<std::uint64_t> done) override { done(connections); }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
+  std::vector<Listener> listening(const std::vector<std::uint16_t>&) const override { return kernel; }
 
   Result<ProbeResult> seen = down("no socket");
+  std::map<std::string, Result<ProbeResult>> seen_of;  // where it differs
+  std::vector<Listener> kernel;
   std::string diagnosis;
   Status drain_result;
   Result<std::uint64_t> connections = std::uint64_t{0};

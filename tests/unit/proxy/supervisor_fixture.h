@@ -18,6 +18,7 @@ struct SupervisorTest : testing::Test {
     options.bootstrap = [this](const std::string& generation) {
       return bootstrap_ok ? "{" + generation + "}" : std::string();
     };
+    options.room = [this](pid_t) { return room; };
     supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, options, health, metrics);
   }
   void start() {
@@ -57,6 +58,7 @@ struct SupervisorTest : testing::Test {
   fake::Driver driver;
   fake::Watcher watcher;
   bool bootstrap_ok = true;
+  std::optional<MemoryRoom> room;
   std::unique_ptr<Supervisor> supervisor;
   std::vector<std::string> told;
   std::vector<Status> stopped;

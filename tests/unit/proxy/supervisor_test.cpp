@@ -6,6 +6,8 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::Contains;
+using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -73,15 +75,33 @@ TEST_F(SupervisorTest, AGenerationFoundThatNeverWasLiveIsStartedAnew) {
   EXPECT_EQ(host.calls.size(), 6U);
 }
 
-TEST_F(SupervisorTest, AFoundGenerationWhoseAdminIsMuteIsWaitedForAndNotKilled) {
+TEST_F(SupervisorTest, AFoundGenerationWhoseAdminIsMuteButWhoseSocketsAreOpenServesAndIsNotKilled) {
   host.generations = {{"f1e0", 77, true, 0, "abc", {}}};
+  driver.kernel = fake::live_probe().listeners;
   start();
+  loop.advance(seconds(1));
+  EXPECT_THAT(told, IsEmpty());
   loop.advance(seconds(60));
-  EXPECT_THAT(host.calls, ElementsAre("observe"));
-  EXPECT_EQ(item().state, HealthState::kDegraded);
+  EXPECT_THAT(told, ElementsAre("live f1e0 77"));
+  EXPECT_EQ(item_id(), "HWS-PX-025");
   driver.seen = fake::live_probe();
   loop.advance(seconds(1));
-  EXPECT_THAT(told, ElementsAre("live f1e0 77"));
+  EXPECT_EQ(item().state, HealthState::kOk);
+  EXPECT_THAT(host.calls, Each("observe"));
+}
+
+// Wedged at its start, or left over by a successor that is dead: nothing is lost with it.
+TEST_F(SupervisorTest, AFoundGenerationThatNeitherAnswersNorListensIsReplacedAfterTheStartTimeout) {
+  host.generations = {{"f1e0", 77, true, 0, "abc", {}}};
+  start();
+  loop.advance(seconds(29));
+  EXPECT_THAT(host.calls, ElementsAre("observe"));
+  EXPECT_EQ(item().state, HealthState::kStarting);
+  loop.advance(seconds(2));
+  EXPECT_THAT(host.calls, Contains("signal f1e0 9"));
+  driver.seen = fake::live_probe();
+  loop.advance(seconds(1));
+  EXPECT_THAT(told, ElementsAre("live f1e0 101"));
 }
 
 TEST_F(SupervisorTest, ReapsWhatEndedWhileNobodyLookedAndStartsAnew) {

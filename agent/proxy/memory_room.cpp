@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/memory_room.h"
+
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+namespace hawser::proxy {
+
+std::optional<MemoryRoom> memory_room(pid_t pid) {
+  MemoryRoom out;
+  std::ifstream host("/proc/meminfo");
+  std::string key;
+  while (host >> key && key != "MemAvailable:") host.ignore(256, '\n');
+  if (!(host >> out.available)) return std::nullopt;
+  out.available *= 1024;
+  std::ifstream process("/proc/" + std::to_string(pid) + "/statm");
+  std::uint64_t pages = 0;
+  if (!(process >> pages >> out.used)) return std::nullopt;
+  out.used *= static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return out;
+}
+
+}  // namespace hawser::proxy

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+
+#include "proxy/hand_over.h"
+
+namespace hawser::proxy {
+
+// What: how much memory the host can still give, and how much a process holds; none where /proc doesn't show it.
+// Threading: any; reads two small files of /proc. Failure: none but that.
+std::optional<MemoryRoom> memory_room(pid_t pid);
+
+}  // namespace hawser::proxy

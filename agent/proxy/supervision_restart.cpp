@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// One generation takes over from another: by hand_over.h, or found so after a crash of ours.
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "proxy/generation_name.h"
+#include "proxy/supervision.h"
+
+namespace hawser::proxy {
+namespace {
+
+constexpr auto kMuteFor = std::chrono::seconds(2);
+
+// By epoch; names that we didn't give come first.
+unsigned rank(const HostedGeneration& generation) {
+  const auto id = generation_id(generation.name);
+  return id ? id->epoch + 1 : 0;
+}
+
+}  // namespace
+
+// The newest that runs; else the newest that ended, which is to be reaped. The others that ended are reaped aside.
+const HostedGeneration* Supervision::choose(const std::vector<HostedGeneration>& all) {
+  std::vector<const HostedGeneration*> order;
+  order.reserve(all.size());
+  for (const auto& item : all) order.push_back(&item);
+  std::stable_sort(order.begin(), order.end(), [](const auto* left, const auto* right) {
+    return std::pair(left->running, rank(*left)) > std::pair(right->running, rank(*right));
+  });
+  if (order.empty()) return nullptr;
+  elder_.clear();
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    if (!order[i]->running) {
+      if (order.front()->running) retire(order[i]->name);
+    } else if (elder_.empty() && retired_.count(order[i]->name) == 0) {
+      elder_ = order[i]->name;
+    }
+  }
+  return order.front();
+}
+
+void Supervision::retire(const std::string& generation) {
+  if (retired_.insert(generation).second) act(action::Retire{generation});
+}
+
+void Supervision::on(const event::Retired& retired, Monotonic) {
+  retired_.erase(retired.generation);
+}
+
+// ---- handing over
+
+void Supervision::on(const event::HandOverBegun&, Monotonic) {
+  if (phase_ != Phase::kLive) return;
+  enter(Phase::kHandingOver);
+}
+
+void Supervision::on(const event::HandOverEnded& ended, Monotonic now) {
+  if (phase_ != Phase::kHandingOver) return;
+  enter(Phase::kLive);
+  if (!ended.outcome.error)
+    replace(ended.outcome, now);
+  else
+    keep(ended.outcome, ended.listening);
+  if (stopping_ && phase_ == Phase::kLive) drain(now);
+}
+
+void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
+  const auto old = generation_id(facts_.generation);
+  retire(facts_.generation);
+  if (old) facts_.generation = GenerationId{old->family, old->epoch + 1}.text();
+  facts_.pid = outcome.pid;
+  facts_.binary_sha256 = outcome.binary_sha256;
+  facts_.adopted = false;
+  learn(outcome.probe);
+  live_since_ = now;
+  lost_gates_ = 0;
+  unasked_ = false;
+  act(action::WatchExit{facts_.pid});
+  report(HealthState::kOk, facts_.generation + " is LIVE, by hand-over (pid " + std::to_string(facts_.pid) +
+                               ", Envoy " + facts_.version + ")");
+  act(action::Replaced{});
+  act(action::Wake{options_.watch_poll});
+}
+
+void Supervision::keep(const HandOverOutcome& outcome, bool listening) {
+  unasked_ = outcome.old_mute;
+  // The new one was LIVE for a moment, and is gone: the old one has closed its sockets by then.
+  if (outcome.old_mute && !listening && !outcome.old_ended) {
+    act(action::Down{facts_.generation + " has handed over to one that is gone"});
+    return end(SIGKILL);
+  }
+  if (unasked_) report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
+  act(action::Wake{options_.watch_poll});
+}
+
+Error Supervision::cannot_ask() const {
+  return {Code::kUnavailable, "HWS-PX-025",
+          facts_.generation + " (pid " + std::to_string(facts_.pid) +
+              ") serves, but its admin interface is gone, as after a hand-over that failed: no statistics, no restart",
+          "a cold start puts it right: kill that pid (connections are refused for under a second)"};
+}
+
+// ---- no answer from one that was found running
+
+bool Supervision::serves_by(const std::vector<Listener>& kernel) const {
+  return std::all_of(options_.required_ports.begin(), options_.required_ports.end(), [&kernel](std::uint16_t port) {
+    return std::any_of(kernel.begin(), kernel.end(), [port](const Listener& item) { return item.port == port; });
+  });
+}
+
+// Either an attempt to replace it has taken its admin interface, or its main thread hangs. Its sockets tell whether it
+// serves: nobody else has these ports. One that is still starting, or waits for a predecessor, has none.
+void Supervision::mute(const event::Probed& probed, Monotonic now) {
+  const Error& error = probed.result.error();
+  if (!mute_since_) mute_since_ = now;
+  if (facts_.adopted && elder_.empty() && now - *mute_since_ >= kMuteFor && serves_by(probed.kernel)) {
+    facts_.listeners = probed.kernel;
+    unasked_ = true;
+    return go_live(now);
+  }
+  // It outlived its successor and accepts nothing any more.
+  const auto id = generation_id(facts_.generation);
+  if (facts_.adopted && elder_.empty() && id && now - warm_since_ >= options_.start_timeout &&
+      now - *mute_since_ >= options_.start_timeout && !serves_by(probed.kernel))
+    return end(SIGKILL);
+  not_yet(error.message(), false, now);
+}
+
+}  // namespace hawser::proxy
