@@ -14,17 +14,22 @@
 
 #include "base/asio_loop.h"
 #include "base/log.h"
+#include "base/service_notify.h"
 #include "base/unix_socket.h"
+#include "broker/fd_store.h"
 #include "broker/generations.h"
+#include "broker/guardian.h"
 #include "broker/interception.h"
 #include "broker/jobs.h"
 #include "broker/server.h"
+#include "broker/withdraw.h"
 #include "netfilter/guard.h"
 #include "netfilter/nft_backend.h"
 #include "netfilter/probe.h"
 #include "proxy/binary_store.h"
 #include "proxy/direct_launcher.h"
 #include "proxy/holder.h"
+#include "proxy/systemd_launcher.h"
 
 namespace hawser {
 namespace {
@@ -38,6 +43,9 @@ struct Arguments {
   std::string proxy_log_dir;
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string succession = "adopt";
+  unsigned guardian_wait_ms = 10'000;
+  unsigned guardian_live_ms = 20'000;
 };
 
 struct User {
@@ -94,6 +102,45 @@ int exit_code(const Error& error) {
   return error.code() == Code::kInvalidArgument ? EX_USAGE : EX_UNAVAILABLE;
 }
 
+std::unique_ptr<proxy::Launcher> make_launcher(AsioLoop& loop, bool by_systemd, const std::string& run_folder) {
+  if (by_systemd) {
+    proxy::SystemdLauncher::Options options;
+    options.run_folder = run_folder;
+    return std::make_unique<proxy::SystemdLauncher>(loop, proxy::connect_systemd(loop, {}), options);
+  }
+  proxy::DirectLauncher::Options options;
+  options.run_folder = run_folder;
+  return std::make_unique<proxy::DirectLauncher>(loop, options);
+}
+
+constexpr const char* kStoredPrefix = "nft-";
+
+// With systemd, the rules outlive us: their socket waits in its store for our successor.
+Result<std::unique_ptr<netfilter::NftBackend>> make_backend(broker::FdStore& store, const broker::PlanRecord& record,
+                                                            const std::string& succession) {
+  if (!store.available()) return netfilter::NftBackend::make();
+  std::vector<netfilter::NftBackend::Inherited> inherited;
+  for (auto& stored : store.take(kStoredPrefix))
+    if (netfilter::is_nft_socket(stored.fd.get()))
+      inherited.push_back({std::move(stored.fd), stored.name.substr(std::string(kStoredPrefix).size())});
+  return netfilter::NftBackend::make(
+      std::move(inherited),
+      {[&store](int socket, const std::string& table) { store.put(socket, kStoredPrefix + table); },
+       [&store](const std::string& table) { store.forget(kStoredPrefix + table); }},
+      record.in_force ? record.in_force->digest : std::string(),
+      succession == "replace" ? netfilter::NftBackend::Succession::kReplace
+                              : netfilter::NftBackend::Succession::kAdopt);
+}
+
+broker::Guardian::Actions guardian_actions(broker::Interception& interception, broker::Generations& generations) {
+  return {[&interception] { return interception.guarded(); },
+          [&generations] { return generations.any_running(); },
+          [&interception] { return interception.listeners_bound(); },
+          [&generations](auto done) { generations.cold_start(std::move(done)); },
+          [&interception] { return interception.restore(); },
+          [&interception] { return interception.apply_policy(); }};
+}
+
 int run(const Arguments& arguments) {
   auto agent = resolve(arguments.agent_user);
   if (!agent) return refuse(agent.error(), EX_NOUSER);
@@ -107,35 +154,47 @@ int run(const Arguments& arguments) {
   ::signal(SIGPIPE, SIG_IGN);
 
   AsioLoop loop;
-  auto backend = netfilter::NftBackend::make();
+  // First, so that a second instance ends here, and touches nothing.
+  auto socket = listen_unix("broker", arguments.socket, 0660);
+  if (!socket) return refuse(socket.error(), exit_code(socket.error()));
+  broker::Interception::Options interception_options;
+  interception_options.plan_path = arguments.state_dir + "/netfilter/plan.pb";
+  auto record = broker::PlanRecord::load(interception_options.plan_path);
+  if (!record) log::warn(record.error().to_string());
+  auto fd_store = broker::FdStore::of_environment();
+  auto backend = make_backend(fd_store, record ? *record : broker::PlanRecord(), arguments.succession);
   if (!backend) return refuse(backend.error(), EX_UNAVAILABLE);
 
-  proxy::DirectLauncher::Options launcher_options;
-  launcher_options.run_folder = arguments.state_dir + "/proxy/run";
-  proxy::DirectLauncher launcher(loop, launcher_options);
-  if (auto adopted = launcher.adopt(); !adopted) return refuse(adopted.error(), EX_UNAVAILABLE);
+  const bool by_systemd =
+      arguments.launcher == "systemd" || (arguments.launcher == "auto" && proxy::SystemdLauncher::possible());
+  const auto launcher = make_launcher(loop, by_systemd, arguments.state_dir + "/proxy/run");
+  if (auto adopted = launcher->adopt(); !adopted) return refuse(adopted.error(), EX_UNAVAILABLE);
   proxy::BinaryStore store(arguments.state_dir + "/proxy/bin");
 
   broker::Generations::Options generation_options;
   generation_options.proxy_uid = proxy_user->uid;
   generation_options.proxy_gid = proxy_user->gid;
   generation_options.boot_folder = arguments.state_dir + "/proxy/boot";
+  generation_options.good_folder = arguments.state_dir + "/proxy";
   generation_options.log_folder = arguments.proxy_log_dir;
-  broker::Generations generations(loop, launcher, store, generation_options);
+  broker::Generations generations(loop, *launcher, store, generation_options);
 
-  broker::Interception::Options interception_options;
-  interception_options.plan_path = arguments.state_dir + "/netfilter/plan.pb";
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
   interception_options.exempt_gids = {agent->gid, proxy_user->gid};
   broker::Interception interception(loop, **backend,
-                                    {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected},
+                                    {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected,
+                                     netfilter::observe_listening},
                                     interception_options);
-  if (auto loaded = interception.load(); !loaded) log::warn(loaded.error().to_string());
+  if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
+    log::warn(adopted.error().to_string());
 
-  auto socket = listen_unix("broker", arguments.socket, 0660);
-  if (!socket) return refuse(socket.error(), exit_code(socket.error()));
+  broker::Guardian::Options guardian_options;
+  guardian_options.wait = std::chrono::milliseconds(arguments.guardian_wait_ms);
+  guardian_options.bind = std::chrono::milliseconds(arguments.guardian_live_ms);
+  guardian_options.poll = std::min(guardian_options.poll, guardian_options.wait / 10);
+  broker::Guardian guardian(loop, guardian_options, guardian_actions(interception, generations));
   broker::Server* serving = nullptr;
-  broker::Jobs jobs(interception, generations, [&serving] { return serving->refused(); });
+  broker::Jobs jobs(interception, generations, guardian, [&serving] { return serving->refused(); });
   broker::Server::Options server_options;
   server_options.agent_uid = agent->uid;
   broker::Server server(loop, std::move(*socket), server_options,
@@ -148,10 +207,18 @@ int run(const Arguments& arguments) {
     if (error) return;
     log::info("stopping; proxy generations go on", {{"signal", std::to_string(number)}});
     server.stop();
-    interception.stop();
+    notify_stopping();
+    interception.stop(fd_store.available() ? broker::Interception::Rules::kKept
+                                           : broker::Interception::Rules::kWithdrawn);
     loop.stop();
   });
-  log::info("serving", {{"socket", arguments.socket}, {"backend", (*backend)->name()}, {"launcher", "direct"}});
+  log::info("serving", {{"socket", arguments.socket},
+                        {"backend", (*backend)->name()},
+                        {"launcher", by_systemd ? "systemd" : "direct"}});
+  guardian.start(interception.policy_in_force());
+  notify_status("serving " + arguments.socket);
+  notify_ready();
+  Watchdog watchdog(loop);
   loop.run();
   return EX_OK;
 }
@@ -163,8 +230,9 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--agent-user", arguments.agent_user, "USER[:GROUP] that hawserd runs as, names or numbers")
       ->capture_default_str();
   app.add_option("--proxy-user", arguments.proxy_user, "USER[:GROUP] that proxies run as")->capture_default_str();
-  app.add_option("--launcher", arguments.launcher, "What starts proxies: direct (auto means direct)")
-      ->check(CLI::IsMember({"auto", "direct"}))
+  app.add_option("--launcher", arguments.launcher,
+                 "What starts proxies: systemd or direct; auto is systemd where that is the init")
+      ->check(CLI::IsMember({"auto", "direct", "systemd"}))
       ->capture_default_str();
   app.add_option("--socket", arguments.socket, "Socket to serve")->capture_default_str();
   app.add_option("--state-dir", arguments.state_dir, "Folder with netfilter/ and proxy/")->capture_default_str();
@@ -176,6 +244,10 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--log-format", arguments.log_format, "How to log")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+  // For tests, which can't wait that long; and for a kernel that won't let go.
+  app.add_option("--succession", arguments.succession)->check(CLI::IsMember({"adopt", "replace"}))->group("");
+  app.add_option("--guardian-wait", arguments.guardian_wait_ms)->check(CLI::Range(100, 600'000))->group("");
+  app.add_option("--guardian-live", arguments.guardian_live_ms)->check(CLI::Range(100, 600'000))->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -193,5 +265,7 @@ int main(int argc, char** argv) {
   // Our own inner use: see proxy/holder.h.
   if (argc == 3 && std::string_view(argv[1]) == "--hold") return hawser::proxy::hold(argv[2]);
   if (argc == 3 && std::string_view(argv[1]) == "--sweep") return hawser::proxy::sweep(argv[2]);
+  // The package's last resort: see broker/withdraw.h.
+  if (argc == 2 && std::string_view(argv[1]) == "--withdraw") return hawser::broker::withdraw();
   return hawser::parse_and_run(argc, argv);
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "broker/generations.h"
 
+#include <algorithm>
 #include <csignal>
 
 #include "base/file.h"
+#include "base/log.h"
+#include "broker/last_good.h"
 #include "broker/proxy_args.h"
-#include "proxy/child.h"
 
 namespace hawser::broker {
 namespace {
@@ -66,35 +68,34 @@ void Generations::validate(const Wanted& wanted, Validated done) {
 
 void Generations::find_version(const proxy::Binary& binary, std::function<void(Result<std::string>)> done) {
   if (const auto known = versions_.find(binary.sha256); known != versions_.end()) return done(known->second);
-  proxy::ChildSpec child;
-  child.binary = binary.path;
-  child.args = {"--version"};
-  child.uid = options_.proxy_uid;
-  child.gid = options_.proxy_gid;
-  run_child(loop_, child,
-            [this, sha256 = binary.sha256, done = std::move(done)](const Result<proxy::ChildResult>& result) {
-              if (!result) return done(result.error());
-              const std::string version = version_in(result->output);
-              if (version.empty())
-                return done(Error(Code::kFailedPrecondition, "HWS-BR-033",
-                                  "the installed proxy binary doesn't tell its version",
-                                  "install an Envoy with `hawser proxy install FILE`"));
-              versions_[sha256] = version;
-              done(version);
-            });
+  proxy::CheckSpec check;
+  check.binary = binary.path;
+  check.argv = {binary.path, "--version"};
+  check.uid = options_.proxy_uid;
+  check.gid = options_.proxy_gid;
+  launcher_.validate(check, [this, sha256 = binary.sha256,
+                             done = std::move(done)](const Result<proxy::CheckResult>& result) {
+    if (!result) return done(result.error());
+    const std::string version = version_in(result->output);
+    if (version.empty())
+      return done(Error(Code::kFailedPrecondition, "HWS-BR-033", "the installed proxy binary doesn't tell its version",
+                        "install an Envoy with `hawser proxy install FILE`"));
+    versions_[sha256] = version;
+    done(version);
+  });
 }
 
 void Generations::validate_with(const proxy::Binary& binary, const std::string& path, const std::string& version,
                                 const Validated& done) {
-  proxy::ChildSpec child;
-  child.binary = binary.path;
-  child.args = {"--mode", "validate", "--log-level", "warning", "-c", path};
-  child.uid = options_.proxy_uid;
-  child.gid = options_.proxy_gid;
-  child.collect_stderr = true;
-  child.timeout = options_.validate_timeout;
-  child.keep = 4096;
-  run_child(loop_, child, [version, done](const Result<proxy::ChildResult>& result) {
+  proxy::CheckSpec check;
+  check.binary = binary.path;
+  check.argv = {binary.path, "--mode", "validate", "--log-level", "warning", "-c", path};
+  check.uid = options_.proxy_uid;
+  check.gid = options_.proxy_gid;
+  check.errors_too = true;
+  check.timeout = options_.validate_timeout;
+  check.keep = 4096;
+  launcher_.validate(check, [version, done](const Result<proxy::CheckResult>& result) {
     if (!result) return done(result.error());
     Validation out;
     out.valid = result->exit_code == 0;
@@ -131,6 +132,10 @@ void Generations::start(const Wanted& wanted, proxy::Launcher::Started done) {
   spec.leftovers = {options_.admin_folder + "/" + wanted.generation + ".admin.sock"};
   spec.family_leftovers = {options_.shm_folder + "/" + shared_memory_name(*name)};
   if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
+  auto remembered = wanted;
+  remembered.binary_sha256 = binary->sha256;
+  if (auto kept = LastGood(options_.good_folder).remember_started(remembered); !kept)
+    log::warn(kept.error().to_string());
   launcher_.start(std::move(spec), [path, done = std::move(done)](const Result<proxy::GenerationState>& state) {
     if (!state && state.error().id() == "HWS-BR-020") (void)file::remove_durable(path);
     done(state);
@@ -143,6 +148,43 @@ Status Generations::signal(const std::string& generation, int signal) {
     return Error(Code::kInvalidArgument, "HWS-BR-017", "signal " + std::to_string(signal) + " may not be sent",
                  "only SIGTERM (15) and SIGKILL (9) may");
   return launcher_.signal(generation, signal);
+}
+
+bool Generations::any_running() const {
+  const auto all = launcher_.list();
+  return std::any_of(all.begin(), all.end(), [](const auto& state) { return state.running; });
+}
+
+void Generations::remember_good() {
+  std::string newest;
+  std::uint64_t started = 0;
+  for (const auto& state : launcher_.list())
+    if (state.running && state.started_at >= started) {
+      newest = state.name;
+      started = state.started_at;
+    }
+  if (newest.empty()) return;
+  if (auto kept = LastGood(options_.good_folder).promote(newest); !kept) log::warn(kept.error().to_string());
+}
+
+void Generations::forget_good() {
+  if (auto gone = LastGood(options_.good_folder).forget(); !gone) log::warn(gone.error().to_string());
+}
+
+void Generations::cold_start(std::function<void(Status)> done) {
+  auto good = LastGood(options_.good_folder).load();
+  if (!good) return done(good.error());
+  const auto start_it = [this, wanted = *good, done = std::move(done)] {
+    start(wanted,
+          [done](const Result<proxy::GenerationState>& state) { done(state ? Status() : Status(state.error())); });
+  };
+  const auto all = launcher_.list();
+  const bool known =
+      std::any_of(all.begin(), all.end(), [&](const auto& state) { return state.name == good->generation; });
+  if (!known) return start_it();
+  // Nobody has reaped it, and its bootstrap would go with it later.
+  launcher_.reap(good->generation, std::chrono::milliseconds(0),
+                 [start_it](const Result<proxy::GenerationState>&) { start_it(); });
 }
 
 void Generations::reap(const std::string& generation, std::chrono::milliseconds wait, proxy::Launcher::Reaped done) {

@@ -19,7 +19,7 @@ namespace hawser::broker {
 // What: the policy of starting proxies: only binaries of the store, only as the proxy's user, only with a command line
 // that the broker makes, with a bootstrap that only the broker can write.
 // Threading: on the loop. Failure: HWS-BR-011…012 (proxy_args.h), HWS-BR-016 (bootstrap), HWS-BR-017 (signal),
-// HWS-BR-018 (busy), those of BinaryStore, Launcher and run_child. Durability: the bootstrap is on disk before its
+// HWS-BR-018 (busy), those of BinaryStore and Launcher. Durability: the bootstrap is on disk before its
 // generation starts, and until it's reaped.
 class Generations {
  public:
@@ -27,10 +27,11 @@ class Generations {
     uid_t proxy_uid = 0;
     gid_t proxy_gid = 0;
     std::string boot_folder = "/var/lib/hawser/proxy/boot";
+    std::string good_folder = "/var/lib/hawser/proxy";
     std::string admin_folder = "/run/hawser/proxy";
     std::string shm_folder = "/dev/shm";
     std::string log_folder;  // empty: the proxy writes to our standard error
-    std::chrono::milliseconds validate_timeout{20'000};
+    std::chrono::milliseconds validate_timeout{30'000};
     std::chrono::milliseconds max_wait{120'000};
   };
   struct Validation {
@@ -52,6 +53,13 @@ class Generations {
   Status signal(const std::string& generation, int signal);
   void reap(const std::string& generation, std::chrono::milliseconds wait, proxy::Launcher::Reaped done);
   std::vector<proxy::GenerationState> list() const { return launcher_.list(); }
+  bool any_running() const;
+
+  // The newest running generation is known to work; see last_good.h.
+  void remember_good();
+  void forget_good();
+  // Starts the last good one again.
+  void cold_start(std::function<void(Status)> done);
 
  private:
   using Validated = std::function<void(Result<Validation>)>;

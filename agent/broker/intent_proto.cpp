@@ -32,6 +32,7 @@ netfilter::Intent to_intent(const v1::Intent& proto) {
   out.capture_inbound = proto.capture_inbound();
   out.ipv4 = proto.ipv4();
   out.ipv6 = proto.ipv6();
+  out.refuse = proto.refuse();
   out.inbound_ports = to_ranges(proto.inbound_ports());
   out.inbound_exclude = to_ranges(proto.inbound_exclude());
   out.outbound_exclude = to_ranges(proto.outbound_exclude());
@@ -50,6 +51,7 @@ void to_proto(const netfilter::Intent& intent, v1::Intent& out) {
   out.set_capture_inbound(intent.capture_inbound);
   out.set_ipv4(intent.ipv4);
   out.set_ipv6(intent.ipv6);
+  out.set_refuse(intent.refuse);
   to_proto(intent.inbound_ports, *out.mutable_inbound_ports());
   to_proto(intent.inbound_exclude, *out.mutable_inbound_exclude());
   to_proto(intent.outbound_exclude, *out.mutable_outbound_exclude());

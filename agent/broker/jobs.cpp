@@ -29,6 +29,19 @@ void fill(const proxy::GenerationState& state, v1::Generation& out) {
   out.set_started_at(state.started_at);
 }
 
+FailurePolicy to_policy(const v1::PlanRequest& request) {
+  if (!request.has_on_failure()) return {};
+  return {request.on_failure().inbound_closed(), request.on_failure().outbound_closed()};
+}
+
+void fill(const Guardian::View& view, v1::Guardian& out) {
+  out.set_state(to_string(view.state));
+  out.set_detail(view.detail);
+  out.set_lease_alive(view.lease_alive);
+  out.set_cold_starts(view.cold_starts);
+  out.set_policies(view.policies);
+}
+
 Generations::Wanted wanted(const v1::StartRequest& request) {
   return {request.generation(),
           request.bootstrap(),
@@ -43,9 +56,9 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
     case v1::Request::kPlan:
       return plan(request, answer);
     case v1::Request::kConfirm:
-      return answer(of_status(interception_.confirm(request.confirm().digest())));
+      return confirm(request, answer);
     case v1::Request::kRemove:
-      return interception_.remove([answer = std::move(answer)](const Status& status) { answer(of_status(status)); });
+      return remove(std::move(answer));
     case v1::Request::kObserve:
       return observe(answer);
     case v1::Request::kValidate:
@@ -57,6 +70,8 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
           of_status(generations_.signal(request.signal().generation(), static_cast<int>(request.signal().signal()))));
     case v1::Request::kReap:
       return reap(request, std::move(answer));
+    case v1::Request::kLease:
+      return lease(request, answer);
     case v1::Request::JOB_NOT_SET:
       break;
   }
@@ -67,7 +82,8 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
 void Jobs::plan(const v1::Request& request, const Answer& answer) {
   auto applied =
       interception_.plan(to_intent(request.plan().intent()), std::chrono::seconds(request.plan().confirm_seconds()),
-                         request.plan().without_proxy() ? Interception::Proxy::kWithout : Interception::Proxy::kThere);
+                         request.plan().without_proxy() ? Interception::Proxy::kWithout : Interception::Proxy::kThere,
+                         to_policy(request.plan()));
   if (!applied) return answer(failed(applied.error()));
   v1::Response out;
   auto* plan = out.mutable_plan();
@@ -80,6 +96,26 @@ void Jobs::plan(const v1::Request& request, const Answer& answer) {
     added->set_detail(probe.detail);
   }
   answer(out);
+}
+
+void Jobs::confirm(const v1::Request& request, const Answer& answer) {
+  const auto confirmed = interception_.confirm(request.confirm().digest());
+  if (confirmed) generations_.remember_good();
+  answer(of_status(confirmed));
+}
+
+void Jobs::remove(Answer answer) {
+  generations_.forget_good();
+  interception_.remove([answer = std::move(answer)](const Status& status) { answer(of_status(status)); });
+}
+
+void Jobs::lease(const v1::Request& request, const Answer& answer) {
+  if (request.lease().release()) {
+    guardian_.release();
+  } else {
+    guardian_.renew();
+  }
+  answer(v1::Response());
 }
 
 void Jobs::observe(const Answer& answer) {
@@ -100,6 +136,7 @@ void Jobs::observe(const Answer& answer) {
   }
   for (const auto& generation : generations_.list()) fill(generation, *observed->add_generations());
   observed->set_requests_refused(refused_());
+  fill(guardian_.view(), *observed->mutable_guardian());
   answer(out);
 }
 

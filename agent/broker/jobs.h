@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "broker/generations.h"
+#include "broker/guardian.h"
 #include "broker/interception.h"
 
 namespace hawser::broker::v1 {
@@ -19,13 +20,16 @@ class Jobs {
  public:
   using Answer = std::function<void(const v1::Response&)>;
 
-  Jobs(Interception& interception, Generations& generations, std::function<std::uint64_t()> refused)
-      : interception_(interception), generations_(generations), refused_(std::move(refused)) {}
+  Jobs(Interception& interception, Generations& generations, Guardian& guardian, std::function<std::uint64_t()> refused)
+      : interception_(interception), generations_(generations), guardian_(guardian), refused_(std::move(refused)) {}
 
   void handle(const v1::Request& request, Answer answer);
 
  private:
   void plan(const v1::Request& request, const Answer& answer);
+  void confirm(const v1::Request& request, const Answer& answer);
+  void remove(Answer answer);
+  void lease(const v1::Request& request, const Answer& answer);
   void observe(const Answer& answer);
   void validate(const v1::Request& request, Answer answer);
   void start(const v1::Request& request, Answer answer);
@@ -33,6 +37,7 @@ class Jobs {
 
   Interception& interception_;
   Generations& generations_;
+  Guardian& guardian_;
   std::function<std::uint64_t()> refused_;
 };
 

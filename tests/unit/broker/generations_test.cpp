@@ -33,7 +33,13 @@ class FakeLauncher final : public proxy::Launcher {
     done(proxy::GenerationState{});
   }
   std::vector<proxy::GenerationState> list() const override { return states; }
+  void validate(proxy::CheckSpec spec, Checked done) override {
+    checks.push_back(spec);
+    const bool version = spec.argv.back() == "--version";
+    done(proxy::CheckResult{version ? 0 : 1, version ? "envoy  version: c0ffee/1.40.0/Clean/RELEASE/SSL\n" : "bad\n"});
+  }
 
+  std::vector<proxy::CheckSpec> checks;
   std::vector<proxy::GenerationSpec> specs;
   std::vector<proxy::GenerationState> states;
   std::vector<std::pair<std::string, int>> signals;
@@ -51,6 +57,7 @@ class GenerationsTest : public testing::Test {
     ::chmod(binary_.c_str(), 0755);
     EXPECT_EQ(::symlink(digest_.c_str(), (folder_ / "current").c_str()), 0);
     options_.boot_folder = boot_.path();
+    options_.good_folder = good_.path();
     options_.proxy_uid = 882;
     options_.proxy_gid = 883;
   }
@@ -64,6 +71,7 @@ class GenerationsTest : public testing::Test {
 
   TemporaryFolder folder_;
   TemporaryFolder boot_;
+  TemporaryFolder good_;
   std::string digest_;
   std::string binary_;
   AsioLoop loop_;
@@ -110,6 +118,24 @@ TEST_F(GenerationsTest, BadRequestsReachNoLauncher) {
   EXPECT_EQ(start(generations, {"f1e0", "{}", std::string(64, '0'), {}}), "HWS-BR-030");
   EXPECT_EQ(start(generations, {"f1e0", "{}", "", {"--log-path", "/x"}}), "HWS-BR-012");
   EXPECT_TRUE(launcher_.specs.empty());
+}
+
+TEST_F(GenerationsTest, WhatRanWhenInterceptionWasConfirmedIsStartedAgain) {
+  Generations generations(loop_, launcher_, store_, options_);
+  generations.cold_start([](const Status& status) { EXPECT_EQ(status.error().id(), "HWS-BR-051"); });
+  EXPECT_EQ(start(generations, {"f1e3", R"({"a": "/f1e3.admin.sock"})", "", {"--concurrency", "2"}}), "ok");
+  generations.remember_good();
+  EXPECT_TRUE(generations.any_running());
+  launcher_.states.clear();
+  EXPECT_FALSE(generations.any_running());
+  bool started = false;
+  generations.cold_start([&](const Status& status) { started = static_cast<bool>(status); });
+  ASSERT_TRUE(started);
+  EXPECT_EQ(launcher_.specs.back().name, "f1e0");
+  EXPECT_EQ(launcher_.specs.back().binary_sha256, digest_);
+  EXPECT_EQ(*file::read_bounded(boot_ / "f1e0.json", 1024), R"({"a": "/f1e0.admin.sock"})");
+  generations.forget_good();
+  generations.cold_start([](const Status& status) { EXPECT_EQ(status.error().id(), "HWS-BR-051"); });
 }
 
 TEST_F(GenerationsTest, OnlyTwoSignalsMayBeSent) {
