@@ -4,30 +4,33 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 namespace hawser::xds {
 namespace {
 
+constexpr std::size_t kHashBytes = 16;
+
 // A collision would leave a proxy on old configuration, so it's a cryptographic hash; 128 bits are plenty as a version.
-Hash hash_of(std::string_view bytes) {
+std::array<unsigned char, EVP_MAX_MD_SIZE> hash_of(std::string_view bytes) {
   // Fetched once: EVP_sha256() would look the provider up at each call.
   static EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   if (sha256 == nullptr || EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, sha256, nullptr) != 1)
     std::abort();
-  Hash out{};
-  std::copy_n(digest.begin(), out.size(), out.begin());
-  return out;
+  return digest;
 }
 
 }  // namespace
 
 std::string Resource::hash_hex() const {
   static constexpr char kDigits[] = "0123456789abcdef";
+  const auto digest = hash_of(body);
   std::string out;
-  out.reserve(hash.size() * 2);
-  for (const unsigned char byte : hash) {
+  out.reserve(kHashBytes * 2);
+  for (std::size_t i = 0; i < kHashBytes; ++i) {
+    const unsigned char byte = digest[i];
     out.push_back(kDigits[byte >> 4]);
     out.push_back(kDigits[byte & 15]);
   }
@@ -39,11 +42,16 @@ const Cache::OfType* Cache::of(const std::string& type) const {
   return found == types_.end() ? nullptr : &found->second;
 }
 
-ResourcePtr Cache::find(const std::string& type, const std::string& name) const {
+const Cache::Entry* Cache::entry(const std::string& type, const std::string& name) const {
   const OfType* of_type = of(type);
   if (of_type == nullptr) return nullptr;
-  const auto found = of_type->current.find(name);
-  return found == of_type->current.end() ? nullptr : found->second;
+  const auto found = of_type->entries.find(name);
+  return found == of_type->entries.end() ? nullptr : &found->second;
+}
+
+ResourcePtr Cache::find(const std::string& type, const std::string& name) const {
+  const Entry* found = entry(type, name);
+  return found == nullptr ? nullptr : found->current;
 }
 
 bool Cache::absent(const std::string& type, const std::string& name) const {
@@ -52,10 +60,8 @@ bool Cache::absent(const std::string& type, const std::string& name) const {
 }
 
 ResourcePtr Cache::accepted(const std::string& type, const std::string& name) const {
-  const OfType* of_type = of(type);
-  if (of_type == nullptr) return nullptr;
-  const auto found = of_type->accepted.find(name);
-  return found == of_type->accepted.end() ? nullptr : found->second;
+  const Entry* found = entry(type, name);
+  return found == nullptr ? nullptr : found->accepted;
 }
 
 bool Cache::synced(const std::string& type) const {
@@ -64,64 +70,87 @@ bool Cache::synced(const std::string& type) const {
 }
 
 bool Cache::set_synced(const std::string& type) {
-  return !std::exchange(types_[type].synced, true);
+  return !std::exchange(make(type).synced, true);
 }
 
-ResourcePtr Cache::put(const std::string& type, ResourceBytes&& resource) {
-  OfType& of_type = types_[type];
-  of_type.absent.erase(resource.name);
-  ResourcePtr& slot = of_type.current[resource.name];
-  const Hash hash = hash_of(resource.body);
-  if (slot != nullptr && slot->hash == hash && slot->version == resource.version) return slot;
-  of_type.bytes += resource.body.size();
-  if (slot != nullptr) of_type.bytes -= slot->body.size();
-  slot = std::make_shared<const Resource>(Resource{std::move(resource.version), hash, std::move(resource.body)});
+// Messages have thousands of resources of one type: the map is searched once for all of them.
+Cache::OfType& Cache::make(const std::string& type) {
+  if (last_ == nullptr || last_->first != type) last_ = &*types_.try_emplace(type).first;
+  return last_->second;
+}
+
+ResourcePtr Cache::put(const std::string& type, ResourceBytes& resource) {
+  OfType& held = make(type);
+  if (!held.absent.empty()) held.absent.erase(resource.name);
+  ResourcePtr& slot = held.entries[resource.name].current;
+  const bool same = slot != nullptr && slot->body == resource.body;
+  if (same && slot->version == resource.version) return slot;
+  held.bytes += resource.body.size();
+  if (slot != nullptr) {
+    held.bytes -= slot->body.size();
+  } else {
+    ++held.current;
+  }
+  const std::uint64_t id = same ? slot->id : ++last_id_;
+  slot = std::make_shared<const Resource>(Resource{std::move(resource.version), id, std::move(resource.body)});
   return slot;
 }
 
-void Cache::erase(OfType& of_type, const std::string& name) {
-  const auto found = of_type.current.find(name);
-  if (found == of_type.current.end()) return;
-  of_type.bytes -= found->second->body.size();
-  of_type.current.erase(found);
+void Cache::drop_current(OfType& of_type, Entries::iterator found) {
+  if (found->second.current == nullptr) return;
+  of_type.bytes -= found->second.current->body.size();
+  --of_type.current;
+  found->second.current.reset();
+}
+
+void Cache::drop_if_empty(OfType& of_type, Entries::iterator found) {
+  if (found->second.current == nullptr && found->second.accepted == nullptr) of_type.entries.erase(found);
 }
 
 void Cache::remove(const std::string& type, const std::string& name, bool remember) {
-  OfType& of_type = types_[type];
-  erase(of_type, name);
-  if (remember) of_type.absent.insert(name);
+  OfType& held = make(type);
+  if (const auto found = held.entries.find(name); found != held.entries.end()) {
+    drop_current(held, found);
+    drop_if_empty(held, found);
+  }
+  if (remember) held.absent.insert(name);
 }
 
 void Cache::forget(const std::string& type, const std::string& name) {
-  OfType& of_type = types_[type];
-  erase(of_type, name);
-  of_type.absent.erase(name);
-  of_type.accepted.erase(name);
+  OfType& held = make(type);
+  held.absent.erase(name);
+  const auto found = held.entries.find(name);
+  if (found == held.entries.end()) return;
+  drop_current(held, found);
+  held.entries.erase(found);
 }
 
 void Cache::forget_all_but(const std::string& type, const std::unordered_set<std::string>& keep) {
-  OfType& of_type = types_[type];
-  of_type.synced = false;
-  std::vector<std::string> gone;
-  for (const auto& [name, resource] : of_type.current) {
-    if (!keep.contains(name)) gone.push_back(name);
+  make(type).synced = false;
+  for (const auto& name : names(type)) {
+    if (!keep.contains(name)) forget(type, name);
   }
-  for (const auto& name : gone) forget(type, name);
 }
 
 void Cache::accept(const std::string& type, const std::string& name, ResourcePtr resource) {
-  OfType& of_type = types_[type];
-  if (resource == nullptr) {
-    of_type.accepted.erase(name);
-  } else {
-    of_type.accepted[name] = std::move(resource);
+  OfType& held = make(type);
+  if (resource != nullptr) {
+    held.entries[name].accepted = std::move(resource);
+    return;
   }
+  const auto found = held.entries.find(name);
+  if (found == held.entries.end()) return;
+  found->second.accepted.reset();
+  drop_if_empty(held, found);
 }
 
 std::vector<std::string> Cache::names(const std::string& type) const {
   std::vector<std::string> out;
   if (const OfType* of_type = of(type)) {
-    for (const auto& [name, resource] : of_type->current) out.push_back(name);
+    out.reserve(of_type->current);
+    for (const auto& [name, entry] : of_type->entries) {
+      if (entry.current != nullptr) out.push_back(name);
+    }
   }
   std::sort(out.begin(), out.end());
   return out;
@@ -130,14 +159,16 @@ std::vector<std::string> Cache::names(const std::string& type) const {
 std::map<std::string, std::string> Cache::versions(const std::string& type) const {
   std::map<std::string, std::string> out;
   if (const OfType* of_type = of(type)) {
-    for (const auto& [name, resource] : of_type->current) out.emplace(name, resource->version);
+    for (const auto& [name, entry] : of_type->entries) {
+      if (entry.current != nullptr) out.emplace(name, entry.current->version);
+    }
   }
   return out;
 }
 
 Cache::Size Cache::size(const std::string& type) const {
   const OfType* of_type = of(type);
-  return of_type == nullptr ? Size{} : Size{of_type->current.size(), of_type->bytes};
+  return of_type == nullptr ? Size{} : Size{of_type->current, of_type->bytes};
 }
 
 std::vector<std::string> Cache::types() const {

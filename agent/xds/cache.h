@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,13 +16,14 @@
 
 namespace hawser::xds {
 
-using Hash = std::array<unsigned char, 16>;
-
 // One version of one resource; immutable, shared by everyone who still needs it.
 struct Resource {
   std::string version;  // the plane's, often empty
-  Hash hash{};
+  // Equal only for equal bodies, and never used twice: tells "the same as then" without keeping what was then.
+  std::uint64_t id = 0;
   std::string body;
+  // Of the body, as a version that a proxy may compare: 128 bits of a cryptographic hash. Computed at each call, since
+  // most resources are forwarded as they came and never need one.
   std::string hash_hex() const;
 };
 using ResourcePtr = std::shared_ptr<const Resource>;
@@ -32,6 +33,10 @@ using ResourcePtr = std::shared_ptr<const Resource>;
 // Threading: the relay's strand. Failure: none; its size is bounded by what is subscribed to.
 class Cache {
  public:
+  Cache() = default;
+  Cache(const Cache&) = delete;
+  Cache& operator=(const Cache&) = delete;
+
   ResourcePtr find(const std::string& type, const std::string& name) const;
   bool absent(const std::string& type, const std::string& name) const;
   ResourcePtr accepted(const std::string& type, const std::string& name) const;
@@ -41,7 +46,9 @@ class Cache {
   // True when that is news.
   bool set_synced(const std::string& type);
 
-  ResourcePtr put(const std::string& type, ResourceBytes&& resource);
+  // Takes version and body out of it; the name stays.
+  ResourcePtr put(const std::string& type, ResourceBytes& resource);
+  ResourcePtr put(const std::string& type, ResourceBytes&& resource) { return put(type, resource); }
   // `remember`: somebody asked for this very name, and has to be told that it doesn't exist.
   void remove(const std::string& type, const std::string& name, bool remember);
   // Nobody wants the name any more: it won't be kept up to date.
@@ -63,17 +70,29 @@ class Cache {
   std::vector<std::string> types() const;
 
  private:
+  // In one map: with thousands of small resources, names and nodes are much of the memory.
+  struct Entry {
+    ResourcePtr current;
+    ResourcePtr accepted;
+  };
+  using Entries = std::unordered_map<std::string, Entry>;
   struct OfType {
     bool synced = false;
-    std::unordered_map<std::string, ResourcePtr> current;
-    std::unordered_map<std::string, ResourcePtr> accepted;
+    Entries entries;
+    std::size_t current = 0;  // entries that have one
     std::unordered_set<std::string> absent;
     std::size_t bytes = 0;
   };
+  OfType& make(const std::string& type);
   const OfType* of(const std::string& type) const;
-  static void erase(OfType& of_type, const std::string& name);
+  const Entry* entry(const std::string& type, const std::string& name) const;
+  static void drop_current(OfType& of_type, Entries::iterator found);
+  static void drop_if_empty(OfType& of_type, Entries::iterator found);
 
-  std::map<std::string, OfType, TypeOrder> types_;
+  using Types = std::map<std::string, OfType, TypeOrder>;
+  Types types_;
+  Types::value_type* last_ = nullptr;  // no type is ever erased
+  std::uint64_t last_id_ = 0;
 };
 
 }  // namespace hawser::xds

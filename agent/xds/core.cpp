@@ -40,7 +40,8 @@ Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Option
       observer_(observer),
       options_(options),
       // A later generation of the proxy finds these in the cache without the plane.
-      hub_({std::string(kClusterType), std::string(kListenerType)}) {}
+      hub_({std::string(kClusterType), std::string(kListenerType)}),
+      trimmer_(strand) {}
 
 void Core::start(std::string node, UpstreamOptions options, Upstream::Post post) {
   if (upstream_ || stopping_) return;
@@ -67,6 +68,7 @@ void Core::on_upstream_stopped() {
   for (const auto& [id, session] : sessions_) ids.push_back(id);
   for (const auto id : ids) end_session(id, grpc::Status(grpc::UNAVAILABLE, "the relay is stopping"), true);
   timer_.reset();
+  trimmer_.stop();
   publish();
   if (stopped_) std::exchange(stopped_, nullptr)();
 }
@@ -75,6 +77,7 @@ void Core::abandon() {
   stopping_ = true;
   timer_.reset();
   stall_timer_.reset();
+  trimmer_.stop();
   if (upstream_) upstream_->abandon();
   for (auto& [id, session] : sessions_) {
     // A write to a proxy that doesn't read would hold the finish back.
@@ -135,6 +138,7 @@ void Core::on_upstream_connected(const std::string& peer) {
   connected_ = true;
   peer_ = peer;
   last_error_.clear();
+  trimmer_.connected();
   metrics_.set("hawser_xds_connected", "Is there a stream to the control plane that has answered?", {}, 1);
   publish();
   observer_.on_connection(true, peer);
@@ -156,6 +160,7 @@ void Core::on_upstream_failed(const Error& error) {
 }
 
 void Core::on_upstream_message(grpc::ByteBuffer message) {
+  trimmer_.moved(message.Length());
   grpc::ProtoBufferReader head(&message);
   const auto envelope = scan_envelope(head);
   if (!envelope) {
@@ -310,6 +315,7 @@ void Core::end_session(Hub::Id id, const grpc::Status& status, bool at_once) {
 }
 
 void Core::write(Session& session, grpc::ByteBuffer buffer) {
+  trimmer_.moved(buffer.Length());
   session.writing = true;
   session.stream->write(std::move(buffer));
 }

@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "xds/hub.h"
 #include "xds/relay.h"
+#include "xds/trimmer.h"
 #include "xds/upstream.h"
 
 namespace hawser::xds {
@@ -104,6 +105,7 @@ class Core final : public Upstream::User {
   // The serving proxy that still has to take a forwarded message; until then the plane's next one isn't read.
   std::optional<Hub::Id> awaited_;
   std::unique_ptr<Loop::Timer> stall_timer_;
+  Trimmer trimmer_;
   std::unique_ptr<Loop::Timer> timer_;
   std::optional<Loop::Monotonic> armed_for_;
   bool stopping_ = false;

@@ -122,8 +122,8 @@ void Downstream::note_sent(const std::string& type, OfType& of_type, const Deliv
   for (const auto& [name, resource] : delivery.resources) {
     if (!of_type.wants(name)) continue;
     const auto [slot, added] = of_type.sent.try_emplace(name);
-    if (type == kClusterType && (added || slot->second.hash != resource->hash)) changed.names.push_back(name);
-    slot->second = Sent{resource->hash, serial_};
+    if (type == kClusterType && (added || slot->second.id != resource->id)) changed.names.push_back(name);
+    slot->second = Sent{resource->id, serial_};
   }
   for (const auto& name : delivery.removed) of_type.sent.erase(name);
   if (!changed.names.empty()) changed_clusters_.push_back(std::move(changed));

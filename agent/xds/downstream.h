@@ -93,7 +93,7 @@ class Downstream {
 
  private:
   struct Sent {
-    Hash hash{};
+    std::uint64_t id = 0;
     std::uint64_t serial = 0;
   };
   struct OfType {

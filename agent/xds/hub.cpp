@@ -66,8 +66,9 @@ std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request
   if (request.error_detail) {
     out.message = error_message(*request.error_detail);
   } else if (out.serving) {
+    const bool all = subscriptions_.wants_all(request.type_url);
     for (const auto& [name, resource] : delivery->resources) {
-      if (wanted(request.type_url, name)) cache_.accept(request.type_url, name, resource);
+      if (all || subscriptions_.wants_name(request.type_url, name)) cache_.accept(request.type_url, name, resource);
     }
     for (const auto& name : delivery->removed) cache_.accept(request.type_url, name, nullptr);
   }
@@ -91,10 +92,6 @@ void Hub::apply(const std::string& type, const InterestChange& change) {
   if (change.all_added) subscriptions_.want_all(type);
   for (const auto& name : change.removed) drop_name(type, name);
   if (change.all_removed) drop_all(type);
-}
-
-bool Hub::wanted(const std::string& type, const std::string& name) const {
-  return subscriptions_.wants_all(type) || subscriptions_.wants_name(type, name);
 }
 
 void Hub::drop_name(const std::string& type, const std::string& name) {
@@ -130,18 +127,20 @@ void Hub::ingest(Response response, std::optional<Id> forwarded_to, Loop::Monoto
       if (id != forwarded_to) peer.downstream.mark(type, name);
     }
   };
+  const bool all = subscriptions_.wants_all(type);
+  delivery.resources.reserve(response.resources.size());
   for (auto& bytes : response.resources) {
-    if (bytes.heartbeat || !wanted(type, bytes.name)) continue;
-    const std::string name = bytes.name;
-    delivery.resources.emplace_back(name, cache_.put(type, std::move(bytes)));
-    mark(name);
+    if (bytes.heartbeat || (!all && !subscriptions_.wants_name(type, bytes.name))) continue;
+    auto resource = cache_.put(type, bytes);
+    mark(bytes.name);
+    delivery.resources.emplace_back(std::move(bytes.name), std::move(resource));
   }
   for (auto& name : response.removed) {
     cache_.remove(type, name, subscriptions_.wants_name(type, name));
     mark(name);
     delivery.removed.push_back(std::move(name));
   }
-  if (subscriptions_.wants_all(type) && cache_.set_synced(type)) {
+  if (all && cache_.set_synced(type)) {
     for (auto& [id, peer] : downstreams_) peer.downstream.on_synced(type, now);
   }
   const auto receiver = forwarded_to ? downstreams_.find(*forwarded_to) : downstreams_.end();

@@ -77,7 +77,6 @@ class Hub {
   void apply(const std::string& type, const InterestChange& change);
   void drop_name(const std::string& type, const std::string& name);
   void drop_all(const std::string& type);
-  bool wanted(const std::string& type, const std::string& name) const;
   void release_lingering();
 
   Cache cache_;
