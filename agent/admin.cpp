@@ -86,6 +86,8 @@ struct AdminServer::Impl {
         return operations.wait(request.wait().event(), std::chrono::milliseconds(request.wait().timeout_ms()), done);
       case v1::Request::kInterceptShow:
         return operations.intercept_show(done);
+      case v1::Request::kProxyRestart:
+        return operations.proxy_restart(done);
       case v1::Request::JOB_NOT_SET:
         break;
     }

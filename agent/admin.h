@@ -25,6 +25,7 @@ class AdminServer {
     std::function<void(Done)> cert_renew;
     std::function<void(const std::string& event, std::chrono::milliseconds timeout, Done)> wait;
     std::function<void(Done)> intercept_show;
+    std::function<void(Done)> proxy_restart;
   };
 
   AdminServer(AsioLoop& loop, ListeningSocket socket, Operations operations, gid_t admin_group);

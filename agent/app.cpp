@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app.h"
 
-#include <systemd/sd-daemon.h>
-
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "admin.h"
 #include "base/log.h"
+#include "base/service_notify.h"
 #include "lifecycle.h"
 #include "membership.h"
+#include "proxy/supervisor.h"
 #include "status/health_items.h"
 #include "status/time_text.h"
+#include "status_line.h"
 
 namespace hawser {
 namespace {
@@ -42,12 +44,24 @@ struct App::Impl {
   ThreadWorker slow;
   status::HealthItems health;
   Lifecycle lifecycle;
+  StatusLine status_line;
+  WatchedHealth watched;
+  std::optional<Watchdog> watchdog;
   config::Config config;
   std::unique_ptr<AdminServer> admin;
   std::unique_ptr<Membership> membership;
   bool leaving = false;
 
-  Impl(AsioLoop& l, AppOptions o) : loop(l), options(std::move(o)), health(l, metrics), lifecycle(l, metrics) {}
+  Impl(AsioLoop& l, AppOptions o)
+      : loop(l),
+        options(std::move(o)),
+        health(l, metrics),
+        lifecycle(l, metrics),
+        status_line(
+            l, [this] { return summary(); }, notify_status),
+        watched(health, [this] { status_line.changed(); }) {
+    lifecycle.on_change([this] { status_line.changed(); });
+  }
 
   Status open_admin() {
     auto group = config::resolve_group(config.users.admin_group);
@@ -65,6 +79,7 @@ struct App::Impl {
     operations.wait = [this](const std::string& event, std::chrono::milliseconds timeout,
                              const AdminServer::Done& done) { wait(event, timeout, done); };
     operations.intercept_show = [this](const AdminServer::Done& done) { intercept_show(done); };
+    operations.proxy_restart = [this](const AdminServer::Done& done) { proxy_restart(done); };
     // gid 0 is root's own group: with no admin group nobody else is let in
     admin = std::make_unique<AdminServer>(loop, std::move(*socket), std::move(operations), group ? *group : 0);
     admin->start();
@@ -74,7 +89,7 @@ struct App::Impl {
   Status begin(const std::string& token) {
     lifecycle.restart();
     membership = std::make_unique<Membership>(
-        Membership::Context{loop, slow, metrics, health, lifecycle, options.run_dir, options.state_dir}, config);
+        Membership::Context{loop, slow, metrics, watched, lifecycle, options.run_dir, options.state_dir}, config);
     auto started = membership->start(token);
     if (!started) membership.reset();
     return started;
@@ -101,6 +116,7 @@ struct App::Impl {
       membership.reset();
       health.clear();
       config = config::Config{};
+      status_line.changed();
       log::info("left the mesh");
       done(std::string("{}"));
     });
@@ -138,6 +154,22 @@ struct App::Impl {
     membership->observe_interception([done](const Result<json>& seen) {
       if (!seen) return done(seen.error());
       done(seen->dump());
+    });
+  }
+
+  void proxy_restart(const AdminServer::Done& done) {
+    if (!membership) return done(not_joined());
+    proxy::Supervisor* supervisor = membership->proxy();
+    if (supervisor == nullptr)
+      return done(Error(Code::kFailedPrecondition, "HWS-MB-002", "no proxy runs", "hawser status"));
+    supervisor->restart([done](const Result<proxy::Supervisor::Restarted>& result) {
+      if (!result) return done(result.error());
+      const json out = {
+          {"schema_version", 1},
+          {"old", {{"generation", result->old_generation}, {"pid", result->old_pid}}},
+          {"new", {{"generation", result->generation}, {"pid", result->pid}, {"version", result->version}}},
+          {"took_ms", result->took.count()}};
+      done(out.dump());
     });
   }
 
@@ -182,12 +214,15 @@ Status App::start(config::Config config) {
   if (impl_->config.joined())
     if (auto begun = impl_->begin(""); !begun) return begun;
   log::info(impl_->config.joined() ? "started" : "started; this host is not joined", {{"version", HAWSER_VERSION}});
-  sd_notify(0, "READY=1");
+  impl_->watchdog.emplace(impl_->loop);
+  impl_->status_line.changed();
+  // The sockets are served, and that's all: a boot must never wait for a control plane.
+  notify_ready();
   return {};
 }
 
 void App::stop(std::function<void()> done) {
-  sd_notify(0, "STOPPING=1");
+  notify_stopping();
   if (!impl_->membership) return done();
   impl_->membership->stop([this, done = std::move(done)] {
     impl_->membership.reset();

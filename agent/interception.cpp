@@ -17,6 +17,10 @@ constexpr auto kRemoveTimeout = std::chrono::seconds(30);
 constexpr auto kCallTimeout = std::chrono::seconds(5);
 constexpr auto kWatchEvery = std::chrono::seconds(2);
 constexpr auto kConfirmEvery = std::chrono::milliseconds(250);
+// The failure policy, which the broker carries out when nobody else is left: inbound is refused, because nobody would
+// check who calls; outbound goes direct, because the host has to work.
+constexpr bool kInboundClosed = true;
+constexpr bool kOutboundClosed = false;
 
 void add_ranges(const std::vector<config::PortRange>& from, google::protobuf::RepeatedPtrField<v1::PortRange>* to) {
   for (const auto& range : from) {
@@ -57,6 +61,8 @@ v1::Request Interception::plan_request(bool outbound) const {
   v1::Request request;
   auto* plan = request.mutable_plan();
   plan->set_confirm_seconds(static_cast<std::uint32_t>(settings.confirm.count()));
+  plan->mutable_on_failure()->set_inbound_closed(kInboundClosed);
+  plan->mutable_on_failure()->set_outbound_closed(kOutboundClosed);
   auto* intent = plan->mutable_intent();
   intent->set_outbound_port(15001);
   intent->set_inbound_port(15006);

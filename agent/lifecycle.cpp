@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lifecycle.h"
 
-#include <systemd/sd-daemon.h>
-
 #include <algorithm>
 #include <cassert>
 #include <utility>
@@ -38,6 +36,7 @@ Lifecycle::Lifecycle(Loop& loop, Metrics& metrics) : loop_(loop), metrics_(metri
 void Lifecycle::restart() {
   start_ = loop_.now();
   reached_ = {};
+  changed_();
 }
 
 void Lifecycle::reach(Event event) {
@@ -52,7 +51,7 @@ void Lifecycle::reach(Event event) {
       "reached " + std::string(kNames[index]),
       {{"after_ms",
         std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(reached_[index]->since_start).count())}});
-  announce();
+  changed_();
   wake();
 }
 
@@ -64,7 +63,7 @@ void Lifecycle::lose(Event event, const std::string& reason) {
                  {{"event", std::string(kNames[i])}}, -1);
     log::info("left " + std::string(kNames[i]), {{"reason", reason}});
   }
-  announce();
+  changed_();
 }
 
 bool Lifecycle::reached(Event event) const {
@@ -108,11 +107,6 @@ void Lifecycle::wake() {
     waiter->timer.reset();
     waiter->done(true);
   }
-}
-
-void Lifecycle::announce() {
-  const auto now = last();
-  sd_notifyf(0, "STATUS=%s", now ? std::string(event_name(*now)).c_str() : "not joined");
 }
 
 }  // namespace hawser

@@ -53,6 +53,9 @@ class Lifecycle {
   // Runs `done(true)` when the event is reached, `done(false)` after `timeout`. At most 64 waiters; more are refused.
   void wait(Event event, Loop::Duration timeout, std::function<void(bool)> done);
 
+  // Called after each change; one listener.
+  void on_change(std::function<void()> listener) { changed_ = std::move(listener); }
+
  private:
   struct Waiter {
     Event event{};
@@ -61,13 +64,13 @@ class Lifecycle {
   };
 
   void wake();
-  void announce();
 
   Loop& loop_;
   Metrics& metrics_;
   Loop::Monotonic start_;
   std::array<std::optional<Reached>, kEventCount> reached_{};
   std::vector<std::shared_ptr<Waiter>> waiters_;
+  std::function<void()> changed_ = [] {};
 };
 
 }  // namespace hawser

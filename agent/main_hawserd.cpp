@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -29,6 +30,14 @@ void tune_malloc() {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
+// For a name server or a disk that doesn't answer: the host that shuts down doesn't wait for the thread that does. What
+// is durable is written so that any moment may be the last.
+constexpr unsigned kStopSeconds = 3;
+void bound_stop() {
+  ::signal(SIGALRM, [](int) { ::_exit(EX_OK); });
+  ::alarm(kStopSeconds);
 }
 
 int refuse(const std::vector<hawser::Error>& errors) {
@@ -64,7 +73,9 @@ int main(int argc, char** argv) {
     return started.error().code() == hawser::Code::kAlreadyExists ? EX_TEMPFAIL : EX_OSERR;
   }
   signals.async_wait([&](const boost::system::error_code& error, int) {
-    if (!error) app.stop([&loop] { loop.stop(); });
+    if (error) return;
+    bound_stop();
+    app.stop([&loop] { loop.stop(); });
   });
   block_signals(SIG_UNBLOCK);
   loop.run();

@@ -14,6 +14,8 @@
 #include "config/load.h"
 #include "host_facts.h"
 #include "interception.h"
+#include "lease.h"
+#include "membership_json.h"
 #include "proxy/broker_host.h"
 #include "proxy/envoy_driver.h"
 #include "proxy/supervisor.h"
@@ -21,6 +23,7 @@
 #include "registration/health_probe.h"
 #include "registration/inbound_healer.h"
 #include "registration/reporter.h"
+#include "renewal_waiters.h"
 #include "rpc/grpc_server.h"
 #include "sds/server.h"
 #include "status/endpoints.h"
@@ -36,7 +39,6 @@ using nlohmann::json;
 constexpr std::uint16_t kOutboundPort = 15001;
 constexpr std::uint16_t kInboundPort = 15006;
 constexpr const char* kClusters = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-constexpr auto kInForce = std::chrono::seconds(5);  // for Envoy to take a new certificate
 
 }  // namespace
 
@@ -48,6 +50,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // In order of construction; destroyed backwards.
   std::unique_ptr<broker::BrokerClient> broker;
+  std::unique_ptr<Lease> lease;
   std::unique_ptr<status::HttpServer> http;
   std::unique_ptr<certs::IstioCa> ca;
   std::unique_ptr<certs::Rotation> rotation;
@@ -63,6 +66,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<registration::Reporter> reporter;
   std::unique_ptr<registration::InboundHealer> healer;
   std::unique_ptr<registration::HealthProbe> probe;
+  std::unique_ptr<RenewalWaiters> renewals;
   std::optional<certs::KeyStore> store;
   std::shared_ptr<certs::FileTokenSource> tokens;
   std::unique_ptr<Loop::Timer> timer;
@@ -94,6 +98,13 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     }
     if (auto opened = open_store(token); !opened) return opened;
     broker = std::make_unique<broker::BrokerClient>(context.loop, context.run_dir + "/broker.sock");
+    lease = std::make_unique<Lease>(
+        context.loop, [this](const broker::v1::Request& request, std::chrono::milliseconds timeout,
+                             Lease::Answer answer) { broker->call(request, timeout, std::move(answer)); });
+    lease->start();
+    // Before anything that may wait, such as a name: the proxy of our predecessor is asking already. check_ports()
+    // tries again, and says why if it couldn't.
+    if (auto served = start_grpc(); !served) log::warn(served.error().to_string());
     life().reach(Event::kConfigured);
     learn_host();
     return {};
@@ -246,17 +257,20 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     proxy::EnvoyDriver::Options driver_options;
     driver_options.concurrency = config.proxy.concurrency;
     driver_options.drain = config.proxy.drain;
+    driver_options.parent_shutdown = config.proxy.parent_shutdown;
     driver = std::make_unique<proxy::EnvoyDriver>(*admin, driver_options);
     host = std::make_unique<proxy::BrokerHost>(*broker);
     watcher = std::make_unique<proxy::PidfdWatcher>(context.loop);
     proxy::Supervisor::Options options;
     options.start_timeout = config.proxy.start_timeout;
+    options.concurrency = config.proxy.concurrency;
     options.seed = random_seed();
     options.bootstrap = [this](const std::string& generation) {
       return proxy_bootstrap(config, facts, context.run_dir, generation);
     };
     supervisor =
         std::make_unique<proxy::Supervisor>(context.loop, *host, *driver, *watcher, options, health(), context.metrics);
+    supervisor->on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
     prepare_interception();
     prepare_registration();
     supervisor->start([this](const std::string& generation, pid_t) { on_live(generation); },
@@ -371,12 +385,13 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (self->sds) self->sds->shutdown();
       if (self->grpc) self->grpc->stop();
       if (self->rotation) self->rotation->stop();
+      if (self->renewals) self->renewals->close();
       if (self->http) self->http->stop();
       if (!erase) return done();
       if (auto erased = self->store->erase(); !erased)
         log::error("identity couldn't be erased: " + erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
-      done();
+      self->lease->release(done);
     };
     if (!relay) return rest();
     relay->stop(rest);
@@ -386,7 +401,17 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (std::exchange(ending, true)) return done();
     timer.reset();
     if (interception) interception->stop();
-    close(false, std::move(done));
+    auto self = shared_from_this();
+    // The broker is to know that this is no crash; what it answers holds nothing up for long.
+    const auto waiting = std::make_shared<int>(2);
+    const auto step = [self, waiting, done = std::move(done)] {
+      if (--*waiting == 0) done();
+    };
+    if (lease)
+      lease->release(step);
+    else
+      step();
+    close(false, step);
   }
 
   // --- what is told ------------------------------------------------------------------------------------------------
@@ -396,44 +421,27 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
     rotation->renew_now([self = shared_from_this(), done = std::move(done)](const Status& renewed) {
       if (!renewed) return done(renewed);
-      self->wait_in_force(self->context.loop.now() + kInForce, done);
+      if (!self->renewals)
+        self->renewals =
+            std::make_unique<RenewalWaiters>(self->context.loop, [raw = self.get()] { return raw->in_force(); });
+      self->renewals->wait(done);
     });
   }
 
-  // In force: Envoy has taken it; without a proxy there's nobody to wait for.
-  void wait_in_force(Loop::Monotonic deadline, const std::function<void(Status)>& done) {
-    const auto identity = rotation->current();
-    if (ending || !supervisor || !supervisor->live() || sds->presented().serial == identity->serial) return done({});
-    if (context.loop.now() > deadline)
-      return done(Error(Code::kDeadlineExceeded, "HWS-MB-005",
-                        "the certificate is renewed, but the proxy hasn't taken it", "hawser status; Envoy's log"));
-    timer = context.loop.after(std::chrono::milliseconds(10),
-                               [self = shared_from_this(), deadline, done] { self->wait_in_force(deadline, done); });
+  // Envoy has taken the newest certificate; without a proxy there's nobody to wait for.
+  bool in_force() const {
+    return ending || !supervisor || !supervisor->live() || sds->presented().serial == rotation->current()->serial;
   }
 
   Result<json> certificate() const {
     const auto identity = rotation ? rotation->current() : nullptr;
     if (!identity) return Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status");
-    json out = {{"spiffe_id", identity->spiffe_id},
-                {"serial", identity->serial},
-                {"issuer", identity->issuer},
-                {"not_before", status::utc_text(identity->not_before)},
-                {"not_after", status::utc_text(identity->not_after)},
-                {"presented_serial", sds->presented().serial}};
-    if (const auto next = rotation->next_renewal()) out["next_renewal"] = status::utc_text(*next);
-    return out;
+    return identity_json(*identity, sds->presented().serial, rotation->next_renewal());
   }
 
   void describe(json& status) const {
     if (auto cert = certificate()) status["identity"] = *cert;
-    if (relay) {
-      const auto plane = relay->status();
-      status["control_plane"] = {{"connected", plane.connected},
-                                 {"address", plane.address},
-                                 {"name", config.control_plane.address.text()},
-                                 {"streams_opened", plane.streams_opened},
-                                 {"last_error", plane.last_error}};
-    }
+    if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
     if (supervisor) {
       const auto proxy = supervisor->status();
       status["proxy"] = {{"generation", proxy.generation}, {"pid", proxy.pid},
@@ -468,6 +476,9 @@ void Membership::stop(std::function<void()> done) {
 }
 void Membership::renew(std::function<void(Status)> done) {
   impl_->renew(std::move(done));
+}
+proxy::Supervisor* Membership::proxy() const {
+  return impl_->ending ? nullptr : impl_->supervisor.get();
 }
 void Membership::describe(json& status) const {
   impl_->describe(status);

@@ -14,6 +14,10 @@
 #include "lifecycle.h"
 #include "status/health_items.h"
 
+namespace hawser::proxy {
+class Supervisor;
+}
+
 namespace hawser {
 
 // What: everything that exists only while the host is joined: identity, relay, proxy, interception, registration; and
@@ -27,7 +31,7 @@ class Membership {
     AsioLoop& loop;
     SlowWorker& slow;
     Metrics& metrics;
-    status::HealthItems& health;
+    HealthSink& health;
     Lifecycle& lifecycle;
     std::string run_dir;
     std::string state_dir;
@@ -44,6 +48,8 @@ class Membership {
   void stop(std::function<void()> done);
 
   void renew(std::function<void(Status)> done);
+  // None before the proxy's turn has come, and none while leaving.
+  proxy::Supervisor* proxy() const;
   void observe_interception(std::function<void(Result<nlohmann::json>)> done);
   // The parts of `hawser status --json` that a joined host adds.
   void describe(nlohmann::json& status) const;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/admin_call.h"
+#include "cli/broker_call.h"
 #include "cli/command.h"
 #include "hawser/admin.pb.h"
 
@@ -30,6 +31,13 @@ void show(Context& context, bool as_json) {
   std::printf("%s", view.value("ruleset", std::string()).c_str());
 }
 
+// The broker does it from its stored plan. hawserd isn't told: it may be what is broken.
+void remove(Context& context) {
+  if (!need_root(context, "intercept remove")) return;
+  if (auto withdrawn = withdraw_by_broker(context); !withdrawn) return fail(context, withdrawn.error());
+  std::printf("rules and proxies are gone; the host stays joined, and hawserd puts both back when it starts\n");
+}
+
 }  // namespace
 
 void add_intercept(CLI::App& app, Context& context) {
@@ -39,6 +47,9 @@ void add_intercept(CLI::App& app, Context& context) {
   auto* command = intercept->add_subcommand("show", "Rules in force, as the kernel lists them, with counters");
   command->add_flag("--json", *as_json, "Print as JSON");
   command->callback([&context, as_json] { show(context, *as_json); });
+  intercept
+      ->add_subcommand("remove", "Take the rules out, drain, stop the proxies: by the broker alone; stop hawserd first")
+      ->callback([&context] { remove(context); });
 }
 
 }  // namespace hawser::cli

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "bootstrap/onboarding.h"
 #include "cli/admin_call.h"
+#include "cli/agent_start.h"
 #include "cli/command.h"
 #include "hawser/admin.pb.h"
 
@@ -76,6 +77,8 @@ void run(Context& context, const Options& options) {
   for (const auto& warning : bundle->warnings) warn(warning);
   auto text = with_settings(bootstrap::to_join_yaml(*bundle), options.settings);
   if (!text) return fail(context, text.error());
+  // Before the drop-in is there: a hawserd that starts with it joins by itself, without the token.
+  if (auto running = ensure_agent(context); !running) return fail(context, running.error());
   if (auto written = write_valid(context, *text); !written) return fail(context, written.error());
   if (auto handed = hand_over(context, bundle->token); !handed) {
     (void)file::remove_durable(drop_in(context));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sha2.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -8,11 +9,15 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "cli/admin_call.h"
 #include "cli/command.h"
+#include "config/value.h"
+#include "hawser/admin.pb.h"
 
 namespace hawser::cli {
 namespace {
@@ -86,16 +91,59 @@ void install(Context& context, const std::string& binary) {
   std::printf("installed %s as %s\n", binary.c_str(), (folder + "/envoy").c_str());
 }
 
+struct RestartOptions {
+  bool as_json = false;
+  std::string timeout = "90s";
+};
+
+void restart(Context& context, const RestartOptions& options) {
+  using nlohmann::json;
+  if (!need_root(context, "proxy restart")) return;
+  auto timeout = config::parse_duration(options.timeout);
+  if (!timeout) {
+    context.exit_code = EX_USAGE;
+    return warn("--timeout: " + timeout.error().to_string());
+  }
+  if (!options.as_json) std::printf("checking, then handing over; the proxy that serves goes on until then\n");
+  std::fflush(stdout);
+  admin::v1::Request request;
+  request.mutable_proxy_restart();
+  auto answer = admin_call(context, request, static_cast<int>(timeout->count()));
+  if (!answer) {
+    if (answer.error().code() == Code::kDeadlineExceeded && answer.error().id().rfind("HWS-PX", 0) != 0)
+      warn("hawserd goes on with it; hawser status shows the outcome");
+    return fail(context, answer.error());
+  }
+  if (options.as_json) {
+    std::printf("%s\n", answer->c_str());
+    return;
+  }
+  const json done = json::parse(*answer, nullptr, false);
+  if (!done.is_object() || !done.contains("old") || !done.contains("new"))
+    return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer can't be read"));
+  const json& old_one = done["old"];
+  const json& new_one = done["new"];
+  std::printf("%s (pid %d, Envoy %s) took over from %s (pid %d) in %.2f s; open connections end there\n",
+              new_one.value("generation", "").c_str(), new_one.value("pid", 0), new_one.value("version", "").c_str(),
+              old_one.value("generation", "").c_str(), old_one.value("pid", 0), done.value("took_ms", 0) / 1000.0);
+}
+
 }  // namespace
 
 void add_proxy(CLI::App& app, Context& context) {
-  auto* proxy = app.add_subcommand("proxy", "The proxy binaries that the broker may start");
+  auto* proxy = app.add_subcommand("proxy", "The proxy, and the binaries that the broker may start");
   proxy->require_subcommand(1);
   auto binary = std::make_shared<std::string>();
   auto* command =
       proxy->add_subcommand("install", "Copy an Envoy binary into the store and make it the one that new starts use");
   command->add_option("FILE", *binary, "The Envoy binary")->required();
   command->callback([&context, binary] { install(context, *binary); });
+  auto options = std::make_shared<RestartOptions>();
+  auto* again = proxy->add_subcommand(
+      "restart", "Replace the running proxy by the store's current binary, without refusing a connection");
+  again->add_flag("--json", options->as_json, "Print as JSON");
+  again->add_option("--timeout", options->timeout, "How long to wait for the outcome")->capture_default_str();
+  again->callback([&context, options] { restart(context, *options); });
 }
 
 }  // namespace hawser::cli

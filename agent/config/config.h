@@ -100,6 +100,7 @@ struct Proxy {
   unsigned concurrency = 0;  // 0: one worker a core
   std::chrono::seconds drain{5};
   std::chrono::seconds start_timeout{30};
+  std::chrono::seconds parent_shutdown{60};
 };
 
 struct LogSettings {

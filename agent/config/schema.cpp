@@ -226,6 +226,7 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("concurrency", number(config.proxy.concurrency, 0, 1024));
     map.scalar("drain", seconds(config.proxy.drain));
     map.scalar("start_timeout", seconds(config.proxy.start_timeout));
+    map.scalar("parent_shutdown", seconds(config.proxy.parent_shutdown));
   });
   root.map("status", [&](MapReader& map) { map.scalar("port", set<std::uint16_t>(config.status_port, parse_port)); });
 }

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership_json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "status/time_text.h"
+
+namespace hawser {
+
+using nlohmann::json;
+
+json identity_json(const certs::Identity& identity, const std::string& presented_serial,
+                   std::optional<Loop::Wall> next_renewal) {
+  json out = {{"spiffe_id", identity.spiffe_id},
+              {"serial", identity.serial},
+              {"issuer", identity.issuer},
+              {"not_before", status::utc_text(identity.not_before)},
+              {"not_after", status::utc_text(identity.not_after)},
+              {"presented_serial", presented_serial}};
+  if (next_renewal) out["next_renewal"] = status::utc_text(*next_renewal);
+  return out;
+}
+
+json control_plane_json(const xds::Relay::Status& status, const std::string& name) {
+  return {{"connected", status.connected},
+          {"address", status.address},
+          {"name", name},
+          {"streams_opened", status.streams_opened},
+          {"last_error", status.last_error}};
+}
+
+}  // namespace hawser

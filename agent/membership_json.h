@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "base/loop.h"
+#include "certs/identity.h"
+#include "xds/relay.h"
+
+namespace hawser {
+
+// What: parts of `hawser status --json` that a joined host adds. Threading: any. Failure: none.
+nlohmann::json identity_json(const certs::Identity& identity, const std::string& presented_serial,
+                             std::optional<Loop::Wall> next_renewal);
+nlohmann::json control_plane_json(const xds::Relay::Status& status, const std::string& name);
+
+}  // namespace hawser
