@@ -102,6 +102,7 @@ class Config:
     plane_address: str = "127.0.0.1"  # what the bundle's `hosts` says
     state_dir: pathlib.Path = pathlib.Path("state")
     max_connection_age: float | None = None  # seconds until a GOAWAY
+    max_connection_grace: float | None = None  # … and until what is still open is cut; None: never
     mesh: Mesh = Mesh()
     listen: Listen = Listen()
     certificates: Certificates = Certificates()
@@ -171,7 +172,8 @@ def seconds(value: str | float) -> float:
 _NESTED = {"mesh": Mesh, "listen": Listen, "certificates": Certificates, "registration": Registration}
 _LISTS = {("Config", "services"): Service, ("Config", "groups"): Group, ("Service", "endpoints"): Endpoint,
           ("Service", "ports"): Port, ("Group", "ports"): Port}  # fmt: skip
-_DURATIONS = {"default_ttl", "max_ttl", "token_ttl", "grace", "restart_grace", "max_connection_age"}
+_DURATIONS = {"default_ttl", "max_ttl", "token_ttl", "grace", "restart_grace", "max_connection_age",
+              "max_connection_grace"}  # fmt: skip
 
 
 def _build(kind: type, data: typing.Any, where: str) -> typing.Any:

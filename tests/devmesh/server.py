@@ -30,7 +30,7 @@ from devmesh.view import HttpView
 log = logging.getLogger("devmesh")
 _WATCH_PERIOD = 0.3  # seconds between looks at the configuration file
 _MAX_RUN_PATH = 90  # sun_path has 108 bytes, with a file name in it
-_UNCHANGEABLE = ("plane_name", "plane_port", "state_dir", "listen", "max_connection_age")
+_UNCHANGEABLE = ("plane_name", "plane_port", "state_dir", "listen", "max_connection_age", "max_connection_grace")
 
 
 class Devmesh:
@@ -70,6 +70,8 @@ class Devmesh:
         ]
         if self.config.max_connection_age:
             options.append(("grpc.max_connection_age_ms", int(self.config.max_connection_age * 1000)))
+        if self.config.max_connection_grace:
+            options.append(("grpc.max_connection_age_grace_ms", int(self.config.max_connection_grace * 1000)))
         self._grpc = grpc.aio.server(options=options)
         self._grpc.add_generic_rpc_handlers((self.csr.handler(), self.ads.handler()))
         self._grpc.add_insecure_port(f"unix:{self.front.grpc_socket}")

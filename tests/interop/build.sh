@@ -6,6 +6,8 @@
 #
 #   tests/interop/build.sh            builds what is missing or out of date
 #   tests/interop/build.sh --check    only says whether there is anything to build, by its exit status
+#   tests/interop/build.sh --with-agent
+#                                     also Istio's own agent, which `./dev bench --vs-istio` compares Hawser with
 #
 # HAWSER_CACHE  cache folder, default <repository>/.cache
 # GO            the go command, default the one in the repository's .venv
@@ -69,7 +71,10 @@ build() {
 export GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
 
 want=$(fingerprint)
-built() { [[ -f $cache/stamp && $(<"$cache/stamp") == "$want" ]]; }
+agent=
+[[ ${1:-} != --with-agent ]] || agent=1
+stamped() { [[ -f $cache/$1 && $(<"$cache/$1") == "$want" ]]; }
+built() { stamped stamp && { [[ -z $agent ]] || stamped stamp-agent; }; }
 if [[ ${1:-} == --check ]]; then
   built || die "istiod, kube-apiserver and etcd aren't built, or other versions are: run tests/interop/build.sh"
   exit 0
@@ -80,11 +85,25 @@ exec 9>"$cache/lock"
 flock -w 1800 9 || die "another build has held $cache/lock for 30 minutes"
 
 if built; then
-  say "istiod, kube-apiserver and etcd are built already"
+  say "istiod, kube-apiserver and etcd${agent:+ and pilot-agent} are built already"
+  exit 0
+fi
+: >"$log"
+
+build_agent() {
+  rm -f "$cache/stamp-agent"
+  # Istio's own release flags for its agent.
+  build pilot-agent "$here" istio.io/istio/pilot/cmd/pilot-agent -tags agent,disable_pgv -ldflags "-s -w"
+  install -m 0644 "$(env -C "$here" "$go" list -m -f '{{.Dir}}' istio.io/istio)/tools/packaging/common/envoy_bootstrap.json" \
+    "$cache/envoy_bootstrap.json"
+  echo "$want" >"$cache/stamp-agent"
+}
+
+if stamped stamp; then
+  build_agent
   exit 0
 fi
 rm -f "$cache/stamp"
-: >"$log"
 
 say "building istiod, kube-apiserver and etcd: about 8 minutes on 2 cores, once"
 # Istio's own release flags: vtprotobuf for its marshalling, no protoc-gen-validate code.
@@ -103,4 +122,5 @@ istio=$(env -C "$here" "$go" list -m -f '{{.Dir}}' istio.io/istio)
 install -m 0644 "$istio/manifests/charts/base/files/crd-all.gen.yaml" "$cache/crd-all.gen.yaml"
 
 echo "$want" >"$cache/stamp"
+[[ -z $agent ]] || build_agent
 say "done: $(du -ch "$bin"/* | tail -n 1 | cut -f1) in $bin"

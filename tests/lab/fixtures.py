@@ -15,7 +15,7 @@ from lab.plane import Plane
 from lab.world import World
 
 LOGS = layout.REPO / ".cache" / "test-logs"
-_failed = pytest.StashKey[bool]()
+FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -24,7 +24,7 @@ def remember_outcome(item: pytest.Item):
     report = yield
     module = item.getparent(pytest.Module)
     if report.failed and module is not None:
-        module.stash[_failed] = True
+        module.stash[FAILED] = True
         if "world" in getattr(item, "fixturenames", ()):
             report.sections.append(("Logs of all programs", str(_logs_of(module))))
     return report
@@ -41,11 +41,11 @@ def world(request: pytest.FixtureRequest, plane: Plane) -> typing.Iterator[World
     shutil.rmtree(where, ignore_errors=True)
     with World(plane, logs=where) as made:
         yield made
-        if request.node.stash.get(_failed, False):
+        if request.node.stash.get(FAILED, False):
             made.keep_logs()
 
 
 def skip_after_failure(item: pytest.Item) -> None:
     """A pytest_runtest_setup: in a module marked `incremental` the tests after a failed one make no sense."""
-    if item.get_closest_marker("incremental") and item.getparent(pytest.Module).stash.get(_failed, False):
+    if item.get_closest_marker("incremental") and item.getparent(pytest.Module).stash.get(FAILED, False):
         pytest.skip("a test that this one builds on failed")

@@ -57,17 +57,35 @@ class HawserHost:
         self.start_broker()
         self.start_agent()
 
-    def start_broker(self) -> None:
+    def spawn_broker(
+        self, *more: str, env: dict[str, str] | None = None, before: typing.Sequence[str] = (), **popen: typing.Any
+    ) -> None:
+        """Only exec. `before` is a command that runs the program, such as prlimit; so for the agent."""
         options = ["--agent-user", str(AGENT), "--proxy-user", str(PROXY), "--launcher", "direct"]
         self.broker = self.host.popen(
-            [f"{layout.BIN_IN_HOST}/hawser-broker", *options], caps=BROKER_CAPS, log="hawser-broker.log"
+            [*before, f"{layout.BIN_IN_HOST}/hawser-broker", *options, *more],
+            caps=BROKER_CAPS,
+            env=env,
+            log="hawser-broker.log",
+            **popen,
         )
+
+    def start_broker(self, *more: str, **how: typing.Any) -> None:
+        self.spawn_broker(*more, **how)
         self._wait_for_socket(self.broker, "broker.sock", "hawser-broker.log")
 
-    def start_agent(self) -> None:
-        self.agent = self.host.popen(
-            [f"{layout.BIN_IN_HOST}/hawserd"], uid=AGENT, gid=AGENT, caps=(), no_new_privs=True, log="hawserd.log"
-        )
+    def spawn_agent(
+        self, *, env: dict[str, str] | None = None, before: typing.Sequence[str] = (), **popen: typing.Any
+    ) -> None:
+        """Only exec: nothing is waited for."""
+        argv = [*before, f"{layout.BIN_IN_HOST}/hawserd"]
+        popen.setdefault("log", "hawserd.log")
+        self.agent = self.host.popen(argv, uid=AGENT, gid=AGENT, caps=(), no_new_privs=True, env=env, **popen)
+
+    def start_agent(
+        self, *, env: dict[str, str] | None = None, before: typing.Sequence[str] = (), **popen: typing.Any
+    ) -> None:
+        self.spawn_agent(env=env, before=before, **popen)
         self._wait_for_socket(self.agent, "admin.sock", "hawserd.log")
 
     def _wait_for_socket(self, process: subprocess.Popen, name: str, log: str) -> None:

@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 import threading
 import types
+import typing
+import zlib
 
 from lab import facts, layout
 from lab import namespaces as ns
@@ -57,13 +59,29 @@ class Lab:
         """A host called `name`, with eth0 on the bridge if it gets an address."""
         host = Host(name, self.log_dir / name)
         self.hosts[name] = host
-        host.run(["sysctl", "-qw", *_SYSCTLS])
         if address is None and address6 is None:
+            host.run(["sysctl", "-qw", *_SYSCTLS])
             return host
+        self.connect(name, host.pid, lambda argv, input: host.run(argv, input=input), address, address6)
+        return host
+
+    def connect(
+        self,
+        name: str,
+        pid: int,
+        run: typing.Callable[[list[str], str | None], object],
+        address: str | None,
+        address6: str | None,
+    ) -> None:
+        """eth0 on the bridge for the network namespace of process (or thread) `pid`; `run` runs a command in there."""
+        run(["sysctl", "-qw", *_SYSCTLS], None)  # an interface takes the defaults of the moment when it's made
         port = f"to-{name}"[:15]
-        self._ip(
-            f"link add {port} type veth peer name eth0 netns {host.pid}", f"link set {port} master br0", f"link set {port} up"
-        )
+        of_last_boot = ["ip", "link", "delete", port]
+        self._net.call(subprocess.run, of_last_boot, capture_output=True, timeout=10, check=False)
+        # a name's address is always the same, as a machine's is: after its reboot neighbours needn't learn another
+        mac = "02:00:%02x:%02x:%02x:%02x" % tuple(zlib.crc32(name.encode()).to_bytes(4, "big"))
+        peer = f"peer name eth0 address {mac} netns {pid}"
+        self._ip(f"link add {port} type veth {peer}", f"link set {port} master br0", f"link set {port} up")
         lines = ["link set eth0 up"]
         if address:
             lines += [f"address add {address}/{facts.PREFIX} dev eth0", f"route add default via {GATEWAY}"]
@@ -72,8 +90,7 @@ class Lab:
                 f"address add {address6}/{facts.PREFIX6} dev eth0 nodad",
                 f"route add ::/0 via {GATEWAY6}",
             ]
-        host.run(["ip", "-batch", "-"], input="\n".join(lines))
-        return host
+        run(["ip", "-batch", "-"], "\n".join(lines))
 
     def keep_logs(self, where: pathlib.Path) -> pathlib.Path:
         """Copies the logs of all programs, for a failure that somebody has to read."""

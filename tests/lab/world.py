@@ -60,13 +60,11 @@ class World:
         return self._logs
 
     def _build(self) -> None:
-        for program in PROGRAMS:
-            if not os.access(layout.bin_dir() / program, os.X_OK):
-                raise RuntimeError(f"{program} isn't built: run ./dev build (looked in {layout.bin_dir()})")
+        self._check_programs()
         self.lab = self._stack.enter_context(Lab())
         self._say("hosts mesh, vm and outside")
         self.mesh = self.lab.add_host("mesh", facts.MESH_IP, facts.MESH_IP6)
-        self.host = self.lab.add_host("vm", facts.VM_IP, facts.VM_IP6)
+        self.host = self._add_vm()
         self.outside = self.lab.add_host("outside", facts.OUTSIDE_IP, facts.OUTSIDE_IP6)
         self._say(f"control plane ({self.plane.name})")
         self._stack.callback(self.plane.close)
@@ -74,13 +72,11 @@ class World:
         self._say("reviews behind its own Envoy")
         self.reviews = services.Reviews(self.mesh, self.plane.issue)
         self._say("the VM's ordinary programs")
-        self.vm_app = services.start_vm_app(self.host)
         self.host.add_name(facts.REVIEWS_VIP, facts.REVIEWS_HOST)
-        for host in (self.host, self.outside):
-            services.start_banner_server(host, SSH_PORT)
+        services.start_banner_server(self.outside, SSH_PORT)
+        self._start_vm_programs()
         self._say("hawser-broker and hawserd, not joined")
-        self.vm = HawserHost(self.host)
-        self.vm.start()
+        self.vm = self._start_hawser()
         self.vm.install_envoy()
         self._start_ssh_probes()
         self.bundle = self.lab.directory / "bundle"
@@ -88,13 +84,33 @@ class World:
         self.plane.write_bundle(self.bundle)
         self.before = self.vm.snapshot()
 
+    # -- what differs where the VM isn't a namespace but a booted system (tests/system) ---------------------------
+
+    def _check_programs(self) -> None:
+        for program in PROGRAMS:
+            if not os.access(layout.bin_dir() / program, os.X_OK):
+                raise RuntimeError(f"{program} isn't built: run ./dev build (looked in {layout.bin_dir()})")
+
+    def _add_vm(self) -> Host:
+        return self.lab.add_host("vm", facts.VM_IP, facts.VM_IP6)
+
+    def _start_vm_programs(self) -> None:
+        self.vm_app = services.start_vm_app(self.host)
+        services.start_banner_server(self.host, SSH_PORT)
+
+    def _start_hawser(self) -> HawserHost:
+        vm = HawserHost(self.host)
+        vm.start()
+        return vm
+
+    def _ssh_targets(self) -> list[str]:
+        """The VM's port 22, as somebody outside probes it."""
+        return [f"banner://{address}:{SSH_PORT}" for address in (facts.VM_IP, f"[{facts.VM_IP6}]")]
+
     def _start_ssh_probes(self) -> None:
         """From before the join until after the leave, in both directions and families."""
-        for name, host, addresses in (
-            ("ssh-in", self.outside, (facts.VM_IP, f"[{facts.VM_IP6}]")),
-            ("ssh-out", self.host, (facts.OUTSIDE_IP, f"[{facts.OUTSIDE_IP6}]")),
-        ):
-            targets = [f"banner://{address}:{SSH_PORT}" for address in addresses]
+        out = [f"banner://{address}:{SSH_PORT}" for address in (facts.OUTSIDE_IP, f"[{facts.OUTSIDE_IP6}]")]
+        for name, host, targets in (("ssh-in", self.outside, self._ssh_targets()), ("ssh-out", self.host, out)):
             self.ssh_probes.append(services.Load(host, name, *targets, rate=20))
 
     def traffic(self) -> Traffic:

@@ -5,6 +5,7 @@ Usage: load.py [--rate N] [--timeout S] TARGET…   until SIGTERM. A TARGET is
   http://…           GET, once with a connection kept alive and once with a new one for each request
   banner://ADDR:PORT a new connection each time; the server (banner_server.py) must see our very own address and port,
                      which is true only if nobody stands in between
+  ssh://ADDR:PORT    a new connection each time; a real sshd greets
 
 Writes a JSON line 10 times a second: {"sent":…, "failed":…, "by_target":{…}, "failures":[…]}; the last one also has
 the answer times {"p50_ms":…, "p99_ms":…, "max_ms":…}.
@@ -90,6 +91,20 @@ class Banner:
             return f"{type(error).__name__}: {error}"
 
 
+class Ssh:
+    def __init__(self, url, timeout):
+        self.where, self.timeout = (url.hostname, url.port), timeout
+
+    def once(self):
+        try:
+            with socket.create_connection(self.where, timeout=self.timeout) as connection:
+                with connection.makefile("rb") as stream:
+                    seen = stream.readline()
+            return None if seen.startswith(b"SSH-2.0-") else f"no sshd: {seen!r}"
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"
+
+
 def work(target, mode, client, tally, period, stop):
     due = time.monotonic()
     while not stop.is_set():
@@ -111,8 +126,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     for target in args.targets:
         url = urllib.parse.urlsplit(target)
-        if url.scheme == "banner":
-            clients = {"new": Banner(url, args.timeout)}
+        if url.scheme in ("banner", "ssh"):
+            clients = {"new": (Banner if url.scheme == "banner" else Ssh)(url, args.timeout)}
         else:
             clients = {"kept": Http(url, args.timeout, True), "new": Http(url, args.timeout, False)}
         for mode, client in clients.items():

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Interception by hawser-broker, with the kernel's real rules."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import time
+
+import pytest
+
+from lab import facts, poll
+from lab.broker_scene import PEER, PEER6, nothing_left, scene  # noqa: F401 (fixtures)
+from lab.broker_wire import SOCKET, Refused, message
+
+
+def test_outbound_connections_land_at_the_proxys_port_in_both_families(scene):
+    done = scene.plan()
+    assert {p.name: p.passed for p in done.probes} == {"out4": True, "out6": True, "in4": True, "in6": True}
+    assert scene.reached((PEER, 80), (PEER6, 80), (PEER, 8080)) == ["15001"] * 3
+    counters = {c.purpose: c.packets for c in scene.observe().counters}
+    assert counters["out_redirect"] == 3 and counters["out_probe"] == 2 and counters["in_probe"] >= 1
+
+
+def test_probes_are_made_for_real_and_leave_no_interface(scene):
+    done = scene.plan()
+    details = {p.name: p.detail for p in done.probes}
+    assert "reached" in details["out4"] and "reached" in details["out6"] and "reached" in details["in4"]
+    assert "hwsprb" not in scene.vm.run(["ip", "link"]).stdout
+
+
+def test_agent_and_proxy_go_direct(scene):
+    scene.plan()
+    for uid in (facts.UID_AGENT, facts.UID_PROXY):
+        assert scene.reached((PEER, 80), (PEER6, 80), uid=uid) == ["80", "80"]
+
+
+def test_ssh_loopback_and_excluded_targets_go_direct(scene):
+    scene.plan(
+        outbound_exclude=[message("PortRange", first=2200, last=2200)],
+        outbound_exclude_cidrs=["fd77::/64"],
+    )
+    assert scene.reached((PEER, 22), (PEER6, 22), (PEER, 2200)) == ["22", "22", "2200"]
+    assert scene.reached(("127.0.0.1", 80), ("::1", 80), (facts.VM_IP, 80)) == ["80", "80", "80"]
+    assert scene.reached((PEER6, 80), (PEER, 80)) == ["80", "15001"]
+
+
+def test_a_family_without_listener_is_left_alone(scene):
+    scene.plan(ipv6=False)
+    assert scene.reached((PEER, 80), (PEER6, 80)) == ["15001", "80"]
+
+
+def test_inbound_connections_land_at_the_proxys_port_but_for_the_never_list(scene):
+    scene.plan()
+    never = [(facts.VM_IP, port) for port in (22, 15020, 15021, 15090)]
+    assert scene.reached((facts.VM_IP, 80), (facts.VM_IP6, 8080), host=scene.peer) == ["15006", "15006"]
+    assert scene.reached(*never, host=scene.peer) == ["22", "15020", "15021", "15090"]
+    assert scene.reached((facts.VM_IP6, 22), host=scene.peer) == ["22"]
+
+
+def test_sshd_on_another_port_stays_reachable(scene):
+    scene.vm.run(["rm", "-rf", "/etc/ssh"])  # a link to the machine's, if it has one
+    scene.vm.write("/etc/ssh/sshd_config", "Port 2200\n")
+    scene.plan()
+    assert scene.reached((facts.VM_IP, 2200), (facts.VM_IP, 80), host=scene.peer) == ["2200", "15006"]
+    scene.vm.run(["rm", "-r", "/etc/ssh"])
+
+
+def test_remove_leaves_the_ruleset_byte_equal(scene):
+    foreign = "table ip nat {\n chain pre { type nat hook prerouting priority -100; tcp dport 5555 redirect to :80; }\n}\n"
+    scene.vm.run(["nft", "-f", "-"], input=foreign)
+    before = scene.ruleset()
+    scene.plan()
+    assert scene.ruleset() != before
+    scene.ask("remove")
+    assert scene.ruleset() == before
+    scene.vm.run(["nft", "delete", "table", "ip", "nat"])
+
+
+def test_a_leftover_table_without_owner_is_replaced(scene):
+    scene.vm.run(["nft", "add", "table", "inet", "hawser"])
+    scene.plan()
+    assert scene.reached((PEER, 80)) == ["15001"]
+
+
+def test_nobody_else_can_edit_or_flush_the_rules(scene):
+    scene.plan()
+    scene.vm.run(["nft", "flush", "ruleset"])
+    assert scene.vm.run(["nft", "flush", "chain", "inet", "hawser", "output"], check=False).returncode != 0
+    assert scene.reached((PEER, 80)) == ["15001"]
+
+
+def test_an_unconfirmed_plan_is_withdrawn_by_the_broker_alone(scene):
+    scene.plan(confirm_seconds=1)
+    assert scene.observe().active and not scene.observe().confirmed
+    poll.until("the rules are gone", lambda: scene.ruleset() == "", timeout=5)
+    assert not scene.observe().active
+    assert scene.reached((PEER, 80)) == ["80"]
+    assert not scene.vm.exists("/var/lib/hawser/netfilter/plan.pb")
+
+
+def test_a_confirmed_plan_stays_and_is_stored(scene):
+    done = scene.plan(confirm_seconds=1)
+    scene.ask("confirm", digest=done.digest)
+    time.sleep(1.3)  # the time that it must outlive
+    assert scene.observe().active and scene.observe().confirmed
+    assert scene.vm.exists("/var/lib/hawser/netfilter/plan.pb")
+    scene.ask("remove")
+    assert not scene.vm.exists("/var/lib/hawser/netfilter/plan.pb")
+
+
+def test_only_what_is_in_force_can_be_confirmed(scene):
+    with pytest.raises(Refused, match="HWS-BR-013"):
+        scene.ask("confirm", digest="0" * 64)
+
+
+def test_rules_that_lead_nowhere_are_withdrawn_at_once(scene):
+    with pytest.raises(Refused, match="out4.*HWS-BR-010"):
+        scene.plan(outbound_port=15002)
+    poll.until("the rules are gone", lambda: scene.ruleset() == "", timeout=5)
+    with pytest.raises(Refused, match="in4.*HWS-BR-010"):
+        scene.plan(inbound_port=15007)
+    poll.until("the rules are gone", lambda: scene.ruleset() == "", timeout=5)
+
+
+@pytest.mark.parametrize(
+    "changes, id",
+    [
+        ({"outbound_port": 0}, "HWS-NF-001"),
+        ({"inbound_port": 65536}, "HWS-NF-001"),
+        ({"outbound_exclude": [(90, 80)]}, "HWS-NF-002"),
+        ({"outbound_exclude_cidrs": ["10.0.0.0/33"]}, "HWS-NF-003"),
+        ({"ipv4": False, "ipv6": False}, "HWS-NF-005"),
+    ],
+)
+def test_a_bad_intent_changes_nothing(scene, changes, id):
+    scene.plan()
+    before = scene.ruleset()
+    if "outbound_exclude" in changes:
+        changes = {"outbound_exclude": [message("PortRange", first=a, last=b) for a, b in changes["outbound_exclude"]]}
+    with pytest.raises(Refused, match=id):
+        scene.plan(**changes)
+    assert _rules(scene.ruleset()) == _rules(before)
+
+
+def _rules(listing: str) -> list[str]:
+    return [line for line in listing.splitlines() if "packets" not in line]
+
+
+def _connection(scene) -> socket.socket:
+    def work() -> socket.socket:
+        # as an ordinary uid: this process is root, which isn't exempt either
+        return socket.create_connection((PEER, 80), timeout=5)
+
+    return scene.vm.call(work)
+
+
+def _echo(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(b"ping")
+        return connection.recv(4096).endswith(b"ping")
+    except OSError:
+        return False
+
+
+def test_connections_through_the_proxy_survive_the_end_of_the_broker(scene):
+    scene.plan()
+    with contextlib.closing(_connection(scene)) as open_before:
+        assert open_before.recv(16) == b"15001\n"
+        scene.kill_broker()
+        assert "chain output {\n\t\ttype nat hook output priority dstnat - 1" not in scene.ruleset()
+        assert "hawser_anchor" in scene.ruleset()
+        assert _echo(open_before)
+        assert scene.reached((PEER, 80)) == ["80"]  # fail-open: new ones go direct
+        scene.hawser.start_broker()
+        assert _echo(open_before)
+        assert not scene.observe().active  # nothing is intercepted without being asked
+    scene.ask("remove")
+
+
+def test_remove_waits_for_connections_and_no_longer_than_that(scene):
+    scene.plan()
+    with contextlib.closing(_connection(scene)) as idle:
+        assert idle.recv(16) == b"15001\n"
+        begun = time.monotonic()
+        scene.ask("remove")
+        assert 4.5 < time.monotonic() - begun < 8
+        assert scene.ruleset() == ""
+    scene.start_servers(scene.vm)
+
+
+def test_sigterm_takes_the_rules_away(scene):
+    scene.plan()
+    assert scene.hawser.host.stop(scene.hawser.broker) == 0
+    assert scene.ruleset() == ""
+    assert not scene.vm.exists(SOCKET)
+
+
+def test_reapplying_leaks_nothing(scene):
+    scene.plan()
+    script = (
+        "import socket,sys,time\n"
+        "end=time.monotonic()+3; n={}\n"
+        "while time.monotonic()<end:\n"
+        f"  for a in ('{PEER}','{PEER6}'):\n"
+        "    try:\n"
+        "      c=socket.create_connection((a,80),timeout=5); r=c.recv(16).decode().strip(); c.close()\n"
+        "    except OSError as e: r=type(e).__name__\n"
+        "    n[r]=n.get(r,0)+1\n"
+        "import json; print(json.dumps(n))\n"
+    )
+    load = scene.vm.popen(
+        ["/usr/bin/python3", "-I", "-c", script], uid=facts.UID_APP, gid=facts.GID_APP, stdout=-1, text=True
+    )
+    plans = 0
+    while load.poll() is None:
+        scene.plan(capture_inbound=plans % 2 == 0)  # really different each time
+        plans += 1
+    seen = json.loads(load.stdout.read())
+    assert set(seen) == {"15001"}, seen
+    assert seen["15001"] > 200 and plans > 5

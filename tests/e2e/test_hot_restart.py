@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hawser proxy restart` under load: another Envoy takes over, and nobody notices."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import typing
+
+import pytest
+
+from lab import facts, layout, poll, services, steps
+
+pytestmark = pytest.mark.incremental
+
+STORE = "/var/lib/hawser/proxy/bin"
+LEAVES = 6  # seconds that a predecessor may stay
+SETTINGS = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=3s", "proxy.start_timeout=5s")
+
+
+def proxy(world) -> dict[str, typing.Any]:
+    return world.vm.status()["proxy"]
+
+
+def restart(world, check: bool = True) -> subprocess.CompletedProcess:
+    return world.vm.cli("proxy", "restart", "--json", check=check)
+
+
+def envoys(world) -> set[int]:
+    """Pids of the processes of the proxy's user."""
+    listed = world.host.run(["sh", "-c", f"pgrep -u {facts.UID_PROXY} envoy || true"]).stdout
+    return {int(pid) for pid in listed.split()}
+
+
+def wait_until_alone(world, pid: int) -> None:
+    poll.until("the predecessor has ended", lambda: envoys(world) == {pid}, LEAVES + 10)
+    records = lambda: world.host.run(["sh", "-c", "ls /var/lib/hawser/proxy/run"]).stdout.split()  # noqa: E731
+    poll.until("and is reaped", lambda: len(records()) == 1, 15)
+
+
+def test_joins(world):
+    world.vm.join(world.bundle, *SETTINGS)
+    world.vm.wait("REGISTERED")
+    poll.until("reviews reaches the VM", lambda: steps._ok(world, world.reviews.POOLED), steps.PUSH_TIMEOUT)
+
+
+def test_three_restarts_in_a_row_lose_no_request(world, record_property):
+    took = []
+    with world.traffic() as traffic:
+        traffic.more(50)
+        for epoch in (1, 2, 3):
+            before = proxy(world)
+            done = json.loads(restart(world).stdout)
+            after = proxy(world)
+            took.append(done["took_ms"])
+            assert done["old"] == {"generation": before["generation"], "pid": before["pid"]}
+            assert after["generation"] == done["new"]["generation"] == f"f1e{epoch}"
+            assert after["pid"] == done["new"]["pid"] != before["pid"]
+            assert after["state"] == "LIVE"
+            traffic.more(50)
+            wait_until_alone(world, after["pid"])
+            traffic.more(20)
+        reports = traffic.finish()
+    sent = sum(report.sent for report in reports.values())
+    print(f"request to LIVE: {took} ms; {sent} requests, 0 failed")
+    record_property("took_ms", took)
+    record_property("requests", sent)
+    assert world.vm.status()["state"] == "ok"
+
+
+def test_statistics_and_certificates_follow_the_new_one(world):
+    text = services.curl(world.host, "http://127.0.0.1:15020/metrics").body
+    assert 'hawser_proxy_restarts_total{result="ok"} 3' in text
+    assert "envoy_server_hot_restart_epoch" in text
+    world.vm.renew()
+    assert world.vm.cert()["presented_serial"] == world.vm.cert()["serial"]
+
+
+def test_a_second_restart_waits_for_the_predecessor_to_leave(world):
+    done = json.loads(restart(world).stdout)
+    refused = restart(world, check=False)
+    assert refused.returncode != 0 and "HWS-PX-021" in refused.stderr, refused.stderr
+    wait_until_alone(world, done["new"]["pid"])
+
+
+SLEEPS = "exec sleep 3600"
+# attaches to its parent, takes its admin interface away, and waits for a relay that isn't there
+WAITS = f"""
+sed s,xds.sock,none.sock, "$2" > /run/hawser/proxy/deaf.json
+shift 2
+exec {STORE}/REAL/envoy -c /run/hawser/proxy/deaf.json "$@"
+"""
+
+
+def install_fake(world, serve: str) -> None:
+    """A program that passes for an Envoy until it should serve: it is accepted by the broker, and never LIVE."""
+    script = f"""
+set -e
+real=$(readlink {STORE}/current)
+echo "$real" > {layout.LAB_DIR}/real-envoy
+cat > {layout.LAB_DIR}/fake.sh <<'EOF'
+#!/bin/sh
+case " $* " in *" --version "*|*" --mode "*) exec {STORE}/REAL/envoy "$@";; esac
+{serve}
+EOF
+sed -i "s/REAL/$real/g" {layout.LAB_DIR}/fake.sh
+sum=$(sha256sum {layout.LAB_DIR}/fake.sh | cut -d' ' -f1)
+mkdir -m 755 {STORE}/$sum
+install -m 755 {layout.LAB_DIR}/fake.sh {STORE}/$sum/envoy
+ln -sfn $sum {STORE}/current
+"""
+    world.host.run(["sh", "-c", script])
+
+
+def reinstall(world) -> None:
+    world.host.run(["sh", "-c", f"ln -sfn $(cat {layout.LAB_DIR}/real-envoy) {STORE}/current"])
+
+
+def test_one_that_never_serves_leaves_the_old_one_serving(world):
+    before = proxy(world)
+    install_fake(world, SLEEPS)
+    with world.traffic() as traffic:
+        traffic.more(20)
+        failed = restart(world, check=False)
+        traffic.more(50)
+        traffic.finish()
+    reinstall(world)
+    assert failed.returncode != 0 and "HWS-PX-024" in failed.stderr, failed.stderr
+    assert proxy(world)["pid"] == before["pid"]
+    assert world.vm.status()["state"] == "ok"
+    poll.until("the one that failed is gone", lambda: envoys(world) == {before["pid"]})
+    asleep = world.host.run(["sh", "-c", f"pgrep -u {facts.UID_PROXY} sleep || true"]).stdout
+    assert not asleep.strip(), asleep
+    # it never touched what both share: the next one works
+    done = json.loads(restart(world).stdout)
+    wait_until_alone(world, done["new"]["pid"])
+
+
+def test_one_that_takes_the_admin_interface_and_never_serves(world):
+    """The worst that a failed attempt leaves behind: told, without a failed request, and put right by a cold start."""
+    before = proxy(world)
+    install_fake(world, WAITS)
+    with world.traffic() as traffic:
+        traffic.more(20)
+        failed = restart(world, check=False)
+        traffic.more(50)
+        refused = restart(world, check=False)
+        traffic.finish()
+    reinstall(world)
+    assert "HWS-PX-024" in failed.stderr and "PRE_INITIALIZING" in failed.stderr, failed.stderr
+    assert "without its admin interface" in failed.stderr, failed.stderr
+    assert "HWS-PX-021" in refused.stderr, refused.stderr
+    assert envoys(world) == {before["pid"]}
+    item = next(item for item in world.vm.status()["items"] if item["name"] == "proxy")
+    assert item["id"] == "HWS-PX-025" and f"pid {before['pid']}" in item["detail"], item
+    world.vm.restart_agent()  # also one that finds it so takes it as it is
+    world.vm.wait("REGISTERED", timeout=20)
+    assert proxy(world)["pid"] == before["pid"]
+    world.host.run(["kill", str(before["pid"])])
+    poll.until("a cold start", lambda: proxy(world)["pid"] not in (0, before["pid"]) and proxy(world)["state"] == "LIVE", 20)
+    poll.until("all is well", lambda: world.vm.status()["state"] == "ok", 20)
+    poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)
+    done = json.loads(restart(world).stdout)
+    wait_until_alone(world, done["new"]["pid"])
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("delay_ms", [20, 120, 250])
+def test_hawserd_ends_in_the_middle(world, delay_ms, how):
+    before = proxy(world)
+    with world.traffic() as traffic:
+        traffic.more(20)
+        command = [f"{layout.BIN_IN_HOST}/hawser", "proxy", "restart", "--json"]
+        asked = world.host.popen(command, log=f"restart-{how}-{delay_ms}.log")
+        world.host.run(["sleep", f"{delay_ms / 1000}"])
+        world.vm.kill_agent() if how == "kill" else world.vm.stop_agent()
+        found = envoys(world)
+        traffic.more(20)
+        world.vm.start_agent()
+        world.vm.wait("REGISTERED", timeout=40)
+        poll.until("one proxy is left", lambda: len(envoys(world)) == 1, LEAVES + 20)
+        traffic.more(30)
+        traffic.finish()
+    asked.wait(10)
+    now = proxy(world)
+    assert now["state"] == "LIVE" and envoys(world) == {now["pid"]}, now
+    print(f"{how} after {delay_ms} ms: {len(found)} proxies, {before['generation']} → {now['generation']}")
+    assert now["pid"] in found | {before["pid"]}, "none of those that ran was taken"
+    poll.until("all is well", lambda: world.vm.status()["state"] == "ok", 20)
+    done = json.loads(restart(world).stdout)  # and it can be replaced again
+    wait_until_alone(world, done["new"]["pid"])
+
+
+def test_a_dead_proxy_is_still_started_cold(world):
+    before = proxy(world)
+    world.host.run(["kill", "-9", str(before["pid"])])
+    poll.until("another proxy is LIVE", lambda: proxy(world)["pid"] not in (0, before["pid"]), 20)
+    poll.until("it is epoch 0 again", lambda: proxy(world)["generation"] == "f1e0" and proxy(world)["state"] == "LIVE", 20)
+    poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)
+
+
+def test_leaves_while_a_predecessor_drains(world):
+    restart(world)
+    world.vm.leave()
+    assert not envoys(world)
+    assert not world.host.run(["sh", "-c", "ls /dev/shm | grep envoy || true"]).stdout.strip()
+    assert world.vm.status()["state"] == "not_joined"
