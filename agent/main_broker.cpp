@@ -169,7 +169,7 @@ int run(const Arguments& arguments) {
       arguments.launcher == "systemd" || (arguments.launcher == "auto" && proxy::SystemdLauncher::possible());
   const auto launcher = make_launcher(loop, by_systemd, arguments.state_dir + "/proxy/run");
   if (auto adopted = launcher->adopt(); !adopted) return refuse(adopted.error(), EX_UNAVAILABLE);
-  proxy::BinaryStore store(arguments.state_dir + "/proxy/bin");
+  proxy::BinaryStore store(arguments.state_dir + "/proxy/bin", 0, arguments.state_dir + "/proxy/verified");
 
   broker::Generations::Options generation_options;
   generation_options.proxy_uid = proxy_user->uid;
@@ -181,10 +181,10 @@ int run(const Arguments& arguments) {
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
   interception_options.exempt_gids = {agent->gid, proxy_user->gid};
-  broker::Interception interception(loop, **backend,
-                                    {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected,
-                                     netfilter::observe_listening},
-                                    interception_options);
+  broker::Interception interception(
+      loop, **backend,
+      {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected, netfilter::observe_listening},
+      interception_options);
   if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
     log::warn(adopted.error().to_string());
 
@@ -212,9 +212,9 @@ int run(const Arguments& arguments) {
                                            : broker::Interception::Rules::kWithdrawn);
     loop.stop();
   });
-  log::info("serving", {{"socket", arguments.socket},
-                        {"backend", (*backend)->name()},
-                        {"launcher", by_systemd ? "systemd" : "direct"}});
+  log::info(
+      "serving",
+      {{"socket", arguments.socket}, {"backend", (*backend)->name()}, {"launcher", by_systemd ? "systemd" : "direct"}});
   guardian.start(interception.policy_in_force());
   notify_status("serving " + arguments.socket);
   notify_ready();

@@ -68,7 +68,7 @@ std::string proxy_bootstrap(const config::Config& config, const HostFacts& facts
   options.sds_socket = run_dir + "/sds.sock";
   options.status_port = config.status_port;
   // ipv6.disable=1 on the kernel's command line leaves no such file
-  options.ipv6 = file::exists("/proc/net/if_inet6");
+  options.ipv6 = file::exists("/proc/self/net/if_inet6");
   return bootstrap::envoy_bootstrap(options);
 }
 

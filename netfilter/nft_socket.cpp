@@ -63,6 +63,10 @@ Status take_over(const NftContext& context, UniqueFd inherited) {
   if (context.socket < 0)
     return Error(Code::kFailedPrecondition, "HWS-NF-014", "the socket of libnftables can't be found",
                  "this version of libnftables works differently; rules are replaced under another name instead");
+  // libnftables reads until nothing is left, which never returns from a socket that waits.
+  const int flags = ::fcntl(inherited.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(inherited.get(), F_SETFL, flags | O_NONBLOCK) != 0)
+    return errno_error(errno, "HWS-NF-014", "the stored nftables socket can't be taken over");
   drain(inherited.get());
   if (::dup3(inherited.get(), context.socket, O_CLOEXEC) < 0)
     return errno_error(errno, "HWS-NF-014", "the stored nftables socket can't be taken over");

@@ -45,14 +45,25 @@ std::string Generations::bootstrap_path(const std::string& generation, const cha
 }
 
 void Generations::validate(const Wanted& wanted, Validated done) {
-  if (auto name = parse_generation(wanted.generation); !name) return done(name.error());
+  auto name = parse_generation(wanted.generation);
+  if (!name) return done(name.error());
   if (auto checked = check_bootstrap(wanted.bootstrap); !checked) return done(checked.error());
   if (validating_)
     return done(
         Error(Code::kUnavailable, "HWS-BR-018", "another validation is under way", "try again when it is done"));
   auto binary = store_.resolve(wanted.binary_sha256);
   if (!binary) return done(binary.error());
+  auto resolved = wanted;
+  resolved.binary_sha256 = binary->sha256;
+  // A start after a boot or a crash: two runs of Envoy would tell what is known.
+  if (const std::string version = LastGood(options_.good_folder).version_of(resolved); !version.empty()) {
+    versions_[binary->sha256] = version;
+    return done(Validation{true, "", version});
+  }
   const std::string path = bootstrap_path(wanted.generation, ".validate.json");
+  auto argv = make_proxy_argv(binary->path, path, *name, wanted.args);
+  if (!argv) return done(argv.error());
+  argv->insert(argv->end(), {"--mode", "validate"});
   if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
   validating_ = true;
   const Validated finished = [this, path, done = std::move(done)](const Result<Validation>& result) {
@@ -60,9 +71,9 @@ void Generations::validate(const Wanted& wanted, Validated done) {
     (void)file::remove_durable(path);
     done(result);
   };
-  find_version(*binary, [this, binary = *binary, path, finished](const Result<std::string>& version) {
+  find_version(*binary, [this, binary = *binary, argv = *argv, finished](const Result<std::string>& version) {
     if (!version) return finished(version.error());
-    validate_with(binary, path, *version, finished);
+    run_validation(binary, argv, *version, finished);
   });
 }
 
@@ -85,11 +96,11 @@ void Generations::find_version(const proxy::Binary& binary, std::function<void(R
   });
 }
 
-void Generations::validate_with(const proxy::Binary& binary, const std::string& path, const std::string& version,
-                                const Validated& done) {
+void Generations::run_validation(const proxy::Binary& binary, const std::vector<std::string>& argv,
+                                 const std::string& version, const Validated& done) {
   proxy::CheckSpec check;
   check.binary = binary.path;
-  check.argv = {binary.path, "--mode", "validate", "--log-level", "warning", "-c", path};
+  check.argv = argv;
   check.uid = options_.proxy_uid;
   check.gid = options_.proxy_gid;
   check.errors_too = true;
@@ -134,7 +145,7 @@ void Generations::start(const Wanted& wanted, proxy::Launcher::Started done) {
   if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
   auto remembered = wanted;
   remembered.binary_sha256 = binary->sha256;
-  if (auto kept = LastGood(options_.good_folder).remember_started(remembered); !kept)
+  if (auto kept = LastGood(options_.good_folder).remember_started(remembered, versions_[binary->sha256]); !kept)
     log::warn(kept.error().to_string());
   launcher_.start(std::move(spec), [path, done = std::move(done)](const Result<proxy::GenerationState>& state) {
     if (!state && state.error().id() == "HWS-BR-020") (void)file::remove_durable(path);

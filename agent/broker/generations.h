@@ -48,6 +48,7 @@ class Generations {
 
   Generations(AsioLoop& loop, proxy::Launcher& launcher, proxy::BinaryStore& store, Options options);
 
+  // What equals the last good generation, epoch 0, isn't run again.
   void validate(const Wanted& wanted, std::function<void(Result<Validation>)> done);
   void start(const Wanted& wanted, proxy::Launcher::Started done);
   Status signal(const std::string& generation, int signal);
@@ -65,8 +66,8 @@ class Generations {
   using Validated = std::function<void(Result<Validation>)>;
 
   std::string bootstrap_path(const std::string& generation, const char* suffix) const;
-  void validate_with(const proxy::Binary& binary, const std::string& path, const std::string& version,
-                     const Validated& done);
+  void run_validation(const proxy::Binary& binary, const std::vector<std::string>& argv, const std::string& version,
+                      const Validated& done);
   void find_version(const proxy::Binary& binary, std::function<void(Result<std::string>)> done);
 
   AsioLoop& loop_;

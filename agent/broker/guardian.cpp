@@ -97,7 +97,9 @@ void Guardian::started(const Status& status) {
 }
 
 void Guardian::await_binding() {
-  std::string why = "its listeners aren't bound in time [HWS-BR-052]";
+  std::string why = Error(Code::kDeadlineExceeded, "HWS-BR-052", "its listeners aren't bound in time",
+                          "without hawserd a proxy has no listeners: see why that doesn't run")
+                        .to_string();
   if (actions_.bound()) {
     const Status restored = actions_.restore();
     if (restored) return enter(State::kWatching, "the last good proxy serves");

@@ -142,15 +142,16 @@ void Jobs::observe(const Answer& answer) {
 
 void Jobs::validate(const v1::Request& request, Answer answer) {
   const auto& asked = request.validate();
-  generations_.validate({asked.generation(), asked.bootstrap(), asked.binary_sha256(), {}},
-                        [answer = std::move(answer)](const Result<Generations::Validation>& result) {
-                          if (!result) return answer(failed(result.error()));
-                          v1::Response out;
-                          out.mutable_validate()->set_valid(result->valid);
-                          out.mutable_validate()->set_detail(result->detail);
-                          out.mutable_validate()->set_version(result->version);
-                          answer(out);
-                        });
+  generations_.validate(
+      {asked.generation(), asked.bootstrap(), asked.binary_sha256(), {asked.args().begin(), asked.args().end()}},
+      [answer = std::move(answer)](const Result<Generations::Validation>& result) {
+        if (!result) return answer(failed(result.error()));
+        v1::Response out;
+        out.mutable_validate()->set_valid(result->valid);
+        out.mutable_validate()->set_detail(result->detail);
+        out.mutable_validate()->set_version(result->version);
+        answer(out);
+      });
 }
 
 void Jobs::start(const v1::Request& request, Answer answer) {

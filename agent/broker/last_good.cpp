@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "broker/last_good.h"
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "broker/proxy_args.h"
 #include "hawser/broker.pb.h"
@@ -31,11 +33,12 @@ std::string renamed(std::string text, const std::string& from, const std::string
 
 }  // namespace
 
-Status LastGood::remember_started(const Generations::Wanted& wanted) const {
+Status LastGood::remember_started(const Generations::Wanted& wanted, const std::string& version) const {
   v1::LastGood record;
   record.set_generation(wanted.generation);
   record.set_bootstrap(wanted.bootstrap);
   record.set_binary_sha256(wanted.binary_sha256);
+  record.set_version(version);
   for (const auto& arg : wanted.args) record.add_args(arg);
   return file::write_atomic(started_path_, record.SerializeAsString(), kMode);
 }
@@ -61,6 +64,14 @@ Result<Generations::Wanted> LastGood::load() const {
                              renamed(record->bootstrap(), record->generation() + ".", cold + "."),
                              record->binary_sha256(),
                              {record->args().begin(), record->args().end()}};
+}
+
+std::string LastGood::version_of(const Generations::Wanted& wanted) const {
+  const auto record = read(good_path_);
+  if (!record || record->generation() != wanted.generation || record->bootstrap() != wanted.bootstrap) return {};
+  if (record->binary_sha256() != wanted.binary_sha256) return {};
+  const bool same = std::equal(wanted.args.begin(), wanted.args.end(), record->args().begin(), record->args().end());
+  return same ? record->version() : std::string();
 }
 
 Status LastGood::forget() const {

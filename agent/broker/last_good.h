@@ -17,11 +17,13 @@ class LastGood {
   explicit LastGood(const std::string& folder)
       : started_path_(folder + "/started.pb"), good_path_(folder + "/last_good.pb") {}
 
-  Status remember_started(const Generations::Wanted& wanted) const;
+  Status remember_started(const Generations::Wanted& wanted, const std::string& version) const;
   // Takes what was started last, if that is `generation`, and nothing has changed otherwise.
   Status promote(const std::string& generation) const;
   // To be started cold: as epoch 0 of its family, since a later epoch waits for the one before it.
   Result<Generations::Wanted> load() const;
+  // The proxy's version, if exactly this, the digest included, is the last good one; else empty.
+  std::string version_of(const Generations::Wanted& wanted) const;
   Status forget() const;
 
  private:

@@ -9,12 +9,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <sstream>
 
 #include "base/fd.h"
+#include "base/file.h"
+#include "base/log.h"
 
 namespace hawser::proxy {
 namespace {
 
+constexpr std::size_t kMaxMemory = 64U << 10U;
 constexpr const char* kProgram = "envoy";
 constexpr const char* kInstall = "install one with `hawser proxy install FILE`";
 
@@ -49,6 +53,32 @@ Result<std::string> sha256_of(int fd, const std::string& path) {
 }
 
 }  // namespace
+
+BinaryStore::BinaryStore(std::string folder, uid_t owner, std::string memory)
+    : folder_(std::move(folder)), owner_(owner), memory_(std::move(memory)) {
+  load();
+}
+
+// What can't be read is hashed again.
+void BinaryStore::load() {
+  if (memory_.empty() || !file::exists(memory_)) return;
+  const auto content = file::read_bounded(memory_, kMaxMemory);
+  if (!content) return;
+  std::istringstream lines(*content);
+  std::string digest;
+  Seen seen;
+  while (lines >> digest >> seen.device >> seen.inode >> seen.size >> seen.modified_ns >> seen.changed_ns)
+    verified_[digest] = seen;
+}
+
+void BinaryStore::save() const {
+  if (memory_.empty()) return;
+  std::ostringstream lines;
+  for (const auto& [digest, seen] : verified_)
+    lines << digest << ' ' << seen.device << ' ' << seen.inode << ' ' << seen.size << ' ' << seen.modified_ns << ' '
+          << seen.changed_ns << '\n';
+  if (auto saved = file::write_atomic(memory_, lines.str(), 0600); !saved) log::warn(saved.error().to_string());
+}
 
 Result<std::string> BinaryStore::current() const {
   char target[256] = {};
@@ -102,6 +132,7 @@ Result<Binary> BinaryStore::resolve(const std::string& sha256) {
     return Error(Code::kDataLoss, "HWS-BR-032", path + " isn't what it was installed as: its digest is " + *digest,
                  "remove the folder, then " + std::string(kInstall));
   verified_[name] = seen;
+  save();
   return Binary{path, name};
 }
 

@@ -12,7 +12,8 @@
 // What: the proxy binaries that may be started: <folder>/<sha256>/envoy, and `current`, a link to one of those folders.
 // A binary is given out only if root owns it and its folder, nobody else may write there, and its content has the
 // digest that its folder is named after. Threading: blocking; hashing 107 MB takes half a second, so the result is
-// remembered while device, inode, size and times stay the same. Failure: HWS-BR-030 (nothing installed), HWS-BR-031
+// remembered, in `memory` over a restart too, while device, inode, size and times stay the same (nobody but root could
+// keep the time of change). Failure: HWS-BR-030 (nothing installed), HWS-BR-031
 // (not trustworthy), HWS-BR-032 (digest differs).
 namespace hawser::proxy {
 
@@ -23,8 +24,8 @@ struct Binary {
 
 class BinaryStore {
  public:
-  // `owner` is root but in tests.
-  explicit BinaryStore(std::string folder, uid_t owner = 0) : folder_(std::move(folder)), owner_(owner) {}
+  // `owner` is root but in tests. `memory`: a file that only root may write; empty: nothing is kept.
+  explicit BinaryStore(std::string folder, uid_t owner = 0, std::string memory = {});
 
   // An empty digest asks for the current one.
   Result<Binary> resolve(const std::string& sha256);
@@ -41,9 +42,12 @@ class BinaryStore {
 
   Result<std::string> current() const;
   Status check_folder(const std::string& path) const;
+  void load();
+  void save() const;
 
   std::string folder_;
   uid_t owner_;
+  std::string memory_;
   std::map<std::string, Seen> verified_;
 };
 

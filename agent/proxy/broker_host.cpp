@@ -39,11 +39,13 @@ void BrokerHost::observe(Done<std::vector<HostedGeneration>> done) {
   });
 }
 
-void BrokerHost::validate(const std::string& generation, const std::string& bootstrap, Done<Validation> done) {
+void BrokerHost::validate(const std::string& generation, const std::string& bootstrap,
+                          const std::vector<std::string>& args, Done<Validation> done) {
   v1::Request request;
   auto& job = *request.mutable_validate();
   job.set_generation(generation);
   job.set_bootstrap(bootstrap);
+  for (const auto& arg : args) job.add_args(arg);
   call_(request, kValidate, [done = std::move(done)](const Result<v1::Response>& response) {
     if (!response) return done(response.error());
     if (!response->has_validate()) return done(unexpected("validate"));

@@ -18,7 +18,8 @@ class BrokerHost final : public GenerationHost {
   explicit BrokerHost(Call call) : call_(std::move(call)) {}
 
   void observe(Done<std::vector<HostedGeneration>> done) override;
-  void validate(const std::string& generation, const std::string& bootstrap, Done<Validation> done) override;
+  void validate(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
+                Done<Validation> done) override;
   void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
              Done<StartedGeneration> done) override;
   void signal(const std::string& generation, int signal, std::function<void(Status)> done) override;

@@ -48,7 +48,8 @@ class GenerationHost {
 
   virtual ~GenerationHost() = default;
   virtual void observe(Done<std::vector<HostedGeneration>> done) = 0;
-  virtual void validate(const std::string& generation, const std::string& bootstrap, Done<Validation> done) = 0;
+  virtual void validate(const std::string& generation, const std::string& bootstrap,
+                        const std::vector<std::string>& args, Done<Validation> done) = 0;
   virtual void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
                      Done<StartedGeneration> done) = 0;
   virtual void signal(const std::string& generation, int signal, std::function<void(Status)> done) = 0;

@@ -9,7 +9,8 @@
 
 namespace hawser::proxy {
 
-// What: how much memory the host can still give, and how much a process holds; none where /proc doesn't show it.
+// What: how much memory the host can still give, and how much a process holds (assumed, where /proc hides
+// it); none where /proc doesn't show the host's memory.
 // Threading: any; reads two small files of /proc. Failure: none but that.
 std::optional<MemoryRoom> memory_room(pid_t pid);
 

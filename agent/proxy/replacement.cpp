@@ -95,7 +95,8 @@ void Replacement::run(const hand_over::Action& action) {
         return feed(
             hand_over::Validated{Error(Code::kUnavailable, "HWS-PX-010", "no bootstrap could be made for the proxy",
                                        "hawser status names the cause")});
-      return host_.validate(name, bootstrap_, answer<hand_over::Validated, Result<Validation>>());
+      return host_.validate(name, bootstrap_, driver_.args(machine_.workers()),
+                            answer<hand_over::Validated, Result<Validation>>());
     case Deed::kLaunch:
       return host_.start(name, bootstrap_, driver_.args(machine_.workers()),
                          [this, alive = std::weak_ptr(alive_)](const Result<StartedGeneration>& started) {

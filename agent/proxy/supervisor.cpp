@@ -120,7 +120,7 @@ void Supervisor::run(const action::Validate&) {
   if (bootstrap_.empty())
     return feed(event::Validated{Error(Code::kUnavailable, kBootstrapFailed, "no bootstrap could be made for the proxy",
                                        "hawser status names the cause")});
-  host_.validate(generation, bootstrap_, answer<event::Validated, Result<Validation>>());
+  host_.validate(generation, bootstrap_, driver_.args(0), answer<event::Validated, Result<Validation>>());
 }
 
 // The very bytes that were validated.

@@ -24,7 +24,8 @@ def proxy_pid(world) -> int:
 
 
 def works(world) -> bool:
-    return services.curl(world.host, f"http://{facts.REVIEWS_HOST}/").status == 200 and world.vm.status()["state"] == "ok"
+    answer = services.curl(world.host, f"http://{facts.REVIEWS_HOST}/")
+    return answer.status == 200 and world.vm.status()["state"] == "ok"
 
 
 def direct(world, port: int) -> bool:

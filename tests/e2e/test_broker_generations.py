@@ -190,7 +190,8 @@ def test_a_binary_that_was_changed_is_not_started(scene, envoy):
 
 
 def test_validation_does_not_hold_up_others(scene, envoy):
-    request = message("Request", validate=message("ValidateRequest", generation="f1e0", bootstrap=json.dumps(GOOD).encode()))
+    bootstrap = json.dumps(GOOD).encode()
+    request = message("Request", validate=message("ValidateRequest", generation="f1e0", bootstrap=bootstrap))
     payload = request.SerializeToString()
 
     def both() -> tuple[float, bool]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
+import socket
 import time
 
 import pytest
@@ -15,6 +17,7 @@ from lab.broker_scene import PEER, PEER6, Scene
 from lab.fd_store import FdStore
 from lab.network import Lab
 
+NETLINK_NETFILTER = 12
 # Connects without a pause until a file appears, and counts who answered.
 LOAD = f"""
 import collections, json, os, socket
@@ -131,6 +134,24 @@ def test_rules_that_cannot_be_adopted_can_be_removed(scene, store):
     assert scene.reached((PEER, 80)) == ["15001"]
 
 
+def test_a_socket_that_turns_out_not_to_own_the_rules_is_given_up(scene, store):
+    """The kernel refuses the change; then, too, the new rules are there before the old ones go."""
+    confirmed(scene)
+    owner = store.fds["nft-hawser"]
+    store.fds["nft-hawser"] = scene.vm.call(
+        lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).detach()
+    )
+    with connecting(scene) as seen:
+        again(scene, store, signal.SIGKILL)
+        confirmed(scene, capture_inbound=False)
+        assert scene.ruleset().count("flags owner") == 2 and list(store.fds) == ["nft-hawser_next"]
+        os.close(owner)
+        assert scene.ruleset().count("flags owner") == 1 and scene.observe().active
+    assert set(seen) == {"15001"}, seen
+    scene.ask("remove")
+    assert scene.ruleset() == ""
+
+
 def test_what_is_unconfirmed_is_withdrawn_in_time_by_the_next_broker(scene, store):
     scene.plan(confirm_seconds=2)
     begun = time.monotonic()
@@ -155,9 +176,7 @@ def test_rules_without_a_record_are_withdrawn(scene, store):
 def test_a_stop_for_good_leaves_open_connections_their_anchor_until_they_end(scene, store):
     confirmed(scene)
 
-    def connect():
-        import socket
-
+    def connect() -> socket.socket:
         return socket.create_connection((PEER, 80), timeout=5)
 
     with contextlib.closing(scene.vm.call(connect)) as before:
@@ -178,8 +197,6 @@ def test_a_stop_for_good_leaves_open_connections_their_anchor_until_they_end(sce
 def test_a_foreign_descriptor_is_not_taken_for_the_rules(scene, store):
     scene.vm.stop(scene.hawser.broker)
     with open("/dev/null", "rb") as null:
-        import os
-
         store.fds["nft-hawser"] = os.dup(null.fileno())
         scene.hawser.start_broker(**store.launching())
     confirmed(scene)

@@ -98,7 +98,8 @@ def stand_in(scene, **policy) -> str:
 
 
 def until_policy(scene, timeout: float = WAIT + BIND + 5):
-    return poll.until("the policy is in force", lambda: guardian(scene).state == "policy" and guardian(scene), timeout=timeout)
+    poll.until("the policy is in force", lambda: guardian(scene).state == "policy", timeout)
+    return guardian(scene)
 
 
 def test_the_last_good_proxy_is_started_again_and_interception_goes_on(scene, envoy):
@@ -206,5 +207,6 @@ def test_without_confirmed_interception_nothing_is_started(scene, envoy):
 def test_outbound_without_a_proxy_is_refused_only_where_that_is_asked_for(scene):
     with pytest.raises(Refused, match="HWS-BR-019"):
         scene.ask("plan", intent=scene.intent(), without_proxy=True)
-    scene.ask("plan", intent=scene.intent(), without_proxy=True, on_failure=message("FailurePolicy", outbound_closed=True))
+    closed = message("FailurePolicy", outbound_closed=True)
+    scene.ask("plan", intent=scene.intent(), without_proxy=True, on_failure=closed)
     assert scene.reached((PEER, 80)) == ["refused"]

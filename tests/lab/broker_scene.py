@@ -11,7 +11,6 @@ import pathlib
 import signal
 import socket
 import subprocess
-import typing
 
 import pytest
 
@@ -45,7 +44,8 @@ class Scene:
         """Anew, if they run: with them go connections that were cut off, of which TCP would learn much later."""
         if host in self._servers:
             host.stop(self._servers[host], sig=signal.SIGKILL)
-        self._servers[host] = host.popen(services.program("port_server", *(port for port in PORTS if port not in without)), stdout=subprocess.PIPE, text=True)
+        program = services.program("port_server", *(port for port in PORTS if port not in without))
+        self._servers[host] = host.popen(program, stdout=subprocess.PIPE, text=True)
         assert self._servers[host].stdout.readline() == "up\n"
 
     def ask(self, job: str, **fields):

@@ -39,7 +39,7 @@ def test_a_broker_that_hangs_is_restarted_and_no_connection_leaks(world):
     before = world.vm.main_pid(BROKER)
     with scene.Captured(world) as captured:
         world.host.run(["kill", "-STOP", str(before)])
-        poll.until("the watchdog restarts it", lambda: world.vm.main_pid(BROKER) not in (0, before), WATCHDOG + 25, every=0.5)
+        poll.until("it is restarted", lambda: world.vm.main_pid(BROKER) not in (0, before), WATCHDOG + 25, every=0.5)
         world.vm.wait_active(BROKER)
         world.vm.ready()
         seen = captured.finish()

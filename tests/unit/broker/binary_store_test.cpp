@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "temporary_folder.h"
 
 namespace hawser::proxy {
@@ -64,6 +65,39 @@ TEST_F(BinaryStoreTest, AChangeAfterTheFirstLookIsNoticed) {
   EXPECT_EQ(id_of(""), "resolved");
   folder_.write(sha256("program") + "/envoy", "pr0gram");
   EXPECT_EQ(id_of(""), "HWS-BR-032");
+}
+
+TEST_F(BinaryStoreTest, WhatWasVerifiedIsKnownAfterARestartUntilItChanges) {
+  install("program", "program");
+  const std::string memory = folder_ / "verified";
+  {
+    BinaryStore before(folder_.path(), ::geteuid(), memory);
+    ASSERT_TRUE(before.resolve(""));
+  }
+  // A file that claims to have been seen: so it is taken, and not hashed.
+  const std::string path = install("something else", "other");
+  struct stat info {};
+  ASSERT_EQ(::stat(path.c_str(), &info), 0);
+  const auto ns = [](const timespec& time) { return std::to_string(time.tv_sec * 1'000'000'000LL + time.tv_nsec); };
+  const std::string known = file::read_bounded(memory, 4096).value();
+  folder_.write("verified", known + sha256("other") + " " + std::to_string(info.st_dev) + " " +
+                                std::to_string(info.st_ino) + " " + std::to_string(info.st_size) + " " +
+                                ns(info.st_mtim) + " " + ns(info.st_ctim) + "\n");
+  BinaryStore after(folder_.path(), ::geteuid(), memory);
+  EXPECT_TRUE(after.resolve(sha256("other")));
+  EXPECT_TRUE(after.resolve(sha256("program")));
+  ::chmod(path.c_str(), 0700);
+  ::chmod(path.c_str(), 0755);  // changes nothing but the time of change
+  auto changed = after.resolve(sha256("other"));
+  ASSERT_FALSE(changed);
+  EXPECT_EQ(changed.error().id(), "HWS-BR-032");
+}
+
+TEST_F(BinaryStoreTest, ADamagedMemoryOnlyCostsTime) {
+  install("program", "program");
+  folder_.write("verified", sha256("program") + " 1 x");
+  BinaryStore store(folder_.path(), ::geteuid(), folder_ / "verified");
+  EXPECT_TRUE(store.resolve(""));
 }
 
 TEST_F(BinaryStoreTest, WhatOthersMayWriteIsRefused) {

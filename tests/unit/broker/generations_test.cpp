@@ -138,6 +138,39 @@ TEST_F(GenerationsTest, WhatRanWhenInterceptionWasConfirmedIsStartedAgain) {
   generations.cold_start([](const Status& status) { EXPECT_EQ(status.error().id(), "HWS-BR-051"); });
 }
 
+TEST_F(GenerationsTest, AValidationSeesTheVeryCommandLineOfTheStart) {
+  Generations generations(loop_, launcher_, store_, options_);
+  bool valid = true;
+  generations.validate({"f1e1", "{}", "", {"--concurrency", "2"}},
+                       [&valid](const auto& result) { valid = result->valid; });
+  EXPECT_FALSE(valid);
+  ASSERT_EQ(start(generations, {"f1e1", "{}", "", {"--concurrency", "2"}}), "ok");
+  auto expected = launcher_.specs.at(0).argv;
+  expected.at(2) = boot_ / "f1e1.validate.json";
+  expected.insert(expected.end(), {"--mode", "validate"});
+  EXPECT_EQ(launcher_.checks.back().argv, expected);
+}
+
+TEST_F(GenerationsTest, WhatIsKnownToWorkIsNotValidatedAgainButAnyChangeIs) {
+  const Generations::Wanted wanted{"f1e0", "{}", "", {"--concurrency", "2"}};
+  {
+    Generations before(loop_, launcher_, store_, options_);
+    before.validate(wanted, [](const auto&) {});
+    ASSERT_EQ(start(before, wanted), "ok");
+    before.remember_good();
+  }
+  launcher_.checks.clear();
+  Generations generations(loop_, launcher_, store_, options_);
+  std::string version;
+  generations.validate(wanted, [&version](const auto& result) { version = result->version; });
+  EXPECT_EQ(version, "1.40.0");
+  EXPECT_TRUE(launcher_.checks.empty());
+  generations.validate({"f1e0", "{} ", "", {"--concurrency", "2"}}, [](const auto&) {});
+  EXPECT_EQ(launcher_.checks.size(), 1U);
+  generations.validate({"f1e0", "{}", "", {"--concurrency", "3"}}, [](const auto&) {});
+  EXPECT_EQ(launcher_.checks.size(), 2U);
+}
+
 TEST_F(GenerationsTest, OnlyTwoSignalsMayBeSent) {
   Generations generations(loop_, launcher_, store_, options_);
   EXPECT_TRUE(generations.signal("f1e0", SIGTERM));

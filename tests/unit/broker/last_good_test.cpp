@@ -20,10 +20,10 @@ class LastGoodTest : public testing::Test {
 };
 
 TEST_F(LastGoodTest, OnlyWhatWasConfirmedIsGood) {
-  ASSERT_TRUE(last_good_.remember_started(wanted("f1e0")));
+  ASSERT_TRUE(last_good_.remember_started(wanted("f1e0"), "1.40.0"));
   EXPECT_EQ(last_good_.load().error().id(), "HWS-BR-051");
   ASSERT_TRUE(last_good_.promote("f1e0"));
-  ASSERT_TRUE(last_good_.remember_started(wanted("f2e0")));
+  ASSERT_TRUE(last_good_.remember_started(wanted("f2e0"), "1.40.0"));
   const auto good = last_good_.load();
   ASSERT_TRUE(good);
   EXPECT_EQ(good->generation, "f1e0");
@@ -33,13 +33,13 @@ TEST_F(LastGoodTest, OnlyWhatWasConfirmedIsGood) {
 }
 
 TEST_F(LastGoodTest, AnotherGenerationThanTheOneStartedLastIsNotPromoted) {
-  ASSERT_TRUE(last_good_.remember_started(wanted("f1e1")));
+  ASSERT_TRUE(last_good_.remember_started(wanted("f1e1"), "1.40.0"));
   ASSERT_TRUE(last_good_.promote("f1e0"));
   EXPECT_FALSE(last_good_.load());
 }
 
 TEST_F(LastGoodTest, ALaterEpochIsStartedColdAsTheFirstOfItsFamily) {
-  ASSERT_TRUE(last_good_.remember_started(wanted("f3e12")));
+  ASSERT_TRUE(last_good_.remember_started(wanted("f3e12"), "1.40.0"));
   ASSERT_TRUE(last_good_.promote("f3e12"));
   const auto good = last_good_.load();
   ASSERT_TRUE(good);
@@ -53,7 +53,7 @@ TEST_F(LastGoodTest, ADamagedFileIsNamed) {
 }
 
 TEST_F(LastGoodTest, ForgettingLeavesNothing) {
-  ASSERT_TRUE(last_good_.remember_started(wanted("f1e0")));
+  ASSERT_TRUE(last_good_.remember_started(wanted("f1e0"), "1.40.0"));
   ASSERT_TRUE(last_good_.promote("f1e0"));
   ASSERT_TRUE(last_good_.forget());
   EXPECT_FALSE(file::exists(folder_ / "started.pb"));

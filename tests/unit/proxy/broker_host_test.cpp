@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/broker_host.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <csignal>
@@ -44,8 +45,9 @@ TEST_F(BrokerHostTest, ObserveGivesTheGenerationsAsTheBrokerSeesThem) {
 TEST_F(BrokerHostTest, ValidateSendsTheBytesAndGivesTheProxysWords) {
   response->mutable_validate()->set_detail("bad");
   std::optional<Validation> seen;
-  host.validate("f1e0", "{\"a\":\"\x01\"}", [&](const auto& result) { seen = *result; });
+  host.validate("f1e0", "{\"a\":\"\x01\"}", {"--concurrency", "2"}, [&](const auto& result) { seen = *result; });
   EXPECT_EQ(asked.validate().generation(), "f1e0");
+  EXPECT_THAT(asked.validate().args(), testing::ElementsAre("--concurrency", "2"));
   EXPECT_EQ(asked.validate().bootstrap(), "{\"a\":\"\x01\"}");
   EXPECT_FALSE(seen->valid);
   EXPECT_EQ(seen->detail, "bad");

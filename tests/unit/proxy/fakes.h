@@ -30,7 +30,8 @@ struct Host final : GenerationHost {
     answer(std::move(done),
            broken ? Result<std::vector<HostedGeneration>>(down()) : Result<std::vector<HostedGeneration>>(generations));
   }
-  void validate(const std::string& generation, const std::string& bootstrap, Done<Validation> done) override {
+  void validate(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& /*args*/,
+                Done<Validation> done) override {
     calls.push_back("validate " + generation + " " + bootstrap);
     answer(std::move(done), validation);
   }

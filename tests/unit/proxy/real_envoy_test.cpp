@@ -43,7 +43,8 @@ class ChildHost final : public GenerationHost {
     if (pid_ != 0) out.push_back({"f1e0", pid_, running(), status_, "test", {}});
     answer(std::move(done), Result<std::vector<HostedGeneration>>(out));
   }
-  void validate(const std::string&, const std::string& bootstrap, Done<Validation> done) override {
+  void validate(const std::string&, const std::string& bootstrap, const std::vector<std::string>&,
+                Done<Validation> done) override {
     const pid_t pid = spawn(bootstrap, {"--mode", "validate"});
     int status = 0;
     ::waitpid(pid, &status, 0);
