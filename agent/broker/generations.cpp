@@ -180,6 +180,7 @@ void Generations::remember_good() {
 
 void Generations::forget_good() {
   if (auto gone = LastGood(options_.good_folder).forget(); !gone) log::warn(gone.error().to_string());
+  if (auto gone = store_.forget(); !gone) log::warn(gone.error().to_string());
 }
 
 void Generations::cold_start(std::function<void(Status)> done) {

@@ -58,6 +58,7 @@ class Generations {
 
   // The newest running generation is known to work; see last_good.h.
   void remember_good();
+  // With everything that was written down to start it faster.
   void forget_good();
   // Starts the last good one again.
   void cold_start(std::function<void(Status)> done);

@@ -80,6 +80,11 @@ void BinaryStore::save() const {
   if (auto saved = file::write_atomic(memory_, lines.str(), 0600); !saved) log::warn(saved.error().to_string());
 }
 
+Status BinaryStore::forget() {
+  verified_.clear();
+  return memory_.empty() ? Status() : file::remove_durable(memory_);
+}
+
 Result<std::string> BinaryStore::current() const {
   char target[256] = {};
   const std::string link = folder_ + "/current";

@@ -29,6 +29,8 @@ class BinaryStore {
 
   // An empty digest asks for the current one.
   Result<Binary> resolve(const std::string& sha256);
+  // Removes `memory`.
+  Status forget();
 
  private:
   struct Seen {

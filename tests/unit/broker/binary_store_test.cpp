@@ -93,6 +93,15 @@ TEST_F(BinaryStoreTest, WhatWasVerifiedIsKnownAfterARestartUntilItChanges) {
   EXPECT_EQ(changed.error().id(), "HWS-BR-032");
 }
 
+TEST_F(BinaryStoreTest, ForgettingLeavesNoFile) {
+  install("program", "program");
+  BinaryStore store(folder_.path(), ::geteuid(), folder_ / "verified");
+  ASSERT_TRUE(store.resolve(""));
+  ASSERT_TRUE(file::exists(folder_ / "verified"));
+  EXPECT_TRUE(store.forget());
+  EXPECT_FALSE(file::exists(folder_ / "verified"));
+}
+
 TEST_F(BinaryStoreTest, ADamagedMemoryOnlyCostsTime) {
   install("program", "program");
   folder_.write("verified", sha256("program") + " 1 x");
