@@ -87,12 +87,15 @@ void SystemdLauncher::Impl::synced(const Sync& sync) {
   if (!bus_->connected()) return;  // some of the answers were failures
   const auto entries = entries_;
   for (const auto& [name, entry] : entries) {
-    if (entry->phase == Phase::kStarting && !entry->asked) launch(entry, true);
+    const bool present = sync.present.count(entry->unit) != 0;
+    // Not asked yet, or the question was lost with its connection; the time limit of the start bounds this.
+    if (entry->phase == Phase::kStarting && (!entry->asked || (entry->lost && !present))) {
+      entry->lost = false;
+      launch(entry, true);
+    }
     if (const int number = std::exchange(entry->signal_to_send, 0); number != 0 && state_of(*entry).running)
       send_signal(*entry, number);
-    if (sync.present.count(entry->unit) != 0) continue;
-    if (entry->phase == Phase::kRunning) apply(entry, UnitState());
-    if (entry->phase == Phase::kStarting && entry->lost) start_failed(entry, "the connection to systemd was lost");
+    if (!present && entry->phase == Phase::kRunning) apply(entry, UnitState());
   }
   synced_ = true;
 }

@@ -25,7 +25,9 @@ Error refused(const std::string& what, const sd_bus_error* error) {
   if (name == kNoSuchUnit) code = Code::kNotFound;
   if (name == SD_BUS_ERROR_NO_REPLY || name == SD_BUS_ERROR_TIMEOUT) code = Code::kDeadlineExceeded;
   if (name == SD_BUS_ERROR_ACCESS_DENIED) code = Code::kPermissionDenied;
-  if (name == SD_BUS_ERROR_DISCONNECTED) code = Code::kUnavailable;
+  // So sd-bus answers what was under way when the other side closed.
+  const bool cut = name == SD_BUS_ERROR_NO_REPLY && text == "Connection terminated";
+  if (cut || name == SD_BUS_ERROR_DISCONNECTED) code = Code::kUnavailable;
   return {code, "HWS-BR-041", "systemd refused to " + what + ": " + text, "see the journal of the host"};
 }
 
