@@ -30,8 +30,9 @@ Loop::Wall renewal_time(Loop::Wall from, Loop::Wall not_after, double share, dou
 // Failure: never gives up. Each failure is the health item "identity" with its cause and fix; what may pass is tried
 // again by back-off, what needs the operator at the back-off's cap. An expired token is told before it is sent
 // (HWS-ID-022). Durability: an identity is announced after it is on disk; one exception: if the disk refuses until the
-// one in force is about to end, the next is used from memory (the health item tells HWS-ID-005) and saving goes on. Metrics:
-// hawser_cert_expiry_timestamp_seconds, hawser_cert_next_renewal_timestamp_seconds, hawser_cert_requests_total{result}.
+// one in force is about to end, the next is used from memory (the health item tells HWS-ID-005) and saving goes on.
+// Metrics: hawser_cert_expiry_timestamp_seconds, hawser_cert_next_renewal_timestamp_seconds,
+// hawser_cert_requests_total{result}.
 class Rotation {
  public:
   struct Options {
