@@ -23,6 +23,7 @@
 #include "broker/jobs.h"
 #include "broker/server.h"
 #include "broker/withdraw.h"
+#include "netfilter/conntrack.h"
 #include "netfilter/guard.h"
 #include "netfilter/nft_backend.h"
 #include "netfilter/probe.h"
@@ -181,10 +182,10 @@ int run(const Arguments& arguments) {
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
   interception_options.exempt_gids = {agent->gid, proxy_user->gid};
-  broker::Interception interception(
-      loop, **backend,
-      {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected, netfilter::observe_listening},
-      interception_options);
+  broker::Interception interception(loop, **backend,
+                                    {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected,
+                                     netfilter::observe_listening, netfilter::forget_unanswered},
+                                    interception_options);
   if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
     log::warn(adopted.error().to_string());
 

@@ -81,12 +81,24 @@ Status Interception::bring_in(const netfilter::Plan& plan, PlanRecord::InForce i
     }
     return applied;
   }
+  forget_unanswered(plan);
   end_drain(Error(Code::kAborted, "HWS-BR-014", "new rules were applied while the old ones drained", "remove again"));
   confirm_timer_.reset();
   intent_ = record_.in_force->intent;
   digest_ = plan.digest;
   confirmed_ = false;
   return {};
+}
+
+// Programs that began to connect before the rules were there (again) are served with their next attempt. Rules are of
+// use without it, so it's no reason to refuse them.
+void Interception::forget_unanswered(const netfilter::Plan& plan) {
+  const auto forgotten = kernel_.forget_unanswered(plan);
+  if (!forgotten) {
+    log::warn("connections that wait for an answer aren't intercepted", {{"error", forgotten.error().to_string()}});
+  } else if (*forgotten > 0) {
+    log::info("connections that wait for an answer are intercepted", {{"connections", std::to_string(*forgotten)}});
+  }
 }
 
 void Interception::expect_confirmation(std::chrono::milliseconds within) {

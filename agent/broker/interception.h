@@ -35,12 +35,13 @@ class Interception {
     std::chrono::milliseconds drain_poll{50};
     std::chrono::seconds max_confirm{3600};
   };
-  // What isn't rules: the host around them, as netfilter/guard.h and probe.h see it.
+  // What isn't rules: the host around them, as netfilter/guard.h, probe.h and conntrack.h see it.
   struct Kernel {
     std::function<netfilter::Guard()> guard;
     std::function<std::vector<netfilter::ProbeResult>(netfilter::Backend&, const netfilter::Plan&)> probe;
     std::function<Result<std::size_t>(std::uint16_t, std::uint16_t)> redirected;
     std::function<Result<bool>(std::uint16_t)> listening;
+    std::function<Result<std::size_t>(const netfilter::Plan&)> forget_unanswered;
   };
   struct Applied {
     std::string digest;
@@ -92,6 +93,7 @@ class Interception {
   bool recorded(const std::string& digest);
   void resume(const PlanRecord::InForce& in_force);
   void expect_confirmation(std::chrono::milliseconds within);
+  void forget_unanswered(const netfilter::Plan& plan);
   void save_record();
   Status withdraw(const std::string& why);
   enum class Patience { kBounded, kEndless };

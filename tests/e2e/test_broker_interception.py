@@ -67,6 +67,59 @@ def test_sshd_on_another_port_stays_reachable(scene):
     scene.vm.run(["rm", "-r", "/etc/ssh"])
 
 
+NOWHERE, NOWHERE6 = "10.99.0.1", "fd99::1"  # a route leads there, and nobody answers
+
+
+@contextlib.contextmanager
+def tracked(scene):
+    """A host whose connections are tracked without us, as a firewall's are."""
+    scene.vm.run(["nft", "-f", "-"], input="table inet fw { chain c { type filter hook output priority 0; ct state new; }; }")
+    try:
+        yield
+    finally:
+        scene.vm.run(["nft", "delete", "table", "inet", "fw"])
+
+
+def begin(scene, address: str, port: int, source_port: int = 0) -> socket.socket:
+    """The first packet is lost; the kernel tries again after a second, then after two."""
+
+    def work() -> socket.socket:
+        client = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        client.bind(("::" if ":" in address else "0.0.0.0", source_port))
+        client.setblocking(False)
+        client.connect_ex((address, port))
+        return client
+
+    return scene.vm.call(work)
+
+
+def told(client: socket.socket, timeout: float) -> str:
+    client.settimeout(timeout)
+    return client.recv(16).decode().strip()
+
+
+def test_a_connection_begun_without_rules_is_intercepted_with_its_next_packet(scene):
+    with tracked(scene), begin(scene, NOWHERE, 80) as ipv4, begin(scene, NOWHERE6, 80) as ipv6:
+        scene.plan()
+        assert (told(ipv4, 8), told(ipv6, 8)) == ("15001", "15001")
+
+
+def test_nor_does_a_gap_leave_ports_that_pass_the_rules_by(scene):
+    with tracked(scene):
+        with begin(scene, NOWHERE, 80, source_port=33333) as lost:
+            lost.close()
+        scene.plan()
+        with begin(scene, NOWHERE, 80, source_port=33333) as client:
+            assert told(client, 0.9) == "15001"  # at once, not with a later packet
+
+
+def test_a_connection_begun_to_what_is_left_alone_stays_direct(scene):
+    with tracked(scene), begin(scene, NOWHERE, 22) as client:
+        scene.plan()
+        with pytest.raises(TimeoutError):
+            told(client, 4)
+
+
 def test_remove_leaves_the_ruleset_byte_equal(scene):
     foreign = "table ip nat {\n chain pre { type nat hook prerouting priority -100; tcp dport 5555 redirect to :80; }\n}\n"
     scene.vm.run(["nft", "-f", "-"], input=foreign)

@@ -61,7 +61,11 @@ class Http:
         self.connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=timeout)
 
     def once(self):
+        doing = "connect"
         try:
+            if self.connection.sock is None:
+                self.connection.connect()
+            doing = "request from port %d" % self.connection.sock.getsockname()[1]
             self.connection.request("GET", self.path, headers={} if self.keep_alive else {"connection": "close"})
             response = self.connection.getresponse()
             body = response.read()
@@ -73,7 +77,7 @@ class Http:
             return None
         except (OSError, http.client.HTTPException) as error:
             self.connection.close()
-            return f"{type(error).__name__}: {error}"
+            return f"{doing}: {type(error).__name__}: {error}"
 
 
 class Banner:

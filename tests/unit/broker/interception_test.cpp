@@ -59,7 +59,8 @@ class InterceptionTest : public testing::Test {
                return std::vector<netfilter::ProbeResult>{{"out4", probe_passes_, "because"}};
              },
              [this](std::uint16_t, std::uint16_t) { return Result<std::size_t>(connections_); },
-             [](std::uint16_t) { return Result<bool>(true); }},
+             [](std::uint16_t) { return Result<bool>(true); },
+             [this](const netfilter::Plan&) { return forget_unanswered(); }},
             options_};
   }
 
@@ -89,7 +90,13 @@ class InterceptionTest : public testing::Test {
   FakeKernel kernel_;
   Interception::Options options_;
   bool probe_passes_ = true;
+  Result<std::size_t> forget_unanswered() {
+    if (tracking_fails_) return Error(Code::kInternal, "HWS-NF-015", "no tracking");
+    EXPECT_TRUE(kernel_.applied) << "the rules have to be there first";
+    return std::size_t{1};
+  }
   std::size_t connections_ = 0;
+  bool tracking_fails_ = false;
 };
 
 TEST_F(InterceptionTest, TheBrokerExemptsAgentAndProxyByItself) {
@@ -99,6 +106,13 @@ TEST_F(InterceptionTest, TheBrokerExemptsAgentAndProxyByItself) {
   for (const auto& rule : kernel_.applied->rules)
     users = users || rule.match.uids == std::vector<std::uint32_t>{881, 882};
   EXPECT_TRUE(users);
+}
+
+TEST_F(InterceptionTest, RulesAreOfUseWithoutConnectionTrackingsHelp) {
+  auto interception = make();
+  tracking_fails_ = true;
+  digest_of(interception.plan({}, 0s));
+  EXPECT_TRUE(interception.observe()->active);
 }
 
 TEST_F(InterceptionTest, UnconfirmedRulesAreWithdrawnAndConfirmedOnesStay) {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "netfilter/conntrack.h"
+
+#include <arpa/inet.h>
+#include <libnetfilter_conntrack/libnetfilter_conntrack.h>
+#include <libnetfilter_conntrack/libnetfilter_conntrack_tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "netfilter/evaluate.h"
+
+namespace hawser::netfilter {
+namespace {
+
+constexpr std::size_t kMaxForgotten = 16384;
+constexpr timeval kPatience{1, 0};
+
+template <auto Free>
+struct Freed {
+  template <typename T>
+  void operator()(T* what) const {
+    Free(what);
+  }
+};
+using Handle = std::unique_ptr<nfct_handle, Freed<::nfct_close>>;
+using Filter = std::unique_ptr<nfct_filter_dump, Freed<::nfct_filter_dump_destroy>>;
+using Entry = std::unique_ptr<nf_conntrack, Freed<::nfct_destroy>>;
+
+// include/uapi/linux/netfilter/nf_conntrack_common.h. The kernel refuses a filter for bits that are all unset.
+constexpr std::uint32_t kUnwanted = IPS_SEEN_REPLY | IPS_SRC_NAT | IPS_DST_NAT;
+constexpr nfct_filter_dump_mark kUnanswered{IPS_CONFIRMED, IPS_CONFIRMED | kUnwanted};
+
+struct Search {
+  const Plan& plan;
+  std::vector<Entry> found;
+};
+
+Cidr destination(const nf_conntrack* entry) {
+  Cidr out;
+  const bool ipv6 = ::nfct_get_attr_u8(entry, ATTR_ORIG_L3PROTO) == AF_INET6;
+  out.family = ipv6 ? Family::kIpv6 : Family::kIpv4;
+  out.prefix = ipv6 ? 128 : 32;
+  const auto* bytes =
+      static_cast<const std::uint8_t*>(::nfct_get_attr(entry, ipv6 ? ATTR_ORIG_IPV6_DST : ATTR_ORIG_IPV4_DST));
+  if (bytes != nullptr) std::copy_n(bytes, ipv6 ? 16 : 4, out.bytes.begin());
+  return out;
+}
+
+bool unanswered_open(const nf_conntrack* entry) {
+  return ::nfct_get_attr_u8(entry, ATTR_ORIG_L4PROTO) == IPPROTO_TCP &&
+         ::nfct_get_attr_u8(entry, ATTR_TCP_STATE) == TCP_CONNTRACK_SYN_SENT &&
+         (::nfct_get_attr_u32(entry, ATTR_STATUS) & kUnwanted) == 0;  // a kernel before 5.13 doesn't filter
+}
+
+int consider(nf_conntrack_msg_type /*type*/, nf_conntrack* entry, void* data) {
+  auto& search = *static_cast<Search*>(data);
+  if (search.found.size() >= kMaxForgotten) return NFCT_CB_STOP;
+  if (!unanswered_open(entry)) return NFCT_CB_CONTINUE;
+  const Opening opening{destination(entry), ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_SRC)),
+                        ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_DST))};
+  if (may_capture(search.plan, opening)) search.found.emplace_back(::nfct_clone(entry));
+  return NFCT_CB_CONTINUE;
+}
+
+Error failed(int error) {
+  return errno_error(error, "HWS-NF-015", "the kernel's connection tracking can't be asked");
+}
+
+Handle open_handle() {
+  Handle handle(::nfct_open(CONNTRACK, 0));
+  if (handle) (void)::setsockopt(::nfct_fd(handle.get()), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  return handle;
+}
+
+// 0, or an errno.
+int find(nfct_handle* handle, Search& search) {
+  const Filter filter(::nfct_filter_dump_create());
+  if (!filter) return ENOMEM;
+  ::nfct_filter_dump_set_attr(filter.get(), NFCT_FILTER_DUMP_STATUS, &kUnanswered);
+  ::nfct_callback_register(handle, NFCT_T_ALL, consider, &search);
+  const int rc = ::nfct_query(handle, NFCT_Q_DUMP_FILTER, filter.get());
+  const int error = errno;
+  ::nfct_callback_unregister(handle);
+  return rc < 0 ? error : 0;
+}
+
+}  // namespace
+
+Result<std::size_t> forget_unanswered(const Plan& plan) {
+  if (!plan.outbound) return std::size_t{0};
+  const Handle finder = open_handle();
+  if (!finder) return failed(errno);
+  Search search{plan, {}};
+  if (const int error = find(finder.get(), search); error != 0) return failed(error);
+  if (search.found.empty()) return std::size_t{0};
+  const Handle remover = open_handle();
+  if (!remover) return failed(errno);
+  std::size_t forgotten = 0;
+  for (const Entry& entry : search.found) {
+    if (!entry) continue;
+    if (::nfct_query(remover.get(), NFCT_Q_DESTROY, entry.get()) == 0) {
+      ++forgotten;
+    } else if (errno != ENOENT) {  // it ended by itself
+      return failed(errno);
+    }
+  }
+  return forgotten;
+}
+
+}  // namespace hawser::netfilter
