@@ -64,14 +64,15 @@ class SystemdLauncherTest : public testing::Test {
     EXPECT_EQ(answer_, "pid " + std::to_string(pid));
   }
   std::optional<GenerationState> reap(const std::string& name, int wait_ms = 0) {
-    std::optional<GenerationState> out;
-    launcher_->reap(name, std::chrono::milliseconds(wait_ms), [&out, this](const Result<GenerationState>& state) {
+    // The answer may come long after this has returned.
+    const auto out = std::make_shared<std::optional<GenerationState>>();
+    launcher_->reap(name, std::chrono::milliseconds(wait_ms), [out, this](const Result<GenerationState>& state) {
       if (state)
-        out = *state;
+        *out = *state;
       else
         answer_ = state.error().to_string();
     });
-    return out;
+    return *out;
   }
   bool recorded(const std::string& name) { return file::exists(folder_ / (name + ".json")); }
   GenerationState only() {
