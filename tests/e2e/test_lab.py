@@ -127,9 +127,10 @@ def test_the_machine_is_left_as_it_was():
 
 OWNER = textwrap.dedent(
     """
-    import sys, time
+    import signal, sys, time
     from lab import facts, services
     from lab.network import Lab
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
     with Lab() as lab:
         vm = lab.add_host("vm", facts.VM_IP, facts.VM_IP6)
         services.start_vm_app(vm)
