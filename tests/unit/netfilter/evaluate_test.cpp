@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "sample.h"
+
 namespace hawser::netfilter {
 namespace {
 
@@ -13,24 +15,16 @@ bool captured(const Intent& intent, const std::string& to, std::uint16_t port, s
   return plan && may_capture(*plan, {parse_cidr(to).value(), from, port});
 }
 
-Intent both_families() {
-  Intent intent;
-  intent.ipv6 = true;
-  intent.exempt_uids = {881, 882};
-  intent.exempt_gids = {882};
-  return intent;
-}
-
 TEST(Evaluate, WhatGoesOutIsCapturedInEachFamilyThatHasAListener) {
-  EXPECT_TRUE(captured(both_families(), "10.9.8.7", 80));
-  EXPECT_TRUE(captured(both_families(), "fd00::7", 80));
-  Intent ipv4 = both_families();
+  EXPECT_TRUE(captured(basic(), "10.9.8.7", 80));
+  EXPECT_TRUE(captured(basic(), "fd00::7", 80));
+  Intent ipv4 = basic();
   ipv4.ipv6 = false;
   EXPECT_FALSE(captured(ipv4, "fd00::7", 80));
 }
 
 TEST(Evaluate, TheNeverListIsLeftAlone) {
-  Intent intent = both_families();
+  Intent intent = basic();
   intent.never = {{"10.0.0.1", 15012}};
   EXPECT_FALSE(captured(intent, "10.9.8.7", 22));
   EXPECT_FALSE(captured(intent, "10.9.8.7", 40000, 2200, {{2200}}));
@@ -40,7 +34,7 @@ TEST(Evaluate, TheNeverListIsLeftAlone) {
 }
 
 TEST(Evaluate, WhatTheOperatorExcludedIsLeftAlone) {
-  Intent intent = both_families();
+  Intent intent = basic();
   intent.outbound_exclude = {{3000, 3100}};
   intent.outbound_exclude_cidrs = {"10.1.0.0/16", "fd01::/16"};
   EXPECT_FALSE(captured(intent, "10.9.8.7", 3050));
@@ -50,13 +44,13 @@ TEST(Evaluate, WhatTheOperatorExcludedIsLeftAlone) {
 }
 
 TEST(Evaluate, WhatIsRefusedIsCapturedToo) {
-  Intent intent = both_families();
+  Intent intent = basic();
   intent.refuse = true;
   EXPECT_TRUE(captured(intent, "10.9.8.7", 80));
 }
 
 TEST(Evaluate, WithoutOutboundRulesNothingIsCaptured) {
-  Intent intent = both_families();
+  Intent intent = basic();
   intent.capture_outbound = false;
   EXPECT_FALSE(captured(intent, "10.9.8.7", 80));
 }

@@ -7,16 +7,10 @@
 #include <functional>
 #include <random>
 
+#include "sample.h"
+
 namespace hawser::netfilter {
 namespace {
-
-Intent basic() {
-  Intent intent;
-  intent.ipv6 = true;
-  intent.exempt_uids = {882, 881};
-  intent.exempt_gids = {882};
-  return intent;
-}
 
 // A packet as the two hooks see it; the rules are evaluated on it as the kernel would.
 struct Packet {
