@@ -2,8 +2,10 @@
 #include "netfilter/conntrack.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack_tcp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -37,17 +39,36 @@ constexpr nfct_filter_dump_mark kUnanswered{IPS_CONFIRMED, IPS_CONFIRMED | kUnwa
 
 struct Search {
   const Plan& plan;
+  std::vector<Cidr> own;
   std::vector<Entry> found;
 };
 
-Cidr destination(const nf_conntrack* entry) {
+Cidr single(int family, const void* bytes) {
   Cidr out;
-  const bool ipv6 = ::nfct_get_attr_u8(entry, ATTR_ORIG_L3PROTO) == AF_INET6;
-  out.family = ipv6 ? Family::kIpv6 : Family::kIpv4;
-  out.prefix = ipv6 ? 128 : 32;
-  const auto* bytes =
-      static_cast<const std::uint8_t*>(::nfct_get_attr(entry, ipv6 ? ATTR_ORIG_IPV6_DST : ATTR_ORIG_IPV4_DST));
-  if (bytes != nullptr) std::copy_n(bytes, ipv6 ? 16 : 4, out.bytes.begin());
+  out.family = family == AF_INET6 ? Family::kIpv6 : Family::kIpv4;
+  out.prefix = family == AF_INET6 ? 128 : 32;
+  if (bytes != nullptr) std::copy_n(static_cast<const std::uint8_t*>(bytes), out.prefix / 8, out.bytes.begin());
+  return out;
+}
+
+Cidr address(const nf_conntrack* entry, nf_conntrack_attr ipv4, nf_conntrack_attr ipv6) {
+  const int family = ::nfct_get_attr_u8(entry, ATTR_ORIG_L3PROTO);
+  return single(family, ::nfct_get_attr(entry, family == AF_INET6 ? ipv6 : ipv4));
+}
+
+// The output hook sees what this host opens; what it routes for others isn't the plan's.
+std::vector<Cidr> own_addresses() {
+  std::vector<Cidr> out;
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return out;
+  const std::unique_ptr<ifaddrs, Freed<::freeifaddrs>> guard(all);
+  for (const ifaddrs* item = all; item != nullptr; item = item->ifa_next) {
+    if (item->ifa_addr == nullptr) continue;
+    if (item->ifa_addr->sa_family == AF_INET)
+      out.push_back(single(AF_INET, &reinterpret_cast<const sockaddr_in*>(item->ifa_addr)->sin_addr));
+    if (item->ifa_addr->sa_family == AF_INET6)
+      out.push_back(single(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(item->ifa_addr)->sin6_addr));
+  }
   return out;
 }
 
@@ -61,14 +82,18 @@ int consider(nf_conntrack_msg_type /*type*/, nf_conntrack* entry, void* data) {
   auto& search = *static_cast<Search*>(data);
   if (search.found.size() >= kMaxForgotten) return NFCT_CB_STOP;
   if (!unanswered_open(entry)) return NFCT_CB_CONTINUE;
-  const Opening opening{destination(entry), ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_SRC)),
+  const Cidr source = address(entry, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC);
+  if (std::find(search.own.begin(), search.own.end(), source) == search.own.end()) return NFCT_CB_CONTINUE;
+  const Opening opening{address(entry, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST),
+                        ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_SRC)),
                         ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_DST))};
   if (may_capture(search.plan, opening)) search.found.emplace_back(::nfct_clone(entry));
   return NFCT_CB_CONTINUE;
 }
 
 Error failed(int error) {
-  return errno_error(error, "HWS-NF-015", "the kernel's connection tracking can't be asked");
+  return errno_error(error, "HWS-NF-015", "the kernel's connection tracking can't be asked",
+                     "load the module nf_conntrack_netlink");
 }
 
 Handle open_handle() {
@@ -95,7 +120,7 @@ Result<std::size_t> forget_unanswered(const Plan& plan) {
   if (!plan.outbound) return std::size_t{0};
   const Handle finder = open_handle();
   if (!finder) return failed(errno);
-  Search search{plan, {}};
+  Search search{plan, own_addresses(), {}};
   if (const int error = find(finder.get(), search); error != 0) return failed(error);
   if (search.found.empty()) return std::size_t{0};
   const Handle remover = open_handle();

@@ -13,8 +13,9 @@
 // Failure: HWS-NF-015; what could be forgotten is.
 namespace hawser::netfilter {
 
-// Lets the kernel forget those that `plan` may capture, so that it asks the rules when their next packet comes. What
-// has been answered, what anybody's NAT has changed, and what the plan leaves alone isn't touched. How many they were.
+// Lets the kernel forget those of this host that `plan` may capture, so that it asks the rules when their next packet
+// comes. What has been answered, what anybody's NAT has changed, what is routed for others, and what the plan leaves
+// alone isn't touched. How many they were.
 Result<std::size_t> forget_unanswered(const Plan& plan);
 
 }  // namespace hawser::netfilter

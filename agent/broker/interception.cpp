@@ -69,6 +69,8 @@ Result<Interception::Applied> Interception::plan(netfilter::Intent intent, std::
 
 // Recorded first: a broker that finds the rules and no record of them would have to withdraw them.
 Status Interception::bring_in(const netfilter::Plan& plan, PlanRecord::InForce in_force) {
+  const auto found = backend_.observe();
+  const bool there = found && found->rules && found->listing.digest == plan.digest;
   auto before = std::exchange(record_.in_force, std::move(in_force));
   save_record();
   if (auto applied = backend_.apply(plan); !applied) {
@@ -81,7 +83,8 @@ Status Interception::bring_in(const netfilter::Plan& plan, PlanRecord::InForce i
     }
     return applied;
   }
-  forget_unanswered(plan);
+  // Else what is unanswered has met these very rules. Who forgets it all the same may make a firewall drop the answer.
+  if (!there) forget_unanswered(plan);
   end_drain(Error(Code::kAborted, "HWS-BR-014", "new rules were applied while the old ones drained", "remove again"));
   confirm_timer_.reset();
   intent_ = record_.in_force->intent;

@@ -85,17 +85,20 @@ class InterceptionTest : public testing::Test {
     return applied ? applied->digest : std::string();
   }
 
+  Result<std::size_t> forget_unanswered() {
+    if (tracking_fails_) return Error(Code::kInternal, "HWS-NF-015", "no tracking");
+    EXPECT_TRUE(kernel_.applied) << "the rules have to be there first";
+    ++forgotten_;
+    return std::size_t{1};
+  }
+
   TemporaryFolder folder_;
   FakeLoop loop_;
   FakeKernel kernel_;
   Interception::Options options_;
   bool probe_passes_ = true;
-  Result<std::size_t> forget_unanswered() {
-    if (tracking_fails_) return Error(Code::kInternal, "HWS-NF-015", "no tracking");
-    EXPECT_TRUE(kernel_.applied) << "the rules have to be there first";
-    return std::size_t{1};
-  }
   std::size_t connections_ = 0;
+  int forgotten_ = 0;
   bool tracking_fails_ = false;
 };
 
@@ -113,6 +116,21 @@ TEST_F(InterceptionTest, RulesAreOfUseWithoutConnectionTrackingsHelp) {
   tracking_fails_ = true;
   digest_of(interception.plan({}, 0s));
   EXPECT_TRUE(interception.observe()->active);
+}
+
+TEST_F(InterceptionTest, WhatIsUnansweredIsForgottenOnceTheRulesComeAndNotWhenTheyAreThere) {
+  auto interception = make();
+  digest_of(interception.plan({}, 0s));
+  EXPECT_EQ(forgotten_, 1);
+  digest_of(interception.plan({}, 0s));
+  EXPECT_EQ(forgotten_, 1) << "the same rules were there";
+  netfilter::Intent other;
+  other.ipv6 = true;
+  digest_of(interception.plan(other, 0s));
+  EXPECT_EQ(forgotten_, 2) << "these capture something else";
+  ASSERT_TRUE(kernel_.remove_rules());
+  digest_of(interception.plan(other, 0s));
+  EXPECT_EQ(forgotten_, 3) << "somebody had taken them away";
 }
 
 TEST_F(InterceptionTest, UnconfirmedRulesAreWithdrawnAndConfirmedOnesStay) {
