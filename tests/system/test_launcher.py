@@ -150,6 +150,9 @@ def test_an_end_that_no_broker_saw_is_known(broker):
     pid = broker.generations()["f9e1"].pid
     broker.machine.systemctl("stop", BROKER, "hawser-broker.socket")
     broker.machine.run(["kill", "-9", str(pid)])
+    # Else the broker may still find it ending, and see the end itself.
+    unit = "hawser-proxy-f9e1.service"
+    poll.until("systemd is done with it", lambda: broker.machine.unit(unit)["ActiveState"] == "failed")
     broker.machine.systemctl("start", "hawser-broker.socket", BROKER)
     broker.answers()
     seen = broker.generations()["f9e1"]
