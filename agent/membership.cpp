@@ -15,6 +15,7 @@
 #include "host_facts.h"
 #include "interception.h"
 #include "lease.h"
+#include "local_servers.h"
 #include "membership_json.h"
 #include "proxy/broker_host.h"
 #include "proxy/envoy_driver.h"
@@ -158,9 +159,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   Status start_http() {
-    status::HttpServer::Options options;
-    options.port = config.status_port;
-    auto server = std::make_unique<status::HttpServer>(context.loop, options);
     status::EndpointSources sources;
     sources.not_ready = [this]() -> std::string {
       if (life().reached(Event::kIntercepting)) return {};
@@ -171,28 +169,18 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (supervisor) return supervisor->scrape(std::move(done));
       done(Error(Code::kUnavailable, "HWS-MB-002", "no proxy runs"));
     };
-    status::add_endpoints(*server, context.metrics, std::move(sources));
-    if (auto started = server->start(); !started) return started;
-    http = std::move(server);
+    auto server = serve_status(context.loop, context.metrics, config.status_port, std::move(sources));
+    if (!server) return server.error();
+    http = std::move(*server);
     return {};
   }
 
   Status start_grpc() {
-    auto proxy_uid = config::resolve_user(config.users.proxy);
-    if (!proxy_uid) return proxy_uid.error();
-    std::vector<rpc::GrpcServer::Endpoint> endpoints;
-    for (const char* name : {"xds", "sds"}) {
-      // Without systemd we can't give the file to Envoy's group; the peer's uid is checked in any case.
-      auto socket = listen_unix(name, context.run_dir + "/" + name + ".sock", 0666);
-      if (!socket) return socket.error();
-      endpoints.push_back(rpc::GrpcServer::Endpoint{name, std::move(*socket), std::vector<uid_t>{*proxy_uid}});
-    }
     if (!sds) sds = std::make_unique<sds::SdsServer>(context.loop, context.metrics);
     if (!relay) relay = std::make_unique<xds::Relay>(context.loop, context.metrics, health(), xds::Relay::Options{});
-    auto server = std::make_unique<rpc::GrpcServer>(context.loop, context.metrics);
-    if (auto started = server->start(std::move(endpoints), {sds->service()}, relay->service()); !started)
-      return started;
-    grpc = std::move(server);
+    auto server = serve_proxy(context.loop, context.metrics, context.run_dir, config.users.proxy, *sds, *relay);
+    if (!server) return server.error();
+    grpc = std::move(*server);
     return {};
   }
 
@@ -442,13 +430,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void describe(json& status) const {
     if (auto cert = certificate()) status["identity"] = *cert;
     if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
-    if (supervisor) {
-      const auto proxy = supervisor->status();
-      status["proxy"] = {{"generation", proxy.generation}, {"pid", proxy.pid},
-                         {"state", proxy.state},           {"since", status::utc_text(proxy.since)},
-                         {"version", proxy.version},       {"binary_sha256", proxy.binary_sha256},
-                         {"adopted", proxy.adopted}};
-    }
+    if (supervisor) status["proxy"] = proxy_json(supervisor->status());
     status["interception"] = {{"state", interception ? interception->state() : "none"}, {"backend", "nftables"}};
     const auto told = reporter ? reporter->told() : std::nullopt;
     status["registration"] = {{"group", config.workload.group},

@@ -29,4 +29,11 @@ json control_plane_json(const xds::Relay::Status& status, const std::string& nam
           {"last_error", status.last_error}};
 }
 
+json proxy_json(const proxy::Supervisor::Status& status) {
+  return {{"generation", status.generation}, {"pid", status.pid},
+          {"state", status.state},           {"since", status::utc_text(status.since)},
+          {"version", status.version},       {"binary_sha256", status.binary_sha256},
+          {"adopted", status.adopted}};
+}
+
 }  // namespace hawser

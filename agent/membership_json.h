@@ -7,6 +7,7 @@
 
 #include "base/loop.h"
 #include "certs/identity.h"
+#include "proxy/supervisor.h"
 #include "xds/relay.h"
 
 namespace hawser {
@@ -15,5 +16,6 @@ namespace hawser {
 nlohmann::json identity_json(const certs::Identity& identity, const std::string& presented_serial,
                              std::optional<Loop::Wall> next_renewal);
 nlohmann::json control_plane_json(const xds::Relay::Status& status, const std::string& name);
+nlohmann::json proxy_json(const proxy::Supervisor::Status& status);
 
 }  // namespace hawser
