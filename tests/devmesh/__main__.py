@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m devmesh --config FILE serve | bundle DIR | issue ACCOUNT | token ACCOUNT"""
+"""python -m devmesh --config FILE serve | bundle DIR | issue ACCOUNT | token ACCOUNT | fault [KEY=VALUE …] [--reset]"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pathlib
 import signal
 import sys
 
-from devmesh import bundle
+from devmesh import bundle, view_client
 from devmesh import config as configuration
 from devmesh.ca import CertificateAuthority, write_private
 from devmesh.server import Devmesh
@@ -77,6 +77,25 @@ def _token(options: argparse.Namespace) -> int:
     return 0
 
 
+def _fault(options: argparse.Namespace) -> int:
+    """Makes the plane that runs with this configuration misbehave, or tells how it does."""
+    socket = configuration.load(options.config).view_socket
+    status, answer = view_client.request(socket, "DELETE" if options.reset else "GET", "/faults")
+    if options.changes and status == 200:
+        body = json.dumps(dict(_change(word) for word in options.changes)).encode()
+        status, answer = view_client.request(socket, "POST", "/faults", body)
+    print(answer.decode().strip(), file=sys.stdout if status == 200 else sys.stderr)
+    return 0 if status == 200 else os.EX_DATAERR
+
+
+def _change(word: str) -> tuple[str, object]:
+    key, _, value = word.partition("=")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="devmesh", description="A small control plane and CA for tests and the demo.")
     parser.add_argument("--config", type=pathlib.Path, required=True, help="the YAML file")
@@ -91,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     bundle_verb.add_argument("--group", help="workload group; default: the first")
     bundle_verb.add_argument("--ttl", type=configuration.seconds, help="of the token, e.g. 1h")
     bundle_verb.set_defaults(run=_bundle)
+
+    fault = verbs.add_parser("fault", help="see and change the faults of the running plane (faults.py lists them)")
+    fault.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="VALUE is JSON, or a word")
+    fault.add_argument("--reset", action="store_true", help="good behaviour first")
+    fault.set_defaults(run=_fault)
 
     issue = verbs.add_parser("issue", help="a certificate for a workload, as JSON or as files")
     issue.add_argument("--directory", type=pathlib.Path, help="write key.pem, cert-chain.pem, root-cert.pem there")

@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MAX_QUEUED = 256
+_KEPT_RESPONSES = 16
 _END, _WAKE = object(), object()
 
 
@@ -41,7 +42,7 @@ class AdsService:
             return grpc.stream_stream_rpc_method_handler(
                 serve,
                 request_deserializer=request_class.FromString,
-                response_serializer=lambda message: message.SerializeToString(),
+                response_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
             )
 
         return grpc.method_handlers_generic_handler(
@@ -64,6 +65,17 @@ class AdsService:
             stream.end = (status, "stream closed by request of the test")
             stream.wake()
 
+    def send(self, messages: typing.Iterable[bytes]) -> None:
+        """As responses of each stream, whatever they are."""
+        for stream in self.streams.values():
+            stream.raw.extend(messages)
+            stream.wake()
+
+    def resend(self, count: int) -> None:
+        for stream in self.streams.values():
+            stream.raw.extend(list(stream.kept)[:count])
+            stream.wake()
+
     def view(self) -> dict[str, typing.Any]:
         types = {t: {**counts, "last_nack": self.last_nack.get(t, "")} for t, counts in sorted(self.totals.items())}
         streams = [stream.view() for stream in self.streams.values()]
@@ -77,8 +89,8 @@ class AdsService:
 
     async def _serve(self, context, session_class) -> None:
         caller = await self._mesh.authenticate(context)
-        if code := self._mesh.faults.ads_code:
-            await context.abort(faults.status(code), "refused by request of the test")
+        if code := self._mesh.faults.take_ads_code():
+            await context.abort(code, "refused by request of the test")
         number = next(self._ids)
         stream = Stream(self._mesh, self, number, caller, context, session_class)
         self.opened += 1
@@ -99,15 +111,19 @@ class Stream:
         self._mesh, self._service, self._context = mesh, service, context
         self.number, self.caller = number, caller
         self.end: tuple[grpc.StatusCode, str] | None = None
-        self.session = session_class(
-            lambda: f"{number}-{self._nonces.__next__()}", blank_versions=lambda: mesh.faults.blank_versions
-        )
+        self.raw: collections.deque[bytes] = collections.deque(maxlen=_MAX_QUEUED)  # to be sent as they are
+        self.kept: collections.deque[bytes] = collections.deque(maxlen=_KEPT_RESPONSES)  # sent already
+        self.session = session_class(self._nonce, blank_versions=lambda: mesh.faults.blank_versions)
         self._nonces = itertools.count(1)
         self._node: Node | None = None
         self._row: Row | None = None
         self._without_inbound = False
         self._queue: asyncio.Queue = asyncio.Queue(_MAX_QUEUED)
         self._push_due = False
+
+    def _nonce(self) -> str:
+        own = {"same": f"{self.number}-same", "blank": ""}
+        return own.get(self._mesh.faults.nonces or "", f"{self.number}-{next(self._nonces)}")
 
     def wake(self) -> None:
         self._push_due = True
@@ -137,6 +153,8 @@ class Stream:
                 if self._push_due and self._node:
                     self._push_due = False
                     await self._write(self.session.push(self._snapshot()))
+                while self.raw:
+                    await self._context.write(self.raw.popleft())
         finally:
             reader.cancel()
 
@@ -188,6 +206,8 @@ class Stream:
 
     def _snapshot(self) -> Snapshot:
         assert self._node
+        if self._mesh.faults.vanish:
+            return Snapshot()
         return resources.build(
             self._mesh.config,
             self._node,
@@ -198,7 +218,10 @@ class Stream:
 
     async def _write(self, responses: list) -> None:
         for response in responses:
+            if self._mesh.faults.ads_mute:
+                continue  # lost for good: who was mute needs new streams
             if delay := self._mesh.faults.ads_delay:
                 await asyncio.sleep(delay)
             self._service.totals[response.type_url]["responses"] += 1
+            self.kept.append(response.SerializeToString())
             await self._context.write(response)

@@ -21,6 +21,7 @@ class Subscription:
     names: set[str] = dataclasses.field(default_factory=set)
     sent: dict[str, str | None] = dataclasses.field(default_factory=dict)
     nonces: dict[str, None] = dataclasses.field(default_factory=dict)  # outstanding, oldest first
+    newest: str = ""  # nonce; may be rejected although it was acknowledged, since a relay may have a second client
     responses: int = 0
     acks: int = 0
     nacks: int = 0
@@ -32,10 +33,10 @@ class Subscription:
         return {**names, **counts, "outstanding": len(self.nonces)}
 
     def note_answer(self, nonce: str, error: str | None) -> bool:
-        """ACK (no error) or NACK; False when the nonce isn't one of ours."""
-        if nonce not in self.nonces:
+        """ACK (no error) or NACK; False when the nonce isn't one of ours, or was acknowledged before."""
+        if nonce not in self.nonces and not (error is not None and nonce == self.newest):
             return False
-        del self.nonces[nonce]
+        self.nonces.pop(nonce, None)
         if error is None:
             self.acks += 1
         else:
@@ -46,6 +47,7 @@ class Subscription:
     def note_response(self, nonce: str) -> None:
         self.responses += 1
         self.nonces[nonce] = None
+        self.newest = nonce
         if len(self.nonces) > _KEPT_NONCES:
             del self.nonces[next(iter(self.nonces))]
 

@@ -54,6 +54,7 @@ class Devmesh:
         )
         self._grpc: grpc.aio.Server | None = None
         self._watcher: asyncio.Task | None = None
+        self._alternating: asyncio.Task | None = None
 
     @property
     def addresses(self) -> list[str]:
@@ -83,8 +84,9 @@ class Devmesh:
         log.info("serving %s on %s", self.config.plane_name, ", ".join(self.addresses))
 
     async def stop(self) -> None:
-        if self._watcher:
-            self._watcher.cancel()
+        for task in (self._watcher, self._alternating):
+            if task:
+                task.cancel()
         await self.view.stop()
         await self.front.stop()
         if self._grpc:
@@ -132,7 +134,16 @@ class Devmesh:
 
     def _faults_changed(self) -> None:
         self.front.apply_faults()
+        if self._alternating:
+            self._alternating.cancel()
+        self._alternating = asyncio.create_task(self._alternate()) if self.faults.alternate else None
         self.ads.push()
+
+    async def _alternate(self) -> None:
+        while True:
+            await asyncio.sleep(self.faults.alternate)
+            self.faults.bad_listener = not self.faults.bad_listener
+            self.ads.push()
 
     async def _watch(self) -> None:
         seen = self._stamp()

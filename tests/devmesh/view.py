@@ -12,14 +12,15 @@ import json
 import pathlib
 import typing
 
+from devmesh import raw
 from devmesh.config import ConfigError
+from devmesh.faults import ACTIONS
 
 if typing.TYPE_CHECKING:
     from devmesh.server import Devmesh
 
 _MAX_BODY = 1 << 20
 _TIMEOUT = 10  # seconds for a request to arrive
-_ACTIONS = ("close_streams", "drop_connections")
 
 
 class HttpView:
@@ -89,15 +90,27 @@ class HttpView:
             changes = json.loads(body or b"{}")
             if not isinstance(changes, dict):
                 raise ValueError("an object belongs here")
-            actions = {key: changes.pop(key) for key in _ACTIONS if key in changes}
+            actions = {key: changes.pop(key) for key in ACTIONS if key in changes}
+            messages = raw.messages(actions["send"]) if "send" in actions else []
             self._mesh.set_faults(**changes)
-            if code := actions.get("close_streams"):
-                self._mesh.ads.close_streams(code if isinstance(code, str) else "UNAVAILABLE")
-        except ValueError as error:
+            self._act(actions, messages)
+        except (KeyError, TypeError, ValueError) as error:
             return 400, {"error": str(error)}
-        if actions.get("drop_connections"):
-            self._mesh.front.drop_connections()
         return 200, self._mesh.fault_view()
+
+    def _act(self, actions: dict[str, typing.Any], messages: list[bytes]) -> None:
+        mesh = self._mesh
+        if actions.get("rotate_certificate"):
+            mesh.front.rotate_certificate()
+        mesh.ads.send(messages)
+        if count := actions.get("resend"):
+            mesh.ads.resend(int(count))
+        if word := actions.get("goaway_now"):
+            mesh.front.goaway(**(word if isinstance(word, dict) else {}))
+        if code := actions.get("close_streams"):
+            mesh.ads.close_streams(code if isinstance(code, str) else "UNAVAILABLE")
+        if actions.get("drop_connections"):
+            mesh.front.drop_connections()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
