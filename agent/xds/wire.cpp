@@ -122,8 +122,10 @@ bool read_resource(CodedInputStream& in, ResourceBytes& out) {
     }
     return copy_field(in, tag, out.body);
   });
+  // The end of the input ends the fields too: a resource that was cut off isn't a shorter one.
+  const bool whole = in.BytesUntilLimit() == 0;
   in.PopLimit(limit);
-  return ok;
+  return ok && whole;
 }
 
 Error malformed(std::string_view what) {

@@ -53,6 +53,12 @@ TEST(Wire, KeepsWhatItDoesntKnowOfAResourceAndReplacesOnlyItsVersion) {
   EXPECT_NE(rebuilt.resources(0).SerializeAsString().find("alias"), std::string::npos);
 }
 
+TEST(Wire, AResourceThatIsCutOffBetweenItsFieldsIsntAShorterOne) {
+  const std::string bytes = plane_response("t", "n", {}) + std::string("\x12\x0a\x1a\x01") + "a";
+  ArrayInputStream input(bytes.data(), static_cast<int>(bytes.size()));
+  EXPECT_FALSE(parse_response(input));
+}
+
 TEST(Wire, AResourceWithoutBodyIsAHeartbeat) {
   DeltaDiscoveryResponse message;
   message.set_type_url("t");
