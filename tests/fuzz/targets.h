@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+// What: one function a kind of bytes that come from outside. It takes any bytes; it aborts when a promise about them is
+// broken, and the sanitizers do so for memory. libFuzzer calls it (./dev test fuzz), and every build replays the corpus
+// (replay_test.cpp). A new target: a file here, a line below and in CMakeLists.txt, a folder in corpus/.
+namespace hawser::fuzz {
+
+void response(std::string_view bytes);
+void request(std::string_view bytes);
+
+struct Target {
+  const char* name;
+  void (*run)(std::string_view bytes);
+};
+inline constexpr Target kTargets[] = {{"response", response}, {"request", request}};
+
+inline void require(bool held, const char* promise) {
+  if (held) return;
+  std::fprintf(stderr, "broken promise: %s\n", promise);
+  std::abort();
+}
+
+}  // namespace hawser::fuzz
