@@ -27,11 +27,13 @@ Error not_joined() {
 
 json events_json(const Lifecycle& lifecycle) {
   json events = json::array();
-  for (const auto& item : lifecycle.history())
-    events.push_back(
-        {{"name", event_name(item.event)},
-         {"at", status::utc_text(item.at)},
-         {"since_start_ms", std::chrono::duration_cast<std::chrono::milliseconds>(item.since_start).count()}});
+  for (const auto& item : lifecycle.history()) {
+    json event = {{"name", event_name(item.event)},
+                  {"at", status::utc_text(item.at)},
+                  {"since_start_ms", std::chrono::duration_cast<std::chrono::milliseconds>(item.since_start).count()}};
+    if (!item.passed_over.empty()) event["passed_over"] = item.passed_over;
+    events.push_back(std::move(event));
+  }
   return events;
 }
 

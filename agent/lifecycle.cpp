@@ -41,9 +41,9 @@ void Lifecycle::restart() {
 
 void Lifecycle::reach(Event event) {
   const std::size_t index = index_of(event);
-  if (reached_[index]) return;
+  if (reached(event)) return;
   assert(index == 0 || reached_[index - 1]);
-  reached_[index] = Reached{event, loop_.wall(), loop_.now() - start_};
+  reached_[index] = Reached{event, loop_.wall(), loop_.now() - start_, {}};
   const double seconds = std::chrono::duration<double>(reached_[index]->since_start).count();
   metrics_.set("hawser_lifecycle_event_seconds", "Seconds from start to the event; -1 when it does not hold",
                {{"event", std::string(kNames[index])}}, seconds);
@@ -53,6 +53,15 @@ void Lifecycle::reach(Event event) {
         std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(reached_[index]->since_start).count())}});
   changed_();
   wake();
+}
+
+void Lifecycle::pass_over(Event event, const std::string& reason) {
+  const std::size_t index = index_of(event);
+  if (reached_[index]) return;
+  assert(index == 0 || reached_[index - 1]);
+  reached_[index] = Reached{event, loop_.wall(), loop_.now() - start_, reason};
+  log::info("passed over " + std::string(kNames[index]), {{"reason", reason}});
+  changed_();
 }
 
 void Lifecycle::lose(Event event, const std::string& reason) {
@@ -67,12 +76,13 @@ void Lifecycle::lose(Event event, const std::string& reason) {
 }
 
 bool Lifecycle::reached(Event event) const {
-  return reached_[index_of(event)].has_value();
+  const auto& entry = reached_[index_of(event)];
+  return entry && entry->passed_over.empty();
 }
 
 std::optional<Event> Lifecycle::last() const {
   for (std::size_t i = kEventCount; i-- > 0;)
-    if (reached_[i]) return static_cast<Event>(i);
+    if (reached(static_cast<Event>(i))) return static_cast<Event>(i);
   return std::nullopt;
 }
 

@@ -29,25 +29,31 @@ inline constexpr std::size_t kEventCount = 7;
 std::string_view event_name(Event event);
 std::optional<Event> event_of(std::string_view name);
 
-// Threading: on the loop. Failure: none; events are reached in order (asserted) and lost from the end.
+// Threading: on the loop. Failure: none; events are reached in order (asserted) and lost from the end. One may be
+// passed over where a later one can do without it; it then doesn't hold until it's reached for real.
 class Lifecycle {
  public:
   struct Reached {
     Event event{};
     Loop::Wall at;
     Loop::Duration since_start{};
+    std::string passed_over;  // why; empty: it holds
   };
 
   Lifecycle(Loop& loop, Metrics& metrics);
 
   // The clock of "since start" begins again, e.g. on join.
   void restart();
-  // All earlier events must have been reached; reaching one again is ignored.
+  // All earlier events must have been reached or passed over; reaching one again is ignored.
   void reach(Event event);
+  // Makes way for the later ones. Nobody who waits for the event is told; ignored for an event that holds.
+  void pass_over(Event event, const std::string& reason);
   // This event and all later ones no longer hold.
   void lose(Event event, const std::string& reason);
   bool reached(Event event) const;
+  // The last that holds.
   std::optional<Event> last() const;
+  // With those that were passed over.
   std::vector<Reached> history() const;
 
   // Runs `done(true)` when the event is reached, `done(false)` after `timeout`. At most 64 waiters; more are refused.

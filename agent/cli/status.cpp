@@ -43,8 +43,10 @@ void print_items(const json& status) {
 void print_human(const json& status) {
   std::printf("%s: %s\n", painted(text_of(status, "state")).c_str(), text_of(status, "summary").c_str());
   std::string events;
-  for (const auto& event : status.value("events", json::array()))
-    events += (events.empty() ? "" : " > ") + text_of(event, "name") + " " + text_of(event, "since_start_ms") + "ms";
+  for (const auto& event : status.value("events", json::array())) {
+    const std::string when = event.contains("passed_over") ? "passed over" : text_of(event, "since_start_ms") + "ms";
+    events += (events.empty() ? "" : " > ") + text_of(event, "name") + " " + when;
+  }
   if (!events.empty()) std::printf("  %s\n", events.c_str());
   print_items(status);
 }

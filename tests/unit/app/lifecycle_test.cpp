@@ -35,6 +35,40 @@ TEST_F(LifecycleTest, LosingAnEventLosesAllLaterOnes) {
   EXPECT_FALSE(life_.reached(Event::kIdentityReady));
 }
 
+TEST_F(LifecycleTest, APassedOverEventMakesWayButDoesntHold) {
+  for (const Event event : {Event::kConfigured, Event::kPreflightOk, Event::kIdentityReady}) life_.reach(event);
+  int told = 0;
+  life_.wait(Event::kControlPlaneConnected, 1h, [&](bool reached) { told += reached ? 1 : 0; });
+  life_.pass_over(Event::kControlPlaneConnected, "the last good configuration is served");
+  EXPECT_FALSE(life_.reached(Event::kControlPlaneConnected));
+  EXPECT_EQ(*life_.last(), Event::kIdentityReady);
+  EXPECT_EQ(life_.history().back().passed_over, "the last good configuration is served");
+  EXPECT_EQ(told, 0);
+  EXPECT_EQ(metrics_.text().find("event=\"CONTROL_PLANE_CONNECTED\""), std::string::npos);
+
+  loop_.advance(1s);
+  life_.reach(Event::kProxyReady);
+  EXPECT_EQ(*life_.last(), Event::kProxyReady);
+  loop_.advance(1s);
+  life_.reach(Event::kControlPlaneConnected);
+  EXPECT_EQ(told, 1);
+  EXPECT_TRUE(life_.reached(Event::kProxyReady)) << "the later ones stay";
+  const auto history = life_.history();
+  ASSERT_EQ(history.size(), 5U);
+  EXPECT_EQ(history[3].event, Event::kControlPlaneConnected);
+  EXPECT_EQ(history[3].since_start, 2s);
+  EXPECT_TRUE(history[3].passed_over.empty());
+  life_.pass_over(Event::kControlPlaneConnected, "too late");
+  EXPECT_TRUE(life_.reached(Event::kControlPlaneConnected));
+}
+
+TEST_F(LifecycleTest, LosingAnEventLosesWhatWasPassedOverAfterIt) {
+  for (const Event event : {Event::kConfigured, Event::kPreflightOk, Event::kIdentityReady}) life_.reach(event);
+  life_.pass_over(Event::kControlPlaneConnected, "test");
+  life_.lose(Event::kIdentityReady, "test");
+  EXPECT_EQ(life_.history().size(), 2U);
+}
+
 TEST_F(LifecycleTest, AWaiterIsToldOnceEitherWay) {
   std::vector<bool> told;
   life_.wait(Event::kConfigured, 1s, [&](bool reached) { told.push_back(reached); });
