@@ -70,7 +70,20 @@ bool Cache::synced(const std::string& type) const {
 }
 
 bool Cache::set_synced(const std::string& type) {
-  return !std::exchange(make(type).synced, true);
+  OfType& held = make(type);
+  const bool was_restored = std::exchange(held.restored, false);
+  return !std::exchange(held.synced, true) || was_restored;
+}
+
+bool Cache::restored(const std::string& type) const {
+  const OfType* of_type = of(type);
+  return of_type != nullptr && of_type->restored;
+}
+
+void Cache::set_restored(const std::string& type, bool wildcard) {
+  OfType& held = make(type);
+  held.restored = true;
+  held.synced = held.synced || wildcard;
 }
 
 // Messages have thousands of resources of one type: the map is searched once for all of them.
@@ -116,17 +129,22 @@ void Cache::remove(const std::string& type, const std::string& name, bool rememb
   if (remember) held.absent.insert(name);
 }
 
-void Cache::forget(const std::string& type, const std::string& name) {
+void Cache::forget(const std::string& type, const std::string& name, Accepted accepted) {
   OfType& held = make(type);
   held.absent.erase(name);
   const auto found = held.entries.find(name);
   if (found == held.entries.end()) return;
   drop_current(held, found);
+  if (found->second.accepted != nullptr) {
+    if (accepted == Accepted::kKept) return;
+    ++held.accepted_revision;
+  }
   held.entries.erase(found);
 }
 
 void Cache::forget_all_but(const std::string& type, const std::unordered_set<std::string>& keep) {
-  make(type).synced = false;
+  OfType& held = make(type);
+  held.synced = held.restored = false;
   for (const auto& name : names(type)) {
     if (!keep.contains(name)) forget(type, name);
   }
@@ -135,13 +153,33 @@ void Cache::forget_all_but(const std::string& type, const std::unordered_set<std
 void Cache::accept(const std::string& type, const std::string& name, ResourcePtr resource) {
   OfType& held = make(type);
   if (resource != nullptr) {
-    held.entries[name].accepted = std::move(resource);
+    ResourcePtr& slot = held.entries[name].accepted;
+    if (slot == resource) return;
+    slot = std::move(resource);
+    ++held.accepted_revision;
     return;
   }
   const auto found = held.entries.find(name);
-  if (found == held.entries.end()) return;
+  if (found == held.entries.end() || found->second.accepted == nullptr) return;
   found->second.accepted.reset();
+  ++held.accepted_revision;
   drop_if_empty(held, found);
+}
+
+std::uint64_t Cache::accepted_revision(const std::string& type) const {
+  const OfType* of_type = of(type);
+  return of_type == nullptr ? 0 : of_type->accepted_revision;
+}
+
+std::vector<std::pair<std::string, ResourcePtr>> Cache::accepted(const std::string& type) const {
+  std::vector<std::pair<std::string, ResourcePtr>> out;
+  if (const OfType* of_type = of(type)) {
+    for (const auto& [name, entry] : of_type->entries) {
+      if (entry.accepted != nullptr) out.emplace_back(name, entry.accepted);
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  return out;
 }
 
 std::vector<std::string> Cache::names(const std::string& type) const {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "xds/types.h"
@@ -41,23 +42,32 @@ class Cache {
   bool absent(const std::string& type, const std::string& name) const;
   ResourcePtr accepted(const std::string& type, const std::string& name) const;
 
-  // Has the plane answered a subscription to all of this type?
+  // Has the plane answered a subscription to all of this type, now or in the snapshot?
   bool synced(const std::string& type) const;
-  // True when that is news.
+  // The plane has; true when that is news.
   bool set_synced(const std::string& type);
+  // Is what is here of this type a snapshot's, which the plane hasn't spoken about yet?
+  bool restored(const std::string& type) const;
+  // `wildcard`: the snapshot is all of the type.
+  void set_restored(const std::string& type, bool wildcard);
 
   // Takes version and body out of it; the name stays.
   ResourcePtr put(const std::string& type, ResourceBytes& resource);
   ResourcePtr put(const std::string& type, ResourceBytes&& resource) { return put(type, resource); }
   // `remember`: somebody asked for this very name, and has to be told that it doesn't exist.
   void remove(const std::string& type, const std::string& name, bool remember);
-  // Nobody wants the name any more: it won't be kept up to date.
-  void forget(const std::string& type, const std::string& name);
+  // Nobody wants the name any more: it won't be kept up to date. What was accepted may stay.
+  enum class Accepted { kForgotten, kKept };
+  void forget(const std::string& type, const std::string& name, Accepted accepted = Accepted::kForgotten);
   // Nobody wants all of this type any more; `keep` are the names still wanted.
   void forget_all_but(const std::string& type, const std::unordered_set<std::string>& keep);
 
   // A proxy took this; a null resource means that it took the removal.
   void accept(const std::string& type, const std::string& name, ResourcePtr resource);
+  // Differs after each change of what is accepted of the type; 0: nothing ever was.
+  std::uint64_t accepted_revision(const std::string& type) const;
+  // Sorted by name.
+  std::vector<std::pair<std::string, ResourcePtr>> accepted(const std::string& type) const;
 
   std::vector<std::string> names(const std::string& type) const;
   std::map<std::string, std::string> versions(const std::string& type) const;
@@ -78,8 +88,10 @@ class Cache {
   using Entries = std::unordered_map<std::string, Entry>;
   struct OfType {
     bool synced = false;
+    bool restored = false;
     Entries entries;
     std::size_t current = 0;  // entries that have one
+    std::uint64_t accepted_revision = 0;
     std::unordered_set<std::string> absent;
     std::size_t bytes = 0;
   };

@@ -175,7 +175,7 @@ void Core::on_upstream_message(grpc::ByteBuffer message) {
     return;
   }
   hub_.ingest(std::move(*response), forwarded_to, strand_.now());
-  count_response(envelope->type_url);
+  count_response(*envelope);
   if (!forwarded_to) upstream_->read_next();
   pump();
   publish();
@@ -266,13 +266,20 @@ void Core::handle_request(Hub::Id id, Session& session, const Request& request) 
 }
 
 void Core::handle_answer(const Hub::Answer& answer) {
+  Counts& counts = counts_[answer.type];
   if (answer.accepted) {
+    ++counts.accepted;
+    if (answer.serving) {
+      counts.accepted_at = strand_.wall();
+      if (!std::exchange(told_accepted_, true)) observer_.on_accepted();
+    }
     if (answer.serving && rejected_types_.erase(answer.type) > 0 && rejected_types_.empty())
       observer_.on_proxy_answer(std::nullopt);
     return;
   }
   const std::string type = short_name(answer.type);
-  ++counts_[answer.type].rejected;
+  ++counts.rejected;
+  counts.rejected_at = strand_.wall();
   metrics_.add("hawser_xds_nacks_total", "Responses that a proxy rejected.", {{"type", type}});
   log::warn("a proxy rejected its configuration", {{"type", type}, {"cause", answer.message}});
   publish();
@@ -344,8 +351,12 @@ void Core::arm_timer() {
 
 // What others see.
 
-void Core::count_response(const std::string& type) {
-  ++counts_[type].responses;
+void Core::count_response(const Envelope& envelope) {
+  const std::string& type = envelope.type_url;
+  Counts& counts = counts_[type];
+  ++counts.responses;
+  counts.system_version = envelope.system_version;
+  counts.responded_at = strand_.wall();
   const std::string label = short_name(type);
   const auto size = hub_.cache().size(type);
   metrics_.add("hawser_xds_responses_total", "Responses of the control plane.", {{"type", label}});
@@ -362,10 +373,8 @@ void Core::publish() {
   status.last_error = last_error_;
   status.downstreams = hub_.downstreams();
   status.forwarded = forwarded_;
-  for (const auto& [type, counts] : counts_) {
-    const auto size = hub_.cache().size(type);
-    status.types.push_back({type, size.resources, size.bytes, counts.responses, counts.rejected});
-  }
+  status.serves_snapshot = hub_.serves_snapshot();
+  for (const auto& [type, counts] : counts_) status.types.push_back(type_status(type, counts));
   metrics_.set("hawser_xds_downstreams", "Open streams of proxies.", {}, static_cast<double>(status.downstreams));
   observer_.on_status(std::move(status));
 }

@@ -31,6 +31,8 @@ class CoreObserver {
   virtual void on_failure(const Error& error) = 0;
   // The serving proxy rejected something (then error is there), or has taken all of it again.
   virtual void on_proxy_answer(std::optional<Error> error) = 0;
+  // Something was accepted since it was last asked what.
+  virtual void on_accepted() = 0;
 };
 
 // What: the relay's moving part: joins the streams to the Hub's judgement. A message of the plane that may be forwarded
@@ -48,6 +50,8 @@ class Core final : public Upstream::User {
   void set_serving(std::string generation);
   void set_health(std::optional<std::string> error_detail);
   void reconnect(const std::string& reason);
+  bool restore(std::vector<snapshot::records::Type> types);
+  Relay::Accepted accepted(const std::map<std::string, std::uint64_t>& known);
   const Cache& cache() const { return hub_.cache(); }
   Upstream* upstream() { return upstream_.get(); }
 
@@ -65,7 +69,12 @@ class Core final : public Upstream::User {
   };
   struct Counts {
     std::uint64_t responses = 0;
+    std::uint64_t accepted = 0;
     std::uint64_t rejected = 0;
+    std::string system_version;
+    std::optional<Loop::Wall> responded_at;
+    std::optional<Loop::Wall> accepted_at;  // by the serving proxy
+    std::optional<Loop::Wall> rejected_at;
   };
 
   void fetch_material(std::uint64_t attempt) override;
@@ -89,7 +98,8 @@ class Core final : public Upstream::User {
   std::optional<Hub::Id> forward(const Envelope& envelope, const grpc::ByteBuffer& message);
   void await_serving(Hub::Id id);
   void resume_upstream();
-  void count_response(const std::string& type);
+  void count_response(const Envelope& envelope);
+  Relay::TypeStatus type_status(const std::string& type, const Counts& counts) const;
   void publish();
 
   Loop& strand_;
@@ -117,6 +127,7 @@ class Core final : public Upstream::User {
   std::uint64_t forwarded_ = 0;
   std::map<std::string, Counts, TypeOrder> counts_;
   std::set<std::string> rejected_types_;
+  bool told_accepted_ = false;
 };
 
 }  // namespace hawser::xds

@@ -16,7 +16,10 @@ InterestChange Downstream::on_request(const Request& request, const Cache& cache
   OfType& of_type = types_[request.type_url];
   InterestChange change;
   const bool had_all = of_type.all;
+  // What a proxy brought along may be newer than a snapshot: the plane will tell.
+  const bool keeps = first && !request.initial_versions.empty() && cache.restored(request.type_url);
   if (first) {
+    of_type.brought = !request.initial_versions.empty();
     for (const auto& [name, version] : request.initial_versions) of_type.held.insert(name);
     if (request.subscribe.empty() && !named_type(request.type_url)) start_all(of_type, request.type_url, cache, now);
   }
@@ -26,6 +29,7 @@ InterestChange Downstream::on_request(const Request& request, const Cache& cache
       continue;
     }
     if (of_type.names.insert(name).second) change.added.push_back(name);
+    if (keeps && request.initial_versions.contains(name)) continue;
     // Also when it's held already: asking again means that the answer is needed again.
     of_type.pending.insert(name);
   }
@@ -60,6 +64,7 @@ InterestChange Downstream::on_request(const Request& request, const Cache& cache
 void Downstream::start_all(OfType& of_type, const std::string& type, const Cache& cache, Loop::Monotonic now) {
   of_type.all = true;
   of_type.greet = true;
+  if (!of_type.held.empty() && cache.restored(type)) return;
   for (const auto& name : cache.names(type)) {
     of_type.pending.insert(name);
     of_type.held.erase(name);
@@ -94,6 +99,34 @@ void Downstream::on_synced(const std::string& type, Loop::Monotonic now) {
   const auto found = types_.find(type);
   if (found != types_.end() && found->second.all && !found->second.held.empty())
     found->second.held_until = now + kSettle;
+}
+
+void Downstream::on_restored(const std::string& type, const Cache& cache) {
+  const auto found = types_.find(type);
+  if (found == types_.end() || found->second.brought) return;
+  for (const auto& name : cache.names(type)) {
+    if (found->second.wants(name)) found->second.pending.insert(name);
+  }
+}
+
+std::vector<std::string> Downstream::waiting(const std::string& type, const Cache& cache) const {
+  std::vector<std::string> out;
+  const auto found = types_.find(type);
+  if (found == types_.end() || found->second.brought) return out;
+  for (const auto& name : found->second.names) {
+    if (cache.find(type, name) == nullptr && !cache.absent(type, name)) out.push_back(name);
+  }
+  return out;
+}
+
+bool Downstream::settled(const Cache& cache) const {
+  return std::all_of(types_.begin(), types_.end(), [&](const auto& item) {
+    const auto& [type, of_type] = item;
+    if (of_type.greet || !of_type.pending.empty() || !of_type.unanswered.empty()) return false;
+    return std::all_of(of_type.names.begin(), of_type.names.end(), [&, &url = type](const auto& name) {
+      return cache.find(url, name) != nullptr || cache.absent(url, name);
+    });
+  });
 }
 
 std::optional<Downstream::Wanted> Downstream::can_forward(const std::string& type) const {

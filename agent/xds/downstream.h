@@ -64,6 +64,13 @@ class Downstream {
   // The plane has answered "all" of this type for the first time.
   void on_synced(const std::string& type, Loop::Monotonic now);
 
+  // The cache now holds a snapshot of this type. A proxy that brought its own state keeps it: that may be newer.
+  void on_restored(const std::string& type, const Cache& cache);
+  // Names that it waits for, because nobody has said anything about them; none for a proxy that brought its own state.
+  std::vector<std::string> waiting(const std::string& type, const Cache& cache) const;
+  // Has it answered all that it was sent, and does it wait for nothing?
+  bool settled(const Cache& cache) const;
+
   // May the plane's own message go to this downstream as it is, as far as this side is concerned?
   struct Wanted {
     bool all = false;
@@ -98,6 +105,7 @@ class Downstream {
   };
   struct OfType {
     bool all = false;
+    bool brought = false;  // its first request told versions: it holds resources of an earlier stream
     std::unordered_set<std::string> names;
     std::unordered_map<std::string, Sent> sent;
     std::set<std::string> pending;

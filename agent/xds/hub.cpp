@@ -55,7 +55,9 @@ Result<std::optional<Hub::Answer>> Hub::on_request(Id id, const Request& request
   Peer& peer = found->second;
   std::optional<Answer> out;
   if (!request.nonce.empty()) out = answer(id, peer, request);
-  apply(request.type_url, peer.downstream.on_request(request, cache_, now));
+  const auto change = peer.downstream.on_request(request, cache_, now);
+  apply(request.type_url, change);
+  if (serves_snapshot_) answer_absent(peer, request.type_url);
   return out;
 }
 
@@ -63,6 +65,7 @@ std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request
   const auto delivery = peer.downstream.take_delivery(request.type_url, request.nonce);
   if (!delivery) return std::nullopt;
   Answer out{request.type_url, !request.error_detail, serving() == id, {}};
+  if (out.serving) note_rejection(request.type_url, !out.accepted);
   if (request.error_detail) {
     out.message = error_message(*request.error_detail);
   } else if (out.serving) {
@@ -95,7 +98,8 @@ void Hub::apply(const std::string& type, const InterestChange& change) {
 }
 
 void Hub::drop_name(const std::string& type, const std::string& name) {
-  if (subscriptions_.unwant(type, name) && !subscriptions_.wants_all(type)) cache_.forget(type, name);
+  if (!subscriptions_.unwant(type, name) || subscriptions_.wants_all(type)) return;
+  cache_.forget(type, name, rejected_.empty() ? Cache::Accepted::kForgotten : Cache::Accepted::kKept);
 }
 
 void Hub::drop_all(const std::string& type) {
@@ -120,6 +124,8 @@ std::optional<Hub::Id> Hub::forward_to(const Envelope& envelope) const {
 void Hub::ingest(Response response, std::optional<Id> forwarded_to, Loop::Monotonic now) {
   const std::string type = response.envelope.type_url;
   if (!forwardable(type)) return;
+  plane_answered_ = true;
+  serves_snapshot_ = false;
   Delivery delivery{response.envelope.nonce, true, stream_, {}, {}};
   const auto mark = [&](const std::string& name) {
     for (auto& [id, peer] : downstreams_) {
@@ -193,7 +199,8 @@ std::optional<Loop::Monotonic> Hub::deadline() const {
   for (const auto& [id, peer] : downstreams_) {
     if (const auto when = peer.downstream.deadline()) consider(*when);
   }
-  if (!lingering_.empty() && !downstreams_.empty()) consider(linger_until_);
+  if (!downstreams_.empty() && (!lingering_.empty() || (!restored_.empty() && plane_answered_)))
+    consider(linger_until_);
   return out;
 }
 
@@ -207,6 +214,7 @@ void Hub::release_lingering() {
     for (const auto& name : lingering.names) drop_name(type, name);
     if (lingering.all) drop_all(type);
   }
+  if (plane_answered_) drop_unwanted_restored();
 }
 
 }  // namespace hawser::xds

@@ -51,6 +51,27 @@ class Hub {
   std::optional<Id> forward_to(const Envelope& envelope) const;
   void ingest(Response response, std::optional<Id> forwarded_to, Loop::Monotonic now);
 
+  // The last-good snapshot takes the plane's place until that has answered; false: it has, so nothing changes. Names
+  // that proxies ask for and that it lacks don't exist meanwhile: a proxy that waits for them would never be ready.
+  struct Restored {
+    std::string type;
+    bool wildcard = false;
+    std::vector<ResourceBytes> resources;
+  };
+  bool restore(std::vector<Restored> types, Loop::Monotonic now);
+  bool serves_snapshot() const { return serves_snapshot_; }
+
+  // Has the serving proxy taken all that it was sent, so that what it accepted belongs together?
+  bool settled() const;
+  // The types of which something is accepted, with the cache's revision.
+  std::map<std::string, std::uint64_t> accepted_revisions() const;
+  // What a snapshot of the type consists of.
+  struct AcceptedType {
+    bool wildcard = false;
+    std::vector<std::pair<std::string, ResourcePtr>> resources;
+  };
+  AcceptedType accepted(const std::string& type) const;
+
   void upstream_opened();
   void upstream_closed();
   // Repeated on each stream once the listeners were asked for: istiod ignores it as a stream's first message.
@@ -78,6 +99,9 @@ class Hub {
   void drop_name(const std::string& type, const std::string& name);
   void drop_all(const std::string& type);
   void release_lingering();
+  void answer_absent(Peer& peer, const std::string& type);
+  void note_rejection(const std::string& type, bool rejected);
+  void drop_unwanted_restored();
 
   Cache cache_;
   Subscriptions subscriptions_;
@@ -85,6 +109,13 @@ class Hub {
   std::optional<std::string> serving_generation_;
   std::map<std::string, Lingering> lingering_;
   Loop::Monotonic linger_until_{};
+
+  bool plane_answered_ = false;
+  bool serves_snapshot_ = false;
+  // Those that a snapshot brought; what nobody has asked for goes with the lingering ones.
+  std::map<std::string, std::vector<std::string>> restored_;
+  // What the serving proxy last rejected. As long as there's any, it may still use what it doesn't ask for any more.
+  std::unordered_set<std::string> rejected_;
 
   std::uint64_t stream_ = 0;
   bool upstream_open_ = false;

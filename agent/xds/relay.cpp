@@ -23,6 +23,7 @@ struct Front {
   std::function<Credentials()> credentials;
   std::function<Result<std::string>()> token;
   std::function<void(bool)> connected;
+  std::function<void()> accepted;
   Relay::Status status;
 };
 
@@ -62,6 +63,11 @@ class Herald final : public CoreObserver {
                           error ? error->message() : "the proxy takes its configuration", error ? &*error : nullptr);
     });
   }
+  void on_accepted() override {
+    tell([](Front& front) {
+      if (front.accepted) front.accepted();
+    });
+  }
 
  private:
   void tell(std::function<void(Front&)> work) {
@@ -80,7 +86,7 @@ class Herald final : public CoreObserver {
 struct Relay::Impl {
   Impl(Loop& loop_in, Metrics& metrics, HealthSink& health, Options options)
       : loop(loop_in),
-        front(std::make_shared<Front>(Front{health, {}, {}, {}, {}})),
+        front(std::make_shared<Front>(Front{health, {}, {}, {}, {}, {}})),
         herald(loop_in, front),
         core(strand, metrics, herald, options),
         mailbox(std::make_shared<Mailbox>(strand, core)),
@@ -155,6 +161,33 @@ void Relay::report_health(bool healthy, std::string message) {
 
 void Relay::reconnect(const std::string& reason) {
   impl_->mailbox->post([reason](Core& core) { core.reconnect(reason); });
+}
+
+void Relay::restore(std::vector<snapshot::records::Type> types, std::function<void(bool)> done) {
+  auto& loop = impl_->loop;
+  // By pointer: the mailbox's functions are copied.
+  auto held = std::make_shared<std::vector<snapshot::records::Type>>(std::move(types));
+  impl_->mailbox->post([&loop, held, weak = std::weak_ptr<Front>(impl_->front), done = std::move(done)](Core& core) {
+    const bool restored = core.restore(std::move(*held));
+    loop.post([weak, done, restored] {
+      if (weak.lock()) done(restored);
+    });
+  });
+}
+
+void Relay::on_accepted(std::function<void()> callback) {
+  impl_->front->accepted = std::move(callback);
+}
+
+void Relay::accepted(std::map<std::string, std::uint64_t> known, std::function<void(Accepted)> callback) const {
+  auto& loop = impl_->loop;
+  impl_->mailbox->post([&loop, known = std::move(known), weak = std::weak_ptr<Front>(impl_->front),
+                        callback = std::move(callback)](Core& core) {
+    auto accepted = std::make_shared<Accepted>(core.accepted(known));
+    loop.post([weak, callback, accepted] {
+      if (weak.lock()) callback(std::move(*accepted));
+    });
+  });
 }
 
 void Relay::names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const {

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "xds/options.h"
+#include "xds/snapshot/store.h"
 
 namespace grpc {
 class CallbackGenericService;
@@ -40,6 +43,12 @@ class Relay {
     std::size_t bytes = 0;
     std::uint64_t responses = 0;
     std::uint64_t rejected = 0;
+    std::uint64_t accepted = 0;
+    std::string system_version;  // the plane's, of the last response
+    std::optional<Loop::Wall> responded_at;
+    std::optional<Loop::Wall> accepted_at;
+    std::optional<Loop::Wall> rejected_at;
+    bool restored = false;  // of a snapshot; the plane hasn't spoken about it yet
   };
   struct Status {
     bool connected = false;
@@ -47,8 +56,15 @@ class Relay {
     std::uint64_t streams_opened = 0;
     std::string last_error;
     std::size_t downstreams = 0;
-    std::uint64_t forwarded = 0;  // messages of the plane that a proxy got unchanged
+    std::uint64_t forwarded = 0;   // messages of the plane that a proxy got unchanged
+    bool serves_snapshot = false;  // in the plane's place
     std::vector<TypeStatus> types;
+  };
+  // What the serving proxy has accepted, for the last-good snapshot.
+  struct Accepted {
+    bool settled = false;  // the proxy has taken all that it was sent, and the plane was there
+    std::map<std::string, std::uint64_t> revisions;      // type → state of what is accepted of it
+    std::vector<snapshot::Store::Change::Type> changed;  // without node identity
   };
 
   Relay(Loop& loop, Metrics& metrics, HealthSink& health, Options options);
@@ -71,6 +87,13 @@ class Relay {
   // Sent now and again on each new stream.
   void report_health(bool healthy, std::string message);
   void reconnect(const std::string& reason);
+
+  // The last-good snapshot takes the control plane's place until that answers; false: it has answered already.
+  void restore(std::vector<snapshot::records::Type> types, std::function<void(bool)> done);
+  // Called when something was accepted; once, until accepted() is called.
+  void on_accepted(std::function<void()> callback);
+  // `known` are the revisions of an earlier answer: only types that differ from them come with their resources.
+  void accepted(std::map<std::string, std::uint64_t> known, std::function<void(Accepted)> callback) const;
 
   // The names in the cache, sorted.
   void names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const;

@@ -48,6 +48,11 @@ bool Subscriptions::wants_all(const std::string& type) const {
   return found != types_.end() && found->second.all > 0;
 }
 
+bool Subscriptions::wants_any(const std::string& type) const {
+  const auto found = types_.find(type);
+  return found != types_.end() && (found->second.all > 0 || !found->second.names.empty());
+}
+
 bool Subscriptions::wants_name(const std::string& type, const std::string& name) const {
   const auto found = types_.find(type);
   return found != types_.end() && found->second.names.contains(name);
@@ -99,6 +104,9 @@ std::optional<Request> Subscriptions::open(const std::string& type, OfType& of_t
     request.subscribe.insert(request.subscribe.begin(), std::string(kWildcard));
   }
   request.initial_versions = cache.versions(type);
+  // A snapshot may hold names that nobody asks for, and to tell a version is to subscribe.
+  if (of_type.all == 0)
+    std::erase_if(request.initial_versions, [&](const auto& known) { return !of_type.names.contains(known.first); });
   of_type.opened = true;
   of_type.asked_all = of_type.all > 0;
   return request;

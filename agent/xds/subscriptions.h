@@ -26,6 +26,7 @@ class Subscriptions {
   bool unwant_all(const std::string& type);
 
   bool wants_all(const std::string& type) const;
+  bool wants_any(const std::string& type) const;
   bool wants_name(const std::string& type, const std::string& name) const;
   std::unordered_set<std::string> names(const std::string& type) const;
   // Is the union exactly this one subscription? The union contains it, so comparing sizes is enough.

@@ -203,6 +203,7 @@ Result<Envelope> scan_envelope(google::protobuf::io::ZeroCopyInputStream& input)
   const bool ok = each_field(in, [&](std::uint32_t tag) {
     if (tag == kTypeUrl) return read_string(in, out.type_url);
     if (tag == kNonce) return read_string(in, out.nonce);
+    if (tag == kSystemVersion) return read_string(in, out.system_version);
     return WireFormatLite::SkipField(&in, tag);
   });
   if (!ok || out.type_url.empty()) return malformed("the control plane's response");

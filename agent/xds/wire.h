@@ -41,6 +41,7 @@ std::optional<std::string> node_identity(const std::string& node);
 struct Envelope {
   std::string type_url;
   std::string nonce;
+  std::string system_version;
 };
 
 // One resource as the plane sent it, apart from its version: `body` is the serialised Resource without field 1, so that
