@@ -8,6 +8,7 @@
     front.py     TLS, client certificates     auth.py      who calls
     csr.py       IstioCertificateService      ads.py       ADS streams, delta.py and sotw.py their rules
     registry.py  workload table               resources.py clusters, endpoints, listeners, routes
+    coalesce.py  much asked, done once        snapshot_cache.py  one snapshot for a group
     view.py      HTTP view                    bundle.py    the five-file onboarding bundle
     plane.py     lab.plane.Plane on top of the command (`python -m devmesh`)
 

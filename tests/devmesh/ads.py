@@ -11,11 +11,13 @@ import typing
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
-from devmesh import faults, protos, resources
+from devmesh import faults, protos
 from devmesh.auth import Caller
+from devmesh.coalesce import Coalesced
 from devmesh.delta import DeltaSession
 from devmesh.registry import Denied, Node, Row, check_identity, parse_node
 from devmesh.snapshot import Snapshot
+from devmesh.snapshot_cache import SnapshotCache
 from devmesh.sotw import SotwSession
 
 if typing.TYPE_CHECKING:
@@ -24,6 +26,7 @@ if typing.TYPE_CHECKING:
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MAX_QUEUED = 256
 _KEPT_RESPONSES = 16
+_WAKES_A_SECOND = 2000
 _END, _WAKE = object(), object()
 
 
@@ -36,6 +39,8 @@ class AdsService:
         self.last_nack: dict[str, str] = {}
         self.pushes = 0
         self._ids = itertools.count(1)
+        self.snapshots = SnapshotCache()
+        self._pushing = Coalesced(self.push, lambda: len(self.streams) / _WAKES_A_SECOND)
 
     def handler(self) -> grpc.GenericRpcHandler:
         def method(serve, request_class):
@@ -58,6 +63,10 @@ class AdsService:
         self.pushes += 1
         for stream in self.streams.values():
             stream.wake()
+
+    def push_soon(self) -> None:
+        """For what changes often: a fleet that comes back would wake each of its streams as often as it has hosts."""
+        self._pushing.ask()
 
     def close_streams(self, code: str = "UNAVAILABLE") -> None:
         status = faults.status(code)
@@ -208,10 +217,10 @@ class Stream:
         assert self._node
         if self._mesh.faults.vanish:
             return Snapshot()
-        return resources.build(
+        return self._service.snapshots.of(
             self._mesh.config,
             self._node,
-            self._mesh.registry.rows(),
+            self._mesh.registry,
             bad_listener=self._mesh.faults.bad_listener,
             missing_inbound=self._without_inbound,
         )

@@ -8,11 +8,13 @@ import dataclasses
 import datetime
 import json
 import pathlib
+import time
 import typing
 
 import grpc
 
 from devmesh.auth import Caller
+from devmesh.coalesce import Coalesced
 from devmesh.config import Config
 
 _MAX_NAME = 253  # of a Kubernetes object
@@ -69,6 +71,9 @@ class Registry:
         self._config, self._changed, self._path = config, changed, path
         self._rows: dict[str, Row] = {}
         self._expiry: dict[str, asyncio.TimerHandle] = {}
+        self.version = 0  # of what rows() returns
+        self._wrote = 0.0  # seconds that it took
+        self._writing = Coalesced(self._write, lambda: 10 * self._wrote)
 
     def rows(self) -> list[Row]:
         return sorted(self._rows.values(), key=lambda row: row.name)
@@ -129,6 +134,7 @@ class Registry:
         for handle in self._expiry.values():
             handle.cancel()
         self._expiry.clear()
+        self._writing.stop()
 
     def _expire_later(self, row: Row, after: float) -> None:
         loop = asyncio.get_running_loop()
@@ -143,10 +149,16 @@ class Registry:
             self._notify()
 
     def _notify(self) -> None:
-        fresh = self._path.with_name(self._path.name + ".new")
-        fresh.write_text(json.dumps([dataclasses.asdict(row) for row in self.rows()], indent=1))
-        fresh.replace(self._path)
+        self.version += 1
+        self._writing.ask()
         self._changed()
+
+    def _write(self) -> None:
+        began = time.monotonic()
+        fresh = self._path.with_name(self._path.name + ".new")
+        fresh.write_text(json.dumps([vars(row) for row in self.rows()]))
+        fresh.replace(self._path)
+        self._wrote = time.monotonic() - began
 
 
 def parse_node(node) -> Node:

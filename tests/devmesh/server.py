@@ -45,7 +45,7 @@ class Devmesh:
         self.tokens = TokenIssuer(state)
         self.ads = AdsService(self)
         self.csr = CertificateService(self)
-        self.registry = Registry(lambda: self.config, self.ads.push, state / "workloads.json")
+        self.registry = Registry(lambda: self.config, self.ads.push_soon, state / "workloads.json")
         self.view = HttpView(self)
         self._lock = _lock(state)
         self._run_dir = _make_run_dir(state)
