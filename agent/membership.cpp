@@ -215,6 +215,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     options.server_name = config.control_plane.address.host;
     options.roots_pem = config.control_plane.root_pem;
     options.cluster_id = config.mesh.cluster_id;
+    options.reconnect_spread = config.control_plane.reconnect_spread;
     relay->on_connected([this](bool connected) {
       if (connected && !life().reached(Event::kControlPlaneConnected)) {
         life().reach(Event::kControlPlaneConnected);

@@ -64,6 +64,7 @@ struct ControlPlane {
   HostPort address;
   std::vector<std::string> dial;  // addresses dialled in place of the host; the TLS name stays
   std::string root_pem;           // key: root
+  Millis reconnect_spread{8000};  // the first retry after a lost stream is anywhere in this time
 };
 
 struct IdentitySettings {

@@ -134,6 +134,10 @@ void read_control_plane(MapReader& map, ControlPlane& plane) {
     plane.dial.push_back(text);
     return {};
   });
+  map.scalar("reconnect_spread", millis(plane.reconnect_spread));
+  if (plane.reconnect_spread > std::chrono::hours(1))
+    map.fail("reconnect_spread", Error(Code::kInvalidArgument, "HWS-CF-004", "is over 1h",
+                                       "a host of a lost control plane must not stay away that long"));
 }
 
 void read_interception(MapReader& map, Interception& out) {

@@ -20,6 +20,10 @@ struct UpstreamOptions {
   std::chrono::milliseconds first_response_timeout{30'000};
   std::chrono::milliseconds backoff_base{200};
   std::chrono::milliseconds backoff_cap{15'000};
+  // After a stream that had answered, the first retry is anywhere in this time (reconnect_policy.h).
+  std::chrono::milliseconds reconnect_spread{0};
+  // A stream that lived for so long is no failure: the back-off begins anew.
+  std::chrono::milliseconds good_after{10'000};
 };
 
 // Empty: only the token proves who we are.

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "xds/upstream.h"
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "xds/upstream_error.h"
 
 namespace hawser::xds {
 namespace {
 
-// A stream that answers and dies at once, over and over, must not make us hammer the plane.
-constexpr std::chrono::seconds kHealthyAfter{10};
 constexpr std::chrono::seconds kCloseTimeout{1};
 constexpr std::chrono::seconds kLetGoTimeout{5};
+
+ReconnectPolicy make_policy(const UpstreamOptions& options) {
+  ReconnectPolicy::Options out;
+  out.base = options.backoff_base;
+  out.cap = options.backoff_cap;
+  out.spread = options.reconnect_spread;
+  out.good_after = options.good_after;
+  return ReconnectPolicy(out, random_seed());
+}
 
 }  // namespace
 
@@ -19,7 +27,7 @@ Upstream::Upstream(Loop& strand, User& user, UpstreamOptions options, Post post)
       user_(user),
       options_(std::move(options)),
       post_(std::move(post)),
-      backoff_(options_.backoff_base, options_.backoff_cap, random_seed()) {}
+      policy_(make_policy(options_)) {}
 
 Upstream::~Upstream() {
   abandon();
@@ -35,6 +43,7 @@ void Upstream::start() {
 
 void Upstream::connect() {
   state_ = State::kFetching;
+  policy_.attempted(strand_.now());
   timer_.reset();
   user_.fetch_material(++attempt_);
 }
@@ -48,7 +57,7 @@ void Upstream::on_material(std::uint64_t attempt, const Credentials& credentials
                 "create a new token for the host and join again");
     if (!token) error.because(token.error());
     user_.on_upstream_failed(error);
-    retry();
+    retry({Code::kUnauthenticated, std::nullopt, std::nullopt});
     return;
   }
   open(credentials, token ? *token : std::string());
@@ -142,9 +151,11 @@ void Upstream::on_done(std::uint64_t number, const grpc::Status& status) {
     connect();
     return;
   }
-  if (responded_ && strand_.now() - opened_at_ >= kHealthyAfter) backoff_.reset();
   report_end(status);
-  retry();
+  ReconnectPolicy::End end;
+  end.code = static_cast<Code>(status.error_code());
+  if (responded_) end.good_for = strand_.now() - opened_at_;
+  retry(end);
 }
 
 void Upstream::report_end(const grpc::Status& status) {
@@ -163,9 +174,9 @@ void Upstream::report_end(const grpc::Status& status) {
   user_.on_upstream_failed(make_upstream_error(status.error_code(), status.error_message(), options_));
 }
 
-void Upstream::retry() {
+void Upstream::retry(const ReconnectPolicy::End& end) {
   state_ = State::kWaiting;
-  timer_ = strand_.after(backoff_.next(), [this] { connect(); });
+  timer_ = strand_.after(policy_.ended(end, strand_.now()), [this] { connect(); });
 }
 
 void Upstream::reconnect(const std::string& reason) {

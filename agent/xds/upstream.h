@@ -6,16 +6,16 @@
 #include <optional>
 #include <string>
 
-#include "base/backoff.h"
 #include "base/loop.h"
 #include "base/result.h"
+#include "xds/reconnect_policy.h"
 #include "xds/upstream_stream.h"
 
 namespace hawser::xds {
 
 // What: the connection to the control plane that is always wanted: opens a stream with fresh credentials, opens the
-// next one when it ends (full jitter), closes it cleanly on request. One message at a time each way. Threading: the
-// strand. Failure: reported to the user, and tried again for ever.
+// next one when it ends (reconnect_policy.h), closes it cleanly on request. One message at a time each way. Threading:
+// the strand. Failure: reported to the user, and tried again for ever.
 class Upstream {
  public:
   class User {
@@ -58,7 +58,7 @@ class Upstream {
   void open(const Credentials& credentials, const std::string& token);
   void close();
   void release();
-  void retry();
+  void retry(const ReconnectPolicy::End& end);
   void on_read(std::uint64_t number, bool ok, grpc::ByteBuffer message);
   void on_written(std::uint64_t number, bool ok);
   void on_done(std::uint64_t number, const grpc::Status& status);
@@ -68,7 +68,7 @@ class Upstream {
   User& user_;
   UpstreamOptions options_;
   Post post_;
-  Backoff backoff_;
+  ReconnectPolicy policy_;
   State state_ = State::kIdle;
   std::uint64_t attempt_ = 0;
   std::uint64_t number_ = 0;

@@ -33,6 +33,8 @@ FOLDERS = (
     ("/etc/hawser/conf.d", 0o755, 0, 0),
 )
 CONFIG = f"users: {{agent: {AGENT}, proxy: {PROXY}, admin_group: {facts.GID_ADMIN}}}\n"
+# One host is no fleet: its tests need not wait out a spread.
+LAB_CONFIG = "control_plane: {reconnect_spread: 300ms}\n"
 # setuid, setgid and kill stand in for systemd: the direct launcher starts and signals Envoy itself
 BROKER_CAPS = ("net_admin", "net_raw", "setuid", "setgid", "kill")
 
@@ -49,6 +51,7 @@ class HawserHost:
         for path, mode, uid, gid in FOLDERS:
             host.mkdir(path, mode, uid, gid)
         host.write("/etc/hawser/hawser.yaml", config)
+        host.write("/etc/hawser/conf.d/10-lab.yaml", LAB_CONFIG)
 
     # -- programs ----------------------------------------------------------------------------------------------
 
