@@ -5,12 +5,6 @@
 
 namespace hawser::xds {
 
-std::size_t Delivery::bytes() const {
-  std::size_t out = 0;
-  for (const auto& [name, resource] : resources) out += resource->body.size();
-  return out;
-}
-
 InterestChange Downstream::on_request(const Request& request, const Cache& cache, Loop::Monotonic now) {
   const bool first = !types_.contains(request.type_url);
   OfType& of_type = types_[request.type_url];
@@ -81,7 +75,7 @@ std::optional<Delivery> Downstream::take_delivery(const std::string& type, const
   if (delivery == unanswered.end()) return std::nullopt;
   Delivery out = std::move(*delivery);
   unanswered.erase(delivery);
-  found->second.unanswered_bytes -= out.bytes();
+  found->second.unanswered_bytes -= out.bytes;
   return out;
 }
 
@@ -145,17 +139,20 @@ void Downstream::on_forwarded(const std::string& type, Delivery delivery, Loop::
 }
 
 void Downstream::await_answer(OfType& of_type, Delivery delivery) {
-  of_type.unanswered_bytes += delivery.bytes();
+  of_type.unanswered_bytes += delivery.bytes;
   of_type.unanswered.push_back(std::move(delivery));
 }
 
 void Downstream::note_sent(const std::string& type, OfType& of_type, const Delivery& delivery, Loop::Monotonic now) {
   ++serial_;
+  // Only what was sent before can be replayed.
+  const auto endpoints = type == kClusterType ? types_.find(kEndpointType) : types_.end();
+  const bool replayable = endpoints != types_.end() && !endpoints->second.sent.empty();
   ChangedClusters changed{now + kReplayAfter, serial_, {}};
   for (const auto& [name, resource] : delivery.resources) {
     if (!of_type.wants(name)) continue;
     const auto [slot, added] = of_type.sent.try_emplace(name);
-    if (type == kClusterType && (added || slot->second.id != resource->id)) changed.names.push_back(name);
+    if (replayable && (added || slot->second.id != resource->id)) changed.names.push_back(name);
     slot->second = Sent{resource->id, serial_};
   }
   for (const auto& name : delivery.removed) of_type.sent.erase(name);
@@ -183,6 +180,7 @@ std::optional<Downstream::Message> Downstream::build(const std::string& type, Of
       if (anything && builder.size() + resource->body.size() > kChunkBytes) break;
       builder.add(resource->hash_hex(), resource->body);
       delivery.resources.emplace_back(name, resource);
+      delivery.bytes += resource->body.size();
     } else if (cache.absent(type, name) || (of_type.all && !of_type.names.contains(name))) {
       builder.remove(name);
       delivery.removed.push_back(name);

@@ -34,7 +34,7 @@ struct Delivery {
   std::uint64_t stream = 0;  // the upstream stream that it came by; nonces never cross streams
   std::vector<std::pair<std::string, ResourcePtr>> resources;
   std::vector<std::string> removed;
-  std::size_t bytes() const;
+  std::size_t bytes = 0;  // of its resources
 };
 
 // What: what one delta stream of a proxy wants, was sent, and must be sent next; it knows nothing of transport.

@@ -126,7 +126,7 @@ void Hub::ingest(Response response, std::optional<Id> forwarded_to, Loop::Monoto
   if (!forwardable(type)) return;
   plane_answered_ = true;
   serves_snapshot_ = false;
-  Delivery delivery{response.envelope.nonce, true, stream_, {}, {}};
+  Delivery delivery{response.envelope.nonce, true, stream_, {}, {}, 0};
   const auto mark = [&](const std::string& name) {
     for (auto& [id, peer] : downstreams_) {
       // Also when nothing changed: the plane repeats a resource because somebody waits for it.
@@ -139,6 +139,7 @@ void Hub::ingest(Response response, std::optional<Id> forwarded_to, Loop::Monoto
     if (bytes.heartbeat || (!all && !subscriptions_.wants_name(type, bytes.name))) continue;
     auto resource = cache_.put(type, bytes);
     mark(bytes.name);
+    delivery.bytes += resource->body.size();
     delivery.resources.emplace_back(std::move(bytes.name), std::move(resource));
   }
   for (auto& name : response.removed) {

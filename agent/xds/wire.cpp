@@ -5,6 +5,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/wire_format_lite.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "envoy/service/discovery/v3/discovery.pb.h"
@@ -54,6 +55,20 @@ bool read_length(CodedInputStream& in, int& length) {
 bool read_string(CodedInputStream& in, std::string& out) {
   int length = 0;
   return read_length(in, length) && in.ReadString(&out, length);
+}
+
+// Appends from the input's own blocks: a resize would first fill with zeros what is overwritten at once.
+bool append_raw(CodedInputStream& in, int size, std::string& out) {
+  while (size > 0) {
+    const void* data = nullptr;
+    int there = 0;
+    if (!in.GetDirectBufferPointer(&data, &there)) return false;
+    const int taken = std::min(size, there);
+    out.append(static_cast<const char*>(data), static_cast<std::size_t>(taken));
+    if (!in.Skip(taken)) return false;
+    size -= taken;
+  }
+  return true;
 }
 
 // Copies one field verbatim; groups were never used here and end the parse.
@@ -116,9 +131,7 @@ bool read_resource(CodedInputStream& in, ResourceBytes& out) {
       if (!read_length(in, size) || size > in.BytesUntilLimit()) return false;
       put_varint(out.body, tag);
       put_varint(out.body, static_cast<std::uint64_t>(size));
-      const std::size_t start = out.body.size();
-      out.body.resize(start + static_cast<std::size_t>(size));
-      return in.ReadRaw(out.body.data() + start, size);
+      return append_raw(in, size, out.body);
     }
     return copy_field(in, tag, out.body);
   });
