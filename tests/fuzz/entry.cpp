@@ -5,7 +5,13 @@
 
 #include "targets.h"
 
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  hawser::fuzz::silence_libraries();
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   hawser::fuzz::HAWSER_FUZZ_TARGET(std::string_view(reinterpret_cast<const char*>(data), size));

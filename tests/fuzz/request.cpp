@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a proxy sends, as the relay takes it: several requests on one stream, beside a cache that holds something.
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 
@@ -17,7 +17,8 @@ constexpr int kMaxRequests = 32;
 
 Response clusters() {
   Response response;
-  response.envelope = {std::string(kClusterType), "p1"};
+  response.envelope.type_url = std::string(kClusterType);
+  response.envelope.nonce = "p1";
   for (const char* name : {"a", "b"}) {
     ResourceBytes resource;
     resource.name = name;
@@ -45,6 +46,10 @@ void play(Hub& hub, const Request& request) {
 }
 
 }  // namespace
+
+void silence_libraries() {
+  google::protobuf::SetLogHandler(nullptr);
+}
 
 // Requests, each after its length in two bytes.
 void request(std::string_view bytes) {

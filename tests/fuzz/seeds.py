@@ -72,6 +72,36 @@ def requests() -> None:
     write("request", "not-a-request", b"\x03\x00\xff\xff\xff" + first)
 
 
+def field(number: int, value: bytes | int) -> bytes:
+    """One field of a small message: lengths and numbers below 128. `hawser/snapshot.proto` has no module in Python."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def framed(*payloads: bytes) -> bytes:
+    return b"".join(len(payload).to_bytes(2, "little") + payload for payload in payloads)
+
+
+def snapshots() -> None:
+    """Kind of file, a bit to turn around in two bytes, payloads."""
+    header = field(1, CDS.encode()) + field(2, b"1") + field(3, b"node") + field(4, 7) + field(5, 1)
+    one = field(1, b"a") + field(2, b"v") + field(3, b"\x1a\x01a")
+    two = field(1, b"b") + field(3, b"")
+    file = field(1, CDS.encode()) + field(2, b"clusters.pb") + field(4, 100) + field(5, 2) + field(7, 7)
+    name = field(1, b"plane.example") + field(2, b"10.0.0.1") + field(2, b"fd00::1") + field(3, 7)
+    for kind, data in {
+        "type": b"\x02" + b"\x05\x00" + framed(header + field(6, 2), one, two),
+        "empty-type": b"\x02" + b"\x00\x01" + framed(header),
+        "twice": b"\x02" + b"\x05\x00" + framed(header + field(6, 2), one, one),
+        "manifest": b"\x00" + b"\x07\x00" + framed(field(1, b"node") + field(3, 7) + field(5, file)),
+        "addresses": b"\x01" + b"\x01\x00" + framed(field(1, name)),
+        "not-framed": b"\x82" + b"\x00\x00" + b"HWSXDS\n1" + framed(header),
+    }.items():
+        write("snapshot", kind, data)
+
+
 if __name__ == "__main__":
     responses()
     requests()
+    snapshots()

@@ -13,12 +13,16 @@ namespace hawser::fuzz {
 
 void response(std::string_view bytes);
 void request(std::string_view bytes);
+void snapshot(std::string_view bytes);
 
 struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"response", response}, {"request", request}};
+inline constexpr Target kTargets[] = {{"response", response}, {"request", request}, {"snapshot", snapshot}};
+
+// protobuf logs each message that isn't one.
+void silence_libraries();
 
 inline void require(bool held, const char* promise) {
   if (held) return;
