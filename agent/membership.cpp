@@ -216,6 +216,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     options.roots_pem = config.control_plane.root_pem;
     options.cluster_id = config.mesh.cluster_id;
     options.reconnect_spread = config.control_plane.reconnect_spread;
+    options.max_response = std::size_t{config.control_plane.max_response_mib} << 20;
     relay->on_connected([this](bool connected) {
       if (connected && !life().reached(Event::kControlPlaneConnected)) {
         life().reach(Event::kControlPlaneConnected);

@@ -65,6 +65,7 @@ struct ControlPlane {
   std::vector<std::string> dial;  // addresses dialled in place of the host; the TLS name stays
   std::string root_pem;           // key: root
   Millis reconnect_spread{8000};  // the first retry after a lost stream is anywhere in this time
+  unsigned max_response_mib = 128;
 };
 
 struct IdentitySettings {

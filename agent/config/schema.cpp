@@ -138,6 +138,7 @@ void read_control_plane(MapReader& map, ControlPlane& plane) {
   if (plane.reconnect_spread > std::chrono::hours(1))
     map.fail("reconnect_spread", Error(Code::kInvalidArgument, "HWS-CF-004", "is over 1h",
                                        "a host of a lost control plane must not stay away that long"));
+  map.scalar("max_response_mib", number(plane.max_response_mib, 4, 1024));
 }
 
 void read_interception(MapReader& map, Interception& out) {

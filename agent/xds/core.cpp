@@ -41,6 +41,7 @@ Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Option
       options_(options),
       // A later generation of the proxy finds these in the cache without the plane.
       hub_({std::string(kClusterType), std::string(kListenerType)}),
+      oddities_(metrics),
       trimmer_(strand) {}
 
 void Core::start(std::string node, UpstreamOptions options, Upstream::Post post) {
@@ -130,6 +131,7 @@ void Core::on_upstream_opened() {
   metrics_.add("hawser_xds_streams_total", "Streams opened to the control plane.");
   node_due_ = true;
   hub_.upstream_opened();
+  oddities_.new_stream();
   pump();
   publish();
 }
@@ -167,6 +169,12 @@ void Core::on_upstream_message(grpc::ByteBuffer message) {
     upstream_->fail(envelope.error());
     return;
   }
+  if (!hub_.asked(envelope->type_url)) {
+    oddities_.unasked(envelope->type_url);
+    upstream_->read_next();
+    return;
+  }
+  oddities_.look_at(*envelope);
   const auto forwarded_to = forward(*envelope, message);
   grpc::ProtoBufferReader reader(&message);
   auto response = parse_response(reader);

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "xds/hub.h"
+#include "xds/oddities.h"
 #include "xds/relay.h"
 #include "xds/trimmer.h"
 #include "xds/upstream.h"
@@ -28,6 +29,8 @@ class CoreObserver {
   virtual void need_material(std::uint64_t attempt) = 0;
   virtual void on_status(Relay::Status status) = 0;
   virtual void on_connection(bool connected, const std::string& address) = 0;
+  // The connection is no matter of concern.
+  virtual void on_settled(const std::string& address) = 0;
   virtual void on_failure(const Error& error) = 0;
   // The serving proxy rejected something (then error is there), or has taken all of it again.
   virtual void on_proxy_answer(std::optional<Error> error) = 0;
@@ -80,6 +83,7 @@ class Core final : public Upstream::User {
   void fetch_material(std::uint64_t attempt) override;
   void on_upstream_opened() override;
   void on_upstream_connected(const std::string& peer) override;
+  void on_upstream_settled(const std::string& peer) override { observer_.on_settled(peer); }
   void on_upstream_message(grpc::ByteBuffer message) override;
   void on_upstream_writable() override { pump(); }
   void on_upstream_closed() override;
@@ -115,6 +119,7 @@ class Core final : public Upstream::User {
   // The serving proxy that still has to take a forwarded message; until then the plane's next one isn't read.
   std::optional<Hub::Id> awaited_;
   std::unique_ptr<Loop::Timer> stall_timer_;
+  Oddities oddities_;
   Trimmer trimmer_;
   std::unique_ptr<Loop::Timer> timer_;
   std::optional<Loop::Monotonic> armed_for_;

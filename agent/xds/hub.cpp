@@ -82,10 +82,28 @@ std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request
 
 void Hub::answer_plane(const std::string& type, const Delivery& delivery,
                        const std::optional<std::string>& error_detail) {
-  if (!delivery.from_plane || delivery.nonce.empty() || !upstream_open_ || delivery.stream != stream_) return;
+  if (!upstream_open_) return;
+  if (delivery.from_plane) {
+    if (delivery.nonce.empty() || delivery.stream != stream_) return;
+    answered_nonces_[type] = delivery.nonce;
+    queue_answer(type, delivery.nonce, error_detail);
+  } else if (const auto last = answered_nonces_.find(type); error_detail && last != answered_nonces_.end()) {
+    // The content came from the cache, and the response that had brought it is acknowledged: a report, no more.
+    queue_answer(type, last->second, error_detail);
+  }
+}
+
+void Hub::queue_answer(const std::string& type, const std::string& nonce,
+                       const std::optional<std::string>& error_detail) {
+  if (answers_.size() >= kMaxAnswers) {
+    // Holding reads back instead could end in a deadlock with a plane that doesn't read before it has written.
+    const auto older =
+        std::find_if(answers_.begin(), answers_.end(), [&](const auto& a) { return a.type_url == type; });
+    if (older != answers_.end()) answers_.erase(older);
+  }
   Request request;
   request.type_url = type;
-  request.nonce = delivery.nonce;
+  request.nonce = nonce;
   request.error_detail = error_detail;
   answers_.push_back(std::move(request));
 }
@@ -114,7 +132,7 @@ std::optional<Downstream::Message> Hub::next_for(Id id, Loop::Monotonic now) {
 std::optional<Hub::Id> Hub::forward_to(const Envelope& envelope) const {
   const auto id = serving();
   // Without a nonce, an answer couldn't be told from a request.
-  if (!id || envelope.nonce.empty() || !forwardable(envelope.type_url)) return std::nullopt;
+  if (!id || envelope.nonce.empty() || !asked(envelope.type_url)) return std::nullopt;
   const auto wanted = downstreams_.at(*id).downstream.can_forward(envelope.type_url);
   // In sync: what the stream upstream asks for is exactly what this downstream asks for.
   if (!wanted || !subscriptions_.is_just(envelope.type_url, wanted->all, wanted->names)) return std::nullopt;
@@ -123,7 +141,7 @@ std::optional<Hub::Id> Hub::forward_to(const Envelope& envelope) const {
 
 void Hub::ingest(Response response, std::optional<Id> forwarded_to, Loop::Monotonic now) {
   const std::string type = response.envelope.type_url;
-  if (!forwardable(type)) return;
+  if (!asked(type)) return;
   plane_answered_ = true;
   serves_snapshot_ = false;
   Delivery delivery{response.envelope.nonce, true, stream_, {}, {}, 0};
@@ -162,6 +180,7 @@ void Hub::upstream_opened() {
   ++stream_;
   upstream_open_ = true;
   answers_.clear();
+  answered_nonces_.clear();
   subscriptions_.new_stream();
   health_due_ = health_.has_value();
 }

@@ -26,6 +26,7 @@ class Hub {
   // How long names are still subscribed upstream after the proxy that wanted them went away, counted from the moment a
   // proxy is there again: its successor finds them in the cache.
   static constexpr std::chrono::seconds kLinger{60};
+  static constexpr std::size_t kMaxAnswers = 256;
 
   // `eager`: types that are asked for as a whole from the start, whether or not a proxy is there.
   explicit Hub(const std::vector<std::string>& eager);
@@ -47,6 +48,8 @@ class Hub {
   Result<std::optional<Answer>> on_request(Id id, const Request& request, Loop::Monotonic now);
   std::optional<Downstream::Message> next_for(Id id, Loop::Monotonic now);
 
+  // Has this stream upstream asked for the type? What nobody asked for mustn't be answered: an answer would subscribe.
+  bool asked(const std::string& type) const { return forwardable(type) && subscriptions_.opened(type); }
   // Who may get the plane's message unchanged, if it isn't busy; ingest() is told whether it did.
   std::optional<Id> forward_to(const Envelope& envelope) const;
   void ingest(Response response, std::optional<Id> forwarded_to, Loop::Monotonic now);
@@ -95,6 +98,7 @@ class Hub {
 
   std::optional<Answer> answer(Id id, Peer& peer, const Request& request);
   void answer_plane(const std::string& type, const Delivery& delivery, const std::optional<std::string>& error_detail);
+  void queue_answer(const std::string& type, const std::string& nonce, const std::optional<std::string>& error_detail);
   void apply(const std::string& type, const InterestChange& change);
   void drop_name(const std::string& type, const std::string& name);
   void drop_all(const std::string& type);
@@ -119,7 +123,10 @@ class Hub {
 
   std::uint64_t stream_ = 0;
   bool upstream_open_ = false;
+  // Bounded: a plane that sends and doesn't read gets one answer a type.
   std::deque<Request> answers_;
+  // By type, of this stream: what a rejection of content from the cache refers to.
+  std::map<std::string, std::string> answered_nonces_;
   std::optional<Request> health_;
   bool health_due_ = false;
 };

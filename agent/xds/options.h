@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 
 namespace hawser::xds {
@@ -18,11 +19,13 @@ struct UpstreamOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   // From opening a stream to the plane's first message.
   std::chrono::milliseconds first_response_timeout{30'000};
+  // Larger responses end the stream.
+  std::size_t max_response = std::size_t{128} << 20;
   std::chrono::milliseconds backoff_base{200};
   std::chrono::milliseconds backoff_cap{15'000};
   // After a stream that had answered, the first retry is anywhere in this time (reconnect_policy.h).
   std::chrono::milliseconds reconnect_spread{0};
-  // A stream that lived for so long is no failure: the back-off begins anew.
+  // A stream that lived for so long is no failure: the back-off begins anew, and an alarm ends.
   std::chrono::milliseconds good_after{10'000};
 };
 

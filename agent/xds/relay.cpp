@@ -45,11 +45,15 @@ class Herald final : public CoreObserver {
   void on_status(Relay::Status status) override {
     tell([status = std::move(status)](Front& front) { front.status = status; });
   }
-  void on_connection(bool connected, const std::string& address) override {
-    tell([connected, address](Front& front) {
+  void on_connection(bool connected, const std::string&) override {
+    tell([connected](Front& front) {
       front.status.connected = connected;
-      if (connected) front.health.report(kPlaneItem, HealthState::kOk, "connected to " + address, nullptr);
       if (front.connected) front.connected(connected);
+    });
+  }
+  void on_settled(const std::string& address) override {
+    tell([address](Front& front) {
+      front.health.report(kPlaneItem, HealthState::kOk, "connected to " + address, nullptr);
     });
   }
   void on_failure(const Error& error) override {

@@ -67,7 +67,7 @@ void Upstream::open(const Credentials& credentials, const std::string& token) {
   state_ = State::kOpen;
   const std::uint64_t number = ++number_;
   reading_ = true;
-  writing_ = released_ = closing_ = half_closed_ = responded_ = false;
+  writing_ = released_ = closing_ = half_closed_ = responded_ = connected_ = false;
   failure_.reset();
   opened_at_ = strand_.now();
   UpstreamStream::Callbacks callbacks;
@@ -112,12 +112,24 @@ void Upstream::on_read(std::uint64_t number, bool ok, grpc::ByteBuffer message) 
     read_next();
     return;
   }
-  if (!responded_) {
-    responded_ = true;
-    timer_.reset();
-    user_.on_upstream_connected(stream_->peer());
-  }
+  const bool first = !std::exchange(responded_, true);
+  if (first) timer_.reset();
   user_.on_upstream_message(std::move(message));
+  if (first && !failure_) on_first_response();
+}
+
+void Upstream::on_first_response() {
+  const std::string peer = stream_->peer();
+  connected_ = true;
+  user_.on_upstream_connected(peer);
+  if (!short_streams_.alarmed()) {
+    user_.on_upstream_settled(peer);
+  } else if (!closing_) {
+    timer_ = strand_.after(options_.good_after, [this, peer] {
+      short_streams_.settled();
+      user_.on_upstream_settled(peer);
+    });
+  }
 }
 
 void Upstream::on_written(std::uint64_t number, bool ok) {
@@ -151,6 +163,7 @@ void Upstream::on_done(std::uint64_t number, const grpc::Status& status) {
     connect();
     return;
   }
+  if (connected_) short_streams_.ended(strand_.now() - opened_at_, options_.good_after);
   report_end(status);
   ReconnectPolicy::End end;
   end.code = static_cast<Code>(status.error_code());
@@ -165,6 +178,10 @@ void Upstream::report_end(const grpc::Status& status) {
   }
   const bool routine =
       status.ok() || status.error_code() == grpc::UNAVAILABLE || status.error_code() == grpc::CANCELLED;
+  if (responded_ && routine && short_streams_.alarmed()) {
+    user_.on_upstream_failed(make_short_streams_error(short_streams_.count(), status.error_message(), options_));
+    return;
+  }
   // Planes close streams that have grown old (istiod: every 30 minutes): no alarm unless the next one fails too.
   if (responded_ && routine) {
     log::info("the control plane's stream ended; reconnecting",

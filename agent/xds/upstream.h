@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "base/result.h"
 #include "xds/reconnect_policy.h"
+#include "xds/short_streams.h"
 #include "xds/upstream_stream.h"
 
 namespace hawser::xds {
@@ -24,8 +25,10 @@ class Upstream {
     // Calls back on the strand, through Upstream::on_material.
     virtual void fetch_material(std::uint64_t attempt) = 0;
     virtual void on_upstream_opened() = 0;
-    virtual void on_upstream_connected(const std::string& peer) = 0;  // the first message is there
-    virtual void on_upstream_message(grpc::ByteBuffer message) = 0;   // ends in read_next(), now or later
+    virtual void on_upstream_connected(const std::string& peer) = 0;  // the first message was a good one
+    // After that, at once; later, if the streams before this one were short-lived.
+    virtual void on_upstream_settled(const std::string& peer) = 0;
+    virtual void on_upstream_message(grpc::ByteBuffer message) = 0;  // ends in read_next(), now or later
     virtual void on_upstream_writable() = 0;
     virtual void on_upstream_closed() = 0;
     virtual void on_upstream_failed(const Error& error) = 0;
@@ -62,6 +65,7 @@ class Upstream {
   void on_read(std::uint64_t number, bool ok, grpc::ByteBuffer message);
   void on_written(std::uint64_t number, bool ok);
   void on_done(std::uint64_t number, const grpc::Status& status);
+  void on_first_response();
   void report_end(const grpc::Status& status);
 
   Loop& strand_;
@@ -80,7 +84,9 @@ class Upstream {
   bool half_closed_ = false;
   bool stopping_ = false;
   bool responded_ = false;
+  bool connected_ = false;  // … and what came first was a good message
   std::optional<Error> failure_;
+  ShortStreams short_streams_;
   Loop::Monotonic opened_at_{};
   std::unique_ptr<Loop::Timer> timer_;
 };

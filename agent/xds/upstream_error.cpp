@@ -35,6 +35,11 @@ Error unavailable(const std::string& message, const UpstreamOptions& options) {
                "check the address, the route and the firewall between the host and the control plane");
 }
 
+// gRPC's own client says it like this; a server's complaint about our request begins with "grpc: received message".
+bool too_large(const std::string& message) {
+  return says(message, {"Received message larger than max"});
+}
+
 }  // namespace
 
 Error make_upstream_error(int grpc_code, const std::string& message, const UpstreamOptions& options) {
@@ -55,11 +60,26 @@ Error make_upstream_error(int grpc_code, const std::string& message, const Upstr
       return make("HWS-XDS-006", "the control plane refuses the registration",
                   "create the WorkloadGroup that the bundle names, in the bundle's namespace");
     case Code::kResourceExhausted:
+      if (too_large(message)) {
+        return make("HWS-XDS-040",
+                    "a response of the control plane is larger than " + std::to_string(options.max_response >> 20) +
+                        " MiB (control_plane.max_response_mib)",
+                    "narrow what the host is sent (a Sidecar resource does), or raise the limit and the host's memory");
+      }
       return make("HWS-XDS-007", "the control plane limits connections",
                   "nothing to do here: it is tried again, with pauses");
     default:
       return make("HWS-XDS-010", "the control plane closed the stream", "see the control plane's log");
   }
+}
+
+Error make_short_streams_error(unsigned count, const std::string& message, const UpstreamOptions& options) {
+  return Error(Code::kUnavailable, "HWS-XDS-041",
+               "the control plane at " + options.dial_target + " answers, but ended " + std::to_string(count) +
+                   " streams in a row within " +
+                   std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options.good_after).count()) + " s",
+               "see the control plane's log, and that of a load balancer before it")
+      .because(Error(Code::kUnavailable, "", message.empty() ? "no further detail" : message));
 }
 
 }  // namespace hawser::xds

@@ -13,4 +13,7 @@ namespace hawser::xds {
 // 005 not allowed · 006 no such WorkloadGroup, or another precondition · 007 the plane limits connections · 010 other.
 Error make_upstream_error(int grpc_code, const std::string& message, const UpstreamOptions& options);
 
+// The plane answers, and ends its streams soon after, `count` times in a row.
+Error make_short_streams_error(unsigned count, const std::string& message, const UpstreamOptions& options);
+
 }  // namespace hawser::xds

@@ -4,7 +4,7 @@
 namespace hawser::xds {
 namespace {
 
-constexpr int kMaxMessage = 256 << 20;
+constexpr int kMaxRequest = 256 << 20;
 // gRPC keeps a buffer as large as its largest read for the next one, 4 MB and more where a network is fast.
 constexpr int kReadChunk = 256 << 10;
 constexpr char kMethod[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -19,8 +19,8 @@ std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, cons
     arguments.SetSslTargetNameOverride(options.server_name);
     arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, options.server_name);
   }
-  arguments.SetMaxReceiveMessageSize(kMaxMessage);
-  arguments.SetMaxSendMessageSize(kMaxMessage);
+  arguments.SetMaxReceiveMessageSize(static_cast<int>(options.max_response));
+  arguments.SetMaxSendMessageSize(kMaxRequest);
   arguments.SetInt(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadChunk);
   // A connection of its own: the shared pool would hand out one made with an older certificate, or still backing off.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

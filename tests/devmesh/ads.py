@@ -11,7 +11,7 @@ import typing
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
-from devmesh import faults, protos
+from devmesh import faults, protos, raw
 from devmesh.auth import Caller
 from devmesh.coalesce import Coalesced
 from devmesh.delta import DeltaSession
@@ -120,7 +120,7 @@ class Stream:
         self._mesh, self._service, self._context = mesh, service, context
         self.number, self.caller = number, caller
         self.end: tuple[grpc.StatusCode, str] | None = None
-        self.raw: collections.deque[bytes] = collections.deque(maxlen=_MAX_QUEUED)  # to be sent as they are
+        self.raw: collections.deque[bytes] = collections.deque(maxlen=raw.MAX_TIMES)  # to be sent as they are
         self.kept: collections.deque[bytes] = collections.deque(maxlen=_KEPT_RESPONSES)  # sent already
         self.session = session_class(self._nonce, blank_versions=lambda: mesh.faults.blank_versions)
         self._nonces = itertools.count(1)
@@ -162,8 +162,7 @@ class Stream:
                 if self._push_due and self._node:
                     self._push_due = False
                     await self._write(self.session.push(self._snapshot()))
-                while self.raw:
-                    await self._context.write(self.raw.popleft())
+                await self._write_raw()
         finally:
             reader.cancel()
 
@@ -185,6 +184,7 @@ class Stream:
             if request.type_url == protos.HEALTH_TYPE:
                 return  # istiod ignores it too before it knows the node
             self._enter(request.node)
+        await self._write_raw()
         if request.type_url == protos.HEALTH_TYPE:
             if self._row:
                 healthy = not request.HasField("error_detail")
@@ -212,6 +212,8 @@ class Stream:
             self._row, new = self._mesh.registry.register(node, self.caller)
             self._without_inbound = new and self._mesh.faults.missing_inbound
         self._node = node
+        if self._mesh.faults.first:
+            self.raw.extend(raw.messages(self._mesh.faults.first))
 
     def _snapshot(self) -> Snapshot:
         assert self._node
@@ -224,6 +226,10 @@ class Stream:
             bad_listener=self._mesh.faults.bad_listener,
             missing_inbound=self._without_inbound,
         )
+
+    async def _write_raw(self) -> None:
+        while self.raw:
+            await self._context.write(self.raw.popleft())
 
     async def _write(self, responses: list) -> None:
         for response in responses:

@@ -35,6 +35,7 @@ class Faults:
     ads_delay: float = 0  # seconds before each ADS response
     ads_mute: bool = False  # read ADS requests, never answer
     nonces: str | None = None  # "same": one nonce for all of a stream's responses; "blank": none
+    first: dict | None = None  # sent before all else on each new stream; raw.py explains it
     vanish: bool = False  # nothing is there any more: all resources are removed
     alternate: float = 0  # seconds after which bad_listener changes, again and again
     bad_listener: bool = False  # one more listener, which Envoy must NACK
@@ -50,17 +51,18 @@ class Faults:
     # HTTP/2, of new connections
     window: int | None = None  # a client may send that many bytes on a stream, then by drips of read_rate
     connection_age: float = 0  # seconds until GOAWAY; a second later the connection is closed
-    # HTTP/2, once a connection, at its frame_at-th piece (DATA frame) of a response
+    # HTTP/2, once a connection (and again after each change of any fault), at its frame_at-th piece (DATA frame) of a response
     frame_at: int = 1
     frame: str | None = None  # half of the piece, then "rst": RST_STREAM; "cut": the end; "garbage": 512 bytes of it
     goaway: str | None = None  # "before", "after", "middle" of the piece; "twice": before, and two after
     goaway_code: int = 0  # HTTP/2 error code
     goaway_last: int | None = None  # last stream that counts as seen; None: all
     goaway_close: bool = False  # … and then the connection is closed
+    changed: int = dataclasses.field(default=0, init=False)  # how often; what happens once happens once for each change
 
     def update(self, changes: dict[str, typing.Any]) -> None:
         """All or nothing; ValueError says which key is wrong."""
-        known = {f.name: f for f in dataclasses.fields(self)}
+        known = {f.name: f for f in dataclasses.fields(self) if f.name != "changed"}
         for key, value in changes.items():
             if key not in known:
                 raise ValueError(f"unknown fault {key!r}; known: {', '.join(known)}")
@@ -72,9 +74,12 @@ class Faults:
                 raise ValueError(f"fault {key}: {value!r} is none of {', '.join(_CHOICES[key])}")
         for key, value in changes.items():
             setattr(self, key, value)
+        self.changed += 1
 
     def reset(self) -> None:
-        self.update(dataclasses.asdict(Faults()))
+        good = dataclasses.asdict(Faults())
+        del good["changed"]
+        self.update(good)
 
     def take_csr_code(self) -> grpc.StatusCode | None:
         """The code to refuse this CSR with; counts `csr_times` down."""
@@ -106,5 +111,5 @@ def _fits(kind: str, value: typing.Any) -> bool:
     base = kind.split(" ")[0]
     if base == "bool" or isinstance(value, bool):
         return base == "bool" and isinstance(value, bool)
-    accepted: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+    accepted: dict[str, tuple[type, ...]] = {"dict": (dict,), "str": (str,), "int": (int,), "float": (int, float)}
     return isinstance(value, accepted[base])

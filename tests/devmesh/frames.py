@@ -59,6 +59,7 @@ class ToClient:
     def __init__(self, faults: Faults):
         self._faults = faults
         self._frames = Splitter()
+        self._seen = faults.changed
         self._responses = 0
         self._told_goaway = self._spoilt = False
         self.window = faults.window  # of new streams, as the client is told; None: the server's own
@@ -82,6 +83,10 @@ class ToClient:
                 return b""  # the client gets its credit by drips
         if kind != DATA or len(each) == _HEAD:
             return each
+        if self._seen != self._faults.changed:
+            self._seen = self._faults.changed
+            self._responses = 0
+            self._told_goaway = self._spoilt = False
         self._responses += 1
         if self._responses < self._faults.frame_at:
             return each

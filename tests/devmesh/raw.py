@@ -16,14 +16,14 @@ import typing
 from envoy.service.discovery.v3 import discovery_pb2
 
 _MAX_BYTES = 1 << 30
-_MAX_TIMES = 4096
+MAX_TIMES = 4096
 
 
 def messages(wanted: typing.Any) -> list[bytes]:
     """ValueError, TypeError or KeyError: not such a description."""
     out: list[bytes] = []
     for each in wanted if isinstance(wanted, list) else [wanted]:
-        out += [_message(each)] * min(int(each.get("times", 1)), _MAX_TIMES)
+        out += [_message(each)] * min(int(each.get("times", 1)), MAX_TIMES)
     return out
 
 

@@ -93,6 +93,16 @@ def test_any_bytes_are_sent_as_a_response(mesh: Mesh) -> None:
     assert ask(mesh, "POST", "/faults", b'{"send": {"name": "no type"}}')[0] == 400
 
 
+def test_each_stream_begins_with_what_was_asked_for(mesh: Mesh) -> None:
+    fault(mesh, first={"type": "no.such/Type", "nonce": "n"})
+    for _ in range(2):
+        with mesh.stream() as stream:
+            stream.subscribe(CDS, node=node())
+            assert stream.receive().type_url == "no.such/Type"
+            assert REVIEWS in names(stream.receive_acked())
+    assert ask(mesh, "POST", "/faults", b'{"first": {"no": "type"}}')[0] == 400
+
+
 def test_everything_goes_and_comes_back(mesh: Mesh) -> None:
     with mesh.stream() as stream:
         opened(stream)

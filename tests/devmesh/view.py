@@ -92,6 +92,7 @@ class HttpView:
                 raise ValueError("an object belongs here")
             actions = {key: changes.pop(key) for key in ACTIONS if key in changes}
             messages = raw.messages(actions["send"]) if "send" in actions else []
+            raw.messages(changes.get("first") or [])  # a wrong one is refused here, not on each stream
             self._mesh.set_faults(**changes)
             self._act(actions, messages)
         except (KeyError, TypeError, ValueError) as error:
