@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MAX_QUEUED = 256
 _KEPT_RESPONSES = 16
-_WAKES_A_SECOND = 2000
+_WAKES_A_SECOND = 500
 _END, _WAKE = object(), object()
 
 
