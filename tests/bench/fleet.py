@@ -26,6 +26,7 @@ DEFAULT_SPREAD = 8.0
 # What the simulated planes take a second: one istiod with 2 and with 16 CPUs, and two of the latter.
 RATES = (25, 95, 190)
 SIMULATED = (1_000, 10_000)
+DEVMESH_RATE = 25  # it has no limit, but it is Python: about what it serves
 MARGIN = 1.4  # a drawn spread isn't an even one
 
 COLUMNS = ("scene", "spread", "agents", "missing", "refused", "tries", "busiest s", "gone p50", "p99", "max", "> 10 s", "re-made")
@@ -79,17 +80,18 @@ class Bench:
         from devmesh.plane import DevmeshPlane
 
         plane = DevmeshPlane(grace="10s")
+        spread = self.options.spread or enough(self.options.agents, DEVMESH_RATE)
         try:
             plane.start(host)
             plane.faults(**scenes.LIKE_ISTIOD)
-            with self._fleet(host, plane, self.options.spread or DEFAULT_SPREAD) as fleet:
+            with self._fleet(host, plane, spread, ramp=spread) as fleet:
                 self._join(fleet, plane)
                 self._sit(fleet)
                 back = scenes.replacement(fleet, plane, lambda: plane.faults(drop_connections=True), timeout=300)
-                self.note("devmesh, connections cut", self.options.spread or DEFAULT_SPREAD, back)
+                self.note("devmesh, connections cut", spread, back)
                 self._sit(fleet)
                 back = scenes.outage(fleet, plane, host, down=DOWN, timeout=300)
-                self.note(f"devmesh, killed, away {back['down']:.0f} s", self.options.spread or DEFAULT_SPREAD, back)
+                self.note(f"devmesh, killed, away {back['down']:.0f} s", spread, back)
         finally:
             plane.close()
 
@@ -111,8 +113,8 @@ class Bench:
         finally:
             plane.close()
 
-    def _fleet(self, host: Host, plane: Plane, spread: float, ramp: float = 0) -> Fleet:
-        return Fleet(host, plane, self.options.agents, spread=spread, ramp=ramp or self.options.agents / 100)
+    def _fleet(self, host: Host, plane: Plane, spread: float, ramp: float) -> Fleet:
+        return Fleet(host, plane, self.options.agents, spread=spread, ramp=ramp)
 
     def _join(self, fleet: Fleet, plane: Plane) -> None:
         joined = scenes.join(fleet, plane, timeout=600)
@@ -134,7 +136,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench fleet", description=__doc__)
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--istiod", action="store_true", help="a real istiod in place of devmesh")
-    parser.add_argument("--spread", type=float, help="seconds; default: 8, and for istiod also what its limit asks for")
+    parser.add_argument("--spread", type=float, help="seconds; default: what the plane can take, and for istiod also 8")
     parser.add_argument("--simulated", action="store_true", help="only the figures of the fake clock")
     parser.add_argument("--json", type=pathlib.Path, help="write all reports there")
     options = parser.parse_args()
