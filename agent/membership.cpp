@@ -12,6 +12,7 @@
 #include "certs/rotation.h"
 #include "certs/token_file.h"
 #include "config/load.h"
+#include "extension_preflight.h"
 #include "host_facts.h"
 #include "interception.h"
 #include "lease.h"
@@ -153,9 +154,14 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (checked && !grpc) checked = start_grpc();
     if (!checked) return again("preflight", checked.error(), &Impl::preflight);
     health().report("preflight", HealthState::kOk, "ports are free, sockets are up", nullptr);
-    backoff.reset();
-    life().reach(Event::kPreflightOk);
-    start_identity();
+    // A proxy that runs tells by itself what it lacks.
+    const bool ask = !config.compat.strip_istio_extensions && !proxy_runs;
+    check_extensions(ask ? broker.get() : nullptr, health(), [self = shared_from_this()] {
+      if (self->ending) return;
+      self->backoff.reset();
+      self->life().reach(Event::kPreflightOk);
+      self->start_identity();
+    });
   }
 
   Status start_http() {
@@ -177,7 +183,11 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   Status start_grpc() {
     if (!sds) sds = std::make_unique<sds::SdsServer>(context.loop, context.metrics);
-    if (!relay) relay = std::make_unique<xds::Relay>(context.loop, context.metrics, health(), xds::Relay::Options{});
+    if (!relay) {
+      xds::Relay::Options options;
+      options.strip_istio_extensions = config.compat.strip_istio_extensions;
+      relay = std::make_unique<xds::Relay>(context.loop, context.metrics, health(), options);
+    }
     auto server = serve_proxy(context.loop, context.metrics, context.run_dir, config.users.proxy, *sds, *relay);
     if (!server) return server.error();
     grpc = std::move(*server);

@@ -21,12 +21,25 @@ json identity_json(const certs::Identity& identity, const std::string& presented
   return out;
 }
 
+namespace {
+
+json compat_json(const xds::IstioCompatStatus& status) {
+  json removed = json::object();
+  for (const auto& one : status.removed) removed[one.extension] = one.count;
+  json out = {{"mode", status.strip ? "strip" : "keep"}, {"removed", std::move(removed)}};
+  if (status.known) out["lacking"] = status.lacking;
+  return out;
+}
+
+}  // namespace
+
 json control_plane_json(const xds::Relay::Status& status, const std::string& name) {
   return {{"connected", status.connected},
           {"address", status.address},
           {"name", name},
           {"streams_opened", status.streams_opened},
-          {"last_error", status.last_error}};
+          {"last_error", status.last_error},
+          {"istio_extensions", compat_json(status.compat)}};
 }
 
 json proxy_json(const proxy::Supervisor::Status& status) {

@@ -110,6 +110,11 @@ struct LogSettings {
   log::Format format = log::Format::kText;
 };
 
+struct Compat {
+  // Keys: compat.istio_extensions: strip, keep.
+  bool strip_istio_extensions = true;
+};
+
 struct Config {
   LogSettings log;
   Users users;
@@ -121,6 +126,7 @@ struct Config {
   Interception interception;
   HealthProbe health;
   Proxy proxy;
+  Compat compat;
   std::uint16_t status_port = 15020;
 
   // A host is joined once it knows its control plane.

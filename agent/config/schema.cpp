@@ -233,6 +233,10 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("start_timeout", seconds(config.proxy.start_timeout));
     map.scalar("parent_shutdown", seconds(config.proxy.parent_shutdown));
   });
+  root.map("compat", [&](MapReader& map) {
+    map.scalar("istio_extensions",
+               choice({"strip", "keep"}, [&config](std::size_t i) { config.compat.strip_istio_extensions = i == 0; }));
+  });
   root.map("status", [&](MapReader& map) { map.scalar("port", set<std::uint16_t>(config.status_port, parse_port)); });
 }
 

@@ -32,6 +32,21 @@ std::optional<std::string> to_bytes(const grpc::ByteBuffer& buffer) {
   return out;
 }
 
+// As Envoy says it when its binary wasn't built with what a configuration names.
+bool names_unknown_extension(const std::string& message) {
+  return message.find("Didn't find a registered implementation") != std::string::npos;
+}
+
+Error rejection(const std::string& type, const std::string& message) {
+  const std::string text = "the proxy rejected a " + type + " update: " + message;
+  if (names_unknown_extension(message))
+    return Error(Code::kFailedPrecondition, "HWS-XDS-051", text,
+                 "this build of the proxy lacks that extension; run one that has it, or take it out of the mesh's "
+                 "configuration (docs/compatibility.md)");
+  return Error(Code::kInvalidArgument, "HWS-XDS-012", text,
+               "correct the configuration in the control plane; the proxy keeps what it had");
+}
+
 }  // namespace
 
 Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Options options)
@@ -39,6 +54,10 @@ Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Option
       metrics_(metrics),
       observer_(observer),
       options_(options),
+      compat_(options.strip_istio_extensions, metrics,
+              [&observer](const std::string& detail, const std::optional<Error>& error) {
+                observer.on_compat(detail, error);
+              }),
       // A later generation of the proxy finds these in the cache without the plane.
       hub_({std::string(kClusterType), std::string(kListenerType)}),
       oddities_(metrics),
@@ -194,11 +213,24 @@ std::optional<Hub::Id> Core::forward(const Envelope& envelope, const grpc::ByteB
   if (!id) return std::nullopt;
   Session& session = sessions_.at(*id);
   if (session.writing || session.end) return std::nullopt;
+  await_serving(*id);
+  if (auto own = fitted(*id, envelope, message)) {
+    write(session, std::move(*own));
+    return id;
+  }
   ++forwarded_;
   metrics_.add("hawser_xds_forwarded_total", "Messages of the control plane that the proxy got unchanged.");
-  await_serving(*id);
   write(session, message);
   return id;
+}
+
+std::optional<grpc::ByteBuffer> Core::fitted(Hub::Id id, const Envelope& envelope, const grpc::ByteBuffer& message) {
+  IstioView* view = hub_.view(id);
+  if (view == nullptr || !may_hold_istio_extensions(envelope.type_url)) return std::nullopt;
+  const auto bytes = to_bytes(message);
+  auto own = bytes ? view->delta_response(envelope.type_url, *bytes) : std::nullopt;
+  if (!own) return std::nullopt;
+  return to_buffer(std::move(*own));
 }
 
 void Core::await_serving(Hub::Id id) {
@@ -263,6 +295,8 @@ void Core::on_downstream_read(Hub::Id id, bool ok, grpc::ByteBuffer buffer) {
 void Core::handle_request(Hub::Id id, Session& session, const Request& request) {
   if (!request.node.empty()) {
     session.node = request.node;
+    hub_.set_view(id, compat_.view(request.node, session.generation));
+    publish();
     if (hub_.serving() == id) check_node();
   }
   const auto answer = hub_.on_request(id, request, strand_.now());
@@ -293,9 +327,7 @@ void Core::handle_answer(const Hub::Answer& answer) {
   publish();
   if (!answer.serving) return;
   rejected_types_.insert(answer.type);
-  observer_.on_proxy_answer(Error(Code::kInvalidArgument, "HWS-XDS-012",
-                                  "the proxy rejected a " + type + " update: " + answer.message,
-                                  "correct the configuration in the control plane; the proxy keeps what it had"));
+  observer_.on_proxy_answer(rejection(type, answer.message));
 }
 
 void Core::on_downstream_written(Hub::Id id, bool ok) {
@@ -383,6 +415,7 @@ void Core::publish() {
   status.forwarded = forwarded_;
   status.serves_snapshot = hub_.serves_snapshot();
   for (const auto& [type, counts] : counts_) status.types.push_back(type_status(type, counts));
+  status.compat = compat_.status();
   metrics_.set("hawser_xds_downstreams", "Open streams of proxies.", {}, static_cast<double>(status.downstreams));
   observer_.on_status(std::move(status));
 }

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "xds/hub.h"
+#include "xds/istio_compat.h"
 #include "xds/oddities.h"
 #include "xds/relay.h"
 #include "xds/trimmer.h"
@@ -32,6 +33,8 @@ class CoreObserver {
   // The connection is no matter of concern.
   virtual void on_settled(const std::string& address) = 0;
   virtual void on_failure(const Error& error) = 0;
+  // How the host's proxies and Istio's own extensions get on (istio_compat.h).
+  virtual void on_compat(const std::string& detail, const std::optional<Error>& error) = 0;
   // The serving proxy rejected something (then error is there), or has taken all of it again.
   virtual void on_proxy_answer(std::optional<Error> error) = 0;
   // Something was accepted since it was last asked what.
@@ -99,6 +102,8 @@ class Core final : public Upstream::User {
   void handle_request(Hub::Id id, Session& session, const Request& request);
   void handle_answer(const Hub::Answer& answer);
   void check_node();
+  // The message as this proxy gets it; nullopt: unchanged.
+  std::optional<grpc::ByteBuffer> fitted(Hub::Id id, const Envelope& envelope, const grpc::ByteBuffer& message);
   std::optional<Hub::Id> forward(const Envelope& envelope, const grpc::ByteBuffer& message);
   void await_serving(Hub::Id id);
   void resume_upstream();
@@ -110,6 +115,7 @@ class Core final : public Upstream::User {
   Metrics& metrics_;
   CoreObserver& observer_;
   Relay::Options options_;
+  IstioCompat compat_;
   Hub hub_;
   std::map<Hub::Id, Session> sessions_;
   std::unique_ptr<Upstream> upstream_;

@@ -2,6 +2,9 @@
 #include "xds/downstream.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "xds/istio_compat.h"
 
 namespace hawser::xds {
 
@@ -167,6 +170,14 @@ std::optional<Downstream::Message> Downstream::next(const Cache& cache, Loop::Mo
   return std::nullopt;
 }
 
+void Downstream::add(ResponseBuilder& builder, const std::string& type, const Resource& resource) const {
+  auto own = view_ ? view_->resource(type, resource.body) : std::nullopt;
+  if (!own) return builder.add(resource.hash_hex(), resource.body);
+  // The version is a hash of what this proxy holds.
+  const Resource changed{{}, 0, std::move(*own)};
+  builder.add(changed.hash_hex(), changed.body);
+}
+
 std::optional<Downstream::Message> Downstream::build(const std::string& type, OfType& of_type, const Cache& cache,
                                                      Loop::Monotonic now) {
   const bool greet = of_type.greet && cache.synced(type);
@@ -178,7 +189,7 @@ std::optional<Downstream::Message> Downstream::build(const std::string& type, Of
     if (const ResourcePtr resource = cache.find(type, name)) {
       const bool anything = !delivery.resources.empty() || !delivery.removed.empty();
       if (anything && builder.size() + resource->body.size() > kChunkBytes) break;
-      builder.add(resource->hash_hex(), resource->body);
+      add(builder, type, *resource);
       delivery.resources.emplace_back(name, resource);
       delivery.bytes += resource->body.size();
     } else if (cache.absent(type, name) || (of_type.all && !of_type.names.contains(name))) {

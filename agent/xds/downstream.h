@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -18,6 +19,8 @@
 #include "xds/wire.h"
 
 namespace hawser::xds {
+
+class IstioView;
 
 // How a request changed what one downstream wants of one type.
 struct InterestChange {
@@ -57,6 +60,10 @@ class Downstream {
   InterestChange on_request(const Request& request, const Cache& cache, Loop::Monotonic now);
   // The delivery that this nonce answers; nullopt for a stale nonce.
   std::optional<Delivery> take_delivery(const std::string& type, const std::string& nonce);
+
+  // What it gets of listeners and clusters, if that isn't what the plane sent.
+  void set_view(std::shared_ptr<IstioView> view) { view_ = std::move(view); }
+  IstioView* view() const { return view_.get(); }
 
   bool wants(const std::string& type, const std::string& name) const;
   // Something about this resource must be sent; a no-op if the downstream doesn't want it.
@@ -129,11 +136,13 @@ class Downstream {
   void note_sent(const std::string& type, OfType& of_type, const Delivery& delivery, Loop::Monotonic now);
   static void await_answer(OfType& of_type, Delivery delivery);
   void replay_endpoints(const ChangedClusters& changed);
+  void add(ResponseBuilder& builder, const std::string& type, const Resource& resource) const;
   std::optional<Message> build(const std::string& type, OfType& of_type, const Cache& cache, Loop::Monotonic now);
 
   std::map<std::string, OfType, TypeOrder> types_;
   std::vector<ChangedClusters> changed_clusters_;
   std::uint64_t serial_ = 0;
+  std::shared_ptr<IstioView> view_;
 };
 
 }  // namespace hawser::xds

@@ -44,6 +44,16 @@ std::optional<Hub::Id> Hub::serving() const {
   return std::nullopt;
 }
 
+void Hub::set_view(Id id, std::shared_ptr<IstioView> view) {
+  if (const auto found = downstreams_.find(id); found != downstreams_.end())
+    found->second.downstream.set_view(std::move(view));
+}
+
+IstioView* Hub::view(Id id) const {
+  const auto found = downstreams_.find(id);
+  return found == downstreams_.end() ? nullptr : found->second.downstream.view();
+}
+
 Result<std::optional<Hub::Answer>> Hub::on_request(Id id, const Request& request, Loop::Monotonic now) {
   const auto found = downstreams_.find(id);
   if (found == downstreams_.end()) return std::optional<Answer>();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -37,6 +38,9 @@ class Hub {
   // The newest stream of the serving generation; as long as none was named, the newest stream.
   std::optional<Id> serving() const;
   std::size_t downstreams() const { return downstreams_.size(); }
+  // What this proxy gets instead of the plane's own listeners and clusters; null: the plane's own.
+  void set_view(Id id, std::shared_ptr<IstioView> view);
+  IstioView* view(Id id) const;
 
   // How a proxy answered a response, if the request was an answer at all.
   struct Answer {

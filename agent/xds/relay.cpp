@@ -16,6 +16,7 @@ namespace {
 
 constexpr char kPlaneItem[] = "control-plane";
 constexpr char kProxyItem[] = "proxy-config";
+constexpr char kCompatItem[] = "istio-extensions";
 
 // The loop's half of the relay: what modules asked to be told, and the last status.
 struct Front {
@@ -59,6 +60,12 @@ class Herald final : public CoreObserver {
   void on_failure(const Error& error) override {
     tell([error](Front& front) {
       front.health.report(kPlaneItem, HealthState::kDegraded, error.message() + "; it keeps trying", &error);
+    });
+  }
+  void on_compat(const std::string& detail, const std::optional<Error>& error) override {
+    tell([detail, error](Front& front) {
+      front.health.report(kCompatItem, error ? HealthState::kDegraded : HealthState::kOk, detail,
+                          error ? &*error : nullptr);
     });
   }
   void on_proxy_answer(std::optional<Error> error) override {

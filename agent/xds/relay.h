@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "base/result.h"
+#include "xds/istio_compat.h"
 #include "xds/options.h"
 #include "xds/snapshot/store.h"
 
@@ -28,7 +29,8 @@ namespace hawser::xds {
 // the cache. Without the plane, proxies notice nothing, and new ones start from the cache. Threading: on the loop;
 // callbacks come on the loop. Inside, a strand of its own owns all state (core.h). Failure: the health item
 // "control-plane" (HWS-XDS-001 … 011), tried again for ever; "proxy-config" (HWS-XDS-012) while the serving proxy
-// rejects a response. Metrics: hawser_xds_connected, hawser_xds_streams_total, hawser_xds_responses_total{type},
+// rejects a response (HWS-XDS-051: it lacks an extension); "istio-extensions" (HWS-XDS-050), see istio_compat.h.
+// Metrics: hawser_xds_connected, hawser_xds_streams_total, hawser_xds_responses_total{type},
 // hawser_xds_nacks_total{type}, hawser_xds_forwarded_total, hawser_xds_cache_resources{type},
 // hawser_xds_cache_bytes{type}, hawser_xds_downstreams.
 class Relay {
@@ -36,6 +38,8 @@ class Relay {
   struct Options {
     // Waits this long for a serving proxy that doesn't take a message before it serves that proxy from the cache.
     std::chrono::milliseconds stall_timeout{10'000};
+    // Takes what only Istio's build of Envoy has out of listeners and clusters for a proxy that lacks it.
+    bool strip_istio_extensions = true;
   };
   struct TypeStatus {
     std::string type;
@@ -59,6 +63,7 @@ class Relay {
     std::uint64_t forwarded = 0;   // messages of the plane that a proxy got unchanged
     bool serves_snapshot = false;  // in the plane's place
     std::vector<TypeStatus> types;
+    IstioCompatStatus compat;
   };
   // What the serving proxy has accepted, for the last-good snapshot.
   struct Accepted {

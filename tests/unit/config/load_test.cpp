@@ -42,6 +42,8 @@ TEST(Config, BadValuesSayWhatIsRight) {
   EXPECT_NE(only_error("identity: {ttl: soon}").find("is not a duration"), std::string::npos);
   EXPECT_NE(only_error("control_plane: {address: istiod}").find("has no port"), std::string::npos);
   EXPECT_NE(only_error("control_plane: {reconnect_spread: 2h}").find("is over 1h"), std::string::npos);
+  EXPECT_NE(only_error("compat: {istio_extensions: drop}").find("'drop' is not one of strip, keep"), std::string::npos);
+  EXPECT_FALSE(parse("compat: {istio_extensions: keep}", "h.yaml").config.compat.strip_istio_extensions);
   EXPECT_NE(only_error("proxy: {concurrency: -1}").find("not a number from 0 to 1024"), std::string::npos);
 }
 
