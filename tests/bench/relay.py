@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench-xds-push in a host: pushes to a direct client and to one behind the agent, in turns."""
+"""bench-xds-push in a host: pushes to direct clients and to clients behind an agent, in turns."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import queue
 import subprocess
@@ -13,29 +14,42 @@ from interop import pki
 from lab import facts, layout
 from lab.host import Host
 
-NAME, PORT = "pushes.istio-system.svc", 15112
+NAME, PORT, PLAIN_PORT = "pushes.istio-system.svc", 15112, 15110
 PLANE = f"{NAME}:{PORT}"
 FILES = "/run/push"
 ANSWER_TIMEOUT = 120.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """PEM text of a server called NAME."""
+
+    key: str
+    chain: str
+    roots: str
+
+
+def server_of(authority: pki.Pair) -> Server:
+    server = pki.server(authority, NAME, [NAME], ["127.0.0.1"])
+    return Server(server.key_pem, server.certificate_pem, authority.certificate_pem)
+
+
 class Pushes:
     """Use as a context manager. Its certificate is the mesh's own CA's, so that both agents trust it."""
 
-    def __init__(self, host: Host, authority: pki.Pair) -> None:
+    def __init__(self, host: Host, server: Server) -> None:
         self._host = host
-        server = pki.server(authority, NAME, [NAME, "localhost"], ["127.0.0.1"])
         as_proxy = {"mode": 0o600, "uid": facts.UID_PROXY, "gid": facts.GID_PROXY}
-        host.write(f"{FILES}/key.pem", server.key_pem, **as_proxy)
-        host.write(f"{FILES}/chain.pem", server.certificate_pem, **as_proxy)
-        host.write(f"{FILES}/root.pem", authority.certificate_pem, **as_proxy)
+        host.write(f"{FILES}/key.pem", server.key, **as_proxy)
+        host.write(f"{FILES}/chain.pem", server.chain, **as_proxy)
+        host.write(f"{FILES}/root.pem", server.roots, **as_proxy)
         hosts = host.read("/etc/hosts")
         if NAME not in hosts:
             host.write("/etc/hosts", f"{hosts}127.0.0.1 {NAME}\n")
         # As the proxy's user: the agents' sockets are for it alone.
         self._process = host.popen(
             [f"{layout.BIN_IN_HOST}/bench-xds-push", "--key", f"{FILES}/key.pem", "--chain", f"{FILES}/chain.pem"]
-            + ["--root", f"{FILES}/root.pem", "--port", str(PORT)],
+            + ["--root", f"{FILES}/root.pem", "--name", NAME, "--port", str(PORT), "--plain-port", str(PLAIN_PORT)],
             uid=facts.UID_PROXY,
             gid=facts.GID_PROXY,
             stdin=subprocess.PIPE,
@@ -67,12 +81,20 @@ class Pushes:
         self._process.stdin.flush()
         return self._answer()
 
-    def connect(self, client: str, path: str = "") -> None:
-        self._order(f"connect {client} {path}".strip())
+    def connect(self, client: str, where: str = "tls", variant: str = "delta") -> bool:
+        """`where`: "tls" or "plain" for a direct client, else an agent's socket. False: no clusters came."""
+        return "error" not in self._order(f"connect {client} {variant} {where}")
+
+    def drop(self, client: str) -> None:
+        self._order(f"drop {client}")
 
     def push(self, client: str, size: int, count: int) -> list[float]:
         """Milliseconds from push to client, of each."""
         return self._order(f"push {client} {size} {count}")["ms"]
+
+    def one(self, client: str, count: int) -> list[float]:
+        """The same for one changed cluster."""
+        return self._order(f"one {client} {count}")["ms"]
 
     def __enter__(self) -> Pushes:
         return self

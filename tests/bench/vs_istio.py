@@ -184,8 +184,8 @@ class Bench:
         self.world.vm.leave()
         self.hawser.stop_all()
         fake = f"{layout.BIN_IN_HOST}/{IDLE_PROXY}"
-        authority = self._mesh_authority()
-        with relay.Pushes(self.stock.host, authority) as theirs, relay.Pushes(self.hawser.host, authority) as ours:
+        server = relay.server_of(self._mesh_authority())
+        with relay.Pushes(self.stock.host, server) as theirs, relay.Pushes(self.hawser.host, server) as ours:
             self.stock.use(fake, relay.PLANE)
             self.stock.start()
             self.world.vm.start()
@@ -233,8 +233,8 @@ class Bench:
 
 def _connect(pushes: relay.Pushes, subject: Stock | Hawser) -> None:
     poll.until(f"{subject.name} serves {subject.xds_socket}", lambda: subject.host.exists(subject.xds_socket), 30)
-    path = subject.xds_socket
-    pushes.connect("agent", path)
+    if not pushes.connect("agent", subject.xds_socket):
+        raise RuntimeError(f"{subject.name} gave its client no clusters")
 
 
 def _service_entry(number: int) -> dict:

@@ -1,80 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A control plane that pushes on command and two clients of it, one direct, one through an agent, in one process, so
-// that one clock times push → client for both. `./dev bench --vs-istio` drives it (tests/bench/relay.py).
+// A control plane that pushes on command and clients of it, some direct, some through an agent, in one process, so that
+// one clock times push → client for all. `./dev bench relay` and `--vs-istio` drive it (tests/bench/relay.py).
 //
-//   bench-xds-push --key FILE --chain FILE --root FILE --port N
+//   bench-xds-push --key FILE --chain FILE --root FILE --name NAME --port N --plain-port N
 //
 // Standard input has commands, standard output an answer of one JSON line to each:
-//   connect direct | connect agent PATH     opens that client's stream; answers when it got its first clusters
-//   push direct|agent BYTES COUNT           COUNT responses, each awaited by its client; answers {"ms": [...]}
+//   connect CLIENT delta|sotw tls|plain|PATH   opens that client's stream, to itself or to the agent's socket PATH;
+//                                              answers when it got clusters, or {"error": …}
+//   push CLIENT BYTES COUNT                    COUNT responses, each awaited by the client; answers {"ms": [...]}
+//   one CLIENT COUNT                           the same with one changed cluster each
+//   drop CLIENT
 //   quit
-// Each response replaces all its resources; two versions of them take turns.
+// Each push replaces all its resources by others.
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/support/proto_buffer_reader.h>
 
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <mutex>
 #include <sstream>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "envoy/config/core/v3/base.pb.h"
-#include "xds/types.h"
-#include "xds/wire.h"
+#include "xds_messages.h"
 
 namespace {
 
-using namespace hawser::xds;
+using namespace hawser::bench;
+using hawser::xds::kClusterType;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kPatience = std::chrono::seconds(20);
-constexpr char kMethod[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
-constexpr std::size_t kResourceBytes = 1100;  // about an outbound cluster of istiod's
-
-std::string bytes_of(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  std::string out;
-  if (!buffer.Dump(&slices).ok()) return out;
-  for (const auto& slice : slices) out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  return out;
-}
-
-grpc::ByteBuffer buffer_of(const std::string& bytes) {
-  const grpc::Slice slice(bytes);
-  return grpc::ByteBuffer(&slice, 1);
-}
-
-void put_field(std::string& out, int field, const std::string& value) {
-  out.push_back(static_cast<char>(field << 3 | 2));
-  for (std::size_t n = value.size();; n >>= 7) {
-    out.push_back(static_cast<char>((n & 0x7f) | (n >= 0x80 ? 0x80 : 0)));
-    if (n < 0x80) break;
-  }
-  out.append(value);
-}
-
-// A response with this many bytes of resources, all of them different from the other flavour's.
-std::string make_response(std::string_view type, std::size_t bytes, char flavour, const std::string& nonce) {
-  ResponseBuilder builder(type);
-  for (std::size_t i = 0; builder.size() < bytes; ++i) {
-    std::string any, body;
-    put_field(any, 1, std::string(type));
-    put_field(any, 2, std::string(kResourceBytes, flavour));
-    put_field(body, 3, "outbound|80||service-" + std::to_string(i) + ".demo.svc.cluster.local");
-    put_field(body, 2, any);
-    builder.add(std::string(1, flavour), body);
-  }
-  return builder.finish(nonce);
-}
+constexpr char kAgentNode[] = "sidecar~127.0.0.1~vm.demo~demo.svc.cluster.local";
 
 // What happened, for a thread that waits. Threading: any.
 class Board {
@@ -84,10 +46,25 @@ class Board {
     seen_[key] = at;
     changed_.notify_all();
   }
-  Clock::time_point wait(const std::string& key) {
+  // The first of these that happens; empty: none in time.
+  std::string wait_any(const std::vector<std::string>& keys) {
+    std::string found;
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, kPatience, [&] { return seen_.contains(key); }))
-      throw std::runtime_error(key + " didn't happen");
+    changed_.wait_for(lock, kPatience, [&] {
+      for (const auto& key : keys) {
+        if (seen_.contains(key)) found = key;
+      }
+      return !found.empty();
+    });
+    return found;
+  }
+  void forget(const std::vector<std::string>& keys) {
+    std::lock_guard lock(mutex_);
+    for (const auto& key : keys) seen_.erase(key);
+  }
+  Clock::time_point wait(const std::string& key) {
+    if (wait_any({key}).empty()) throw std::runtime_error(key + " didn't happen");
+    std::lock_guard lock(mutex_);
     return seen_.extract(key).mapped();
   }
 
@@ -102,12 +79,12 @@ class PlaneStream;
 struct Plane {
   Board& board;
   std::mutex mutex;
-  std::map<std::string, PlaneStream*> streams;  // by name: "direct", or "agent" for any other node
+  std::map<std::string, PlaneStream*> streams;  // by name: a direct client's, "agent" or "agent-sotw"
 };
 
 class PlaneStream final : public grpc::ServerGenericBidiReactor {
  public:
-  explicit PlaneStream(Plane& plane) : plane_(plane) { StartRead(&incoming_); }
+  PlaneStream(Plane& plane, Variant variant) : plane_(plane), variant_(variant) { StartRead(&incoming_); }
 
   // With the mutex held.
   void push(grpc::ByteBuffer message) {
@@ -131,20 +108,21 @@ class PlaneStream final : public grpc::ServerGenericBidiReactor {
       Finish(grpc::Status::OK);
       return;
     }
-    if (const auto request = parse_request(bytes_of(incoming_))) take(*request);
+    take(read_request(variant_, incoming_));
     StartRead(&incoming_);
   }
-  void take(const Request& request) {
-    if (!request.node.empty()) {
+  void take(const Asked& asked) {
+    if (!asked.node.empty()) {
       envoy::config::core::v3::Node node;
-      node.ParseFromString(request.node);
-      name_ = node.id() == "direct" ? "direct" : "agent";
+      node.ParseFromString(asked.node);
+      name_ = node.id().starts_with("direct") ? node.id() : variant_ == Variant::kSotw ? "agent-sotw" : "agent";
       plane_.streams[name_] = this;
     }
-    if (!request.nonce.empty()) return plane_.board.set("ack " + request.nonce);
-    if (request.type_url == kClusterType)
-      push(buffer_of(make_response(kClusterType, kResourceBytes, '0', "first-" + name_)));
-    if (request.type_url == kListenerType) push(buffer_of(ResponseBuilder(kListenerType).finish("listeners")));
+    if (!asked.nonce.empty()) return plane_.board.set("ack " + asked.nonce);
+    Push answer{asked.type, 0, 0, "#0", "first-" + asked.type + name_};
+    if (asked.type == kClusterType) answer.bytes = kResourceBytes;
+    if (asked.type == kClusterType || asked.type == hawser::xds::kListenerType)
+      push(buffer_of(make_push(variant_, answer)));
   }
   void OnWriteDone(bool ok) override {
     std::lock_guard lock(plane_.mutex);
@@ -154,6 +132,7 @@ class PlaneStream final : public grpc::ServerGenericBidiReactor {
   void OnDone() override { delete this; }
 
   Plane& plane_;
+  Variant variant_;
   std::string name_;
   std::deque<grpc::ByteBuffer> queue_;
   bool writing_ = false;
@@ -165,46 +144,52 @@ class PlaneStream final : public grpc::ServerGenericBidiReactor {
 class PlaneService final : public grpc::CallbackGenericService {
  public:
   explicit PlaneService(Plane& plane) : plane_(plane) {}
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext*) override {
-    return new PlaneStream(plane_);
+  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+    return new PlaneStream(plane_, context->method() == kSotwMethod ? Variant::kSotw : Variant::kDelta);
   }
 
  private:
   Plane& plane_;
 };
 
+struct Target {
+  std::string address;
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  std::string server_name;
+  std::string node_id;
+};
+
 // A proxy that takes everything: notes when a response was there, then acknowledges it.
 class Client final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  Client(Board& board, std::string name, const std::string& target,
-         const std::shared_ptr<grpc::ChannelCredentials>& credentials)
-      : board_(board), name_(std::move(name)) {
+  Client(Board& board, std::string name, Variant variant, const Target& target)
+      : board_(board), name_(std::move(name)), variant_(variant) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    arguments.SetString(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, "localhost");
+    arguments.SetString(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, target.server_name);
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    stub_ = std::make_unique<grpc::GenericStub>(grpc::CreateCustomChannel(target, credentials, arguments));
-    stub_->PrepareBidiStreamingCall(&context_, kMethod, {}, this);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    stub_ =
+        std::make_unique<grpc::GenericStub>(grpc::CreateCustomChannel(target.address, target.credentials, arguments));
+    stub_->PrepareBidiStreamingCall(&context_, variant == Variant::kSotw ? kSotwMethod : kDeltaMethod, {}, this);
     AddHold();
     StartCall();
     StartRead(&incoming_);
     envoy::config::core::v3::Node node;
-    node.set_id(name_ == "direct" ? name_ : "sidecar~127.0.0.1~vm.demo~demo.svc.cluster.local");
-    Request request;
-    request.type_url = kClusterType;
-    request.node = node.SerializeAsString();
-    send(request);
+    node.set_id(target.node_id);
+    send({std::string(kClusterType), {}, node.SerializeAsString()}, {});
   }
   ~Client() override {
     context_.TryCancel();
     RemoveHold();
-    board_.wait("end " + name_);
+    board_.wait("gone " + name_);
   }
+  Variant variant() const { return variant_; }
 
  private:
-  void send(const Request& request) {
+  void send(const Asked& asked, const std::string& version) {
     std::lock_guard lock(mutex_);
-    queue_.push_back(buffer_of(build_request(request)));
+    queue_.push_back(buffer_of(make_request(variant_, asked, version)));
     write_next();
   }
   void write_next() {
@@ -221,29 +206,28 @@ class Client final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::Byte
   }
   void OnReadDone(bool ok) override {
     const auto now = Clock::now();
-    if (!ok) return;
-    grpc::ProtoBufferReader reader(&incoming_);
-    const auto response = parse_response(reader);
-    if (response) {
-      // The agent may have nonces of its own; the version of the resources says which push it is.
-      const std::string version = response->resources.empty() ? "-" : response->resources.back().version;
-      board_.set(name_ + " " + version + " " + std::to_string(response->resources.size()), now);
-      Request ack;
-      ack.type_url = response->envelope.type_url;
-      ack.nonce = response->envelope.nonce;
-      send(ack);
-    }
+    if (!ok) return board_.set("end " + name_);
+    const Seen seen = see(variant_, incoming_);
+    // What is served from a cache comes in several messages.
+    received_ = seen.version == version_ ? received_ + seen.resources : seen.resources;
+    version_ = seen.version;
+    board_.set("open " + name_);
+    board_.set(name_ + " " + version_ + " " + std::to_string(received_), now);
+    send({seen.type, seen.nonce, {}}, seen.version);
     StartRead(&incoming_);
   }
-  void OnDone(const grpc::Status&) override { board_.set("end " + name_); }
+  void OnDone(const grpc::Status&) override { board_.set("gone " + name_); }
 
   Board& board_;
   std::string name_;
+  Variant variant_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::GenericStub> stub_;
   std::mutex mutex_;
   std::deque<grpc::ByteBuffer> queue_;
   bool writing_ = false;
+  std::string version_;  // of what came last, and how many resources it was
+  std::size_t received_ = 0;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
 };
@@ -256,85 +240,120 @@ std::string read_file(const std::string& path) {
 
 class Bench {
  public:
-  Bench(const std::map<std::string, std::string>& options)
-      : root_(read_file(options.at("--root"))), address_("127.0.0.1:" + options.at("--port")) {
+  explicit Bench(const std::map<std::string, std::string>& options)
+      : root_(read_file(options.at("--root"))),
+        server_name_(options.at("--name")),
+        tls_address_("127.0.0.1:" + options.at("--port")),
+        plain_address_("127.0.0.1:" + options.at("--plain-port")) {
     grpc::SslServerCredentialsOptions tls;  // client certificates aren't asked for: the direct client has none
     tls.pem_key_cert_pairs.push_back({read_file(options.at("--key")), read_file(options.at("--chain"))});
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(address_, grpc::SslServerCredentials(tls));
+    builder.AddListeningPort(tls_address_, grpc::SslServerCredentials(tls));
+    builder.AddListeningPort(plain_address_, grpc::InsecureServerCredentials());
     builder.RegisterCallbackGenericService(&service_);
     builder.SetMaxReceiveMessageSize(-1);
     server_ = builder.BuildAndStart();
-    if (!server_) throw std::runtime_error("can't listen on " + address_);
+    if (!server_) throw std::runtime_error("can't listen on " + tls_address_ + " and " + plain_address_);
   }
   ~Bench() {
     clients_.clear();
     server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   }
 
-  void connect(const std::string& name, const std::string& path) {
-    grpc::SslCredentialsOptions tls;
-    tls.pem_root_certs = root_;
+  // False: the stream ended, or nothing came.
+  bool connect(const std::string& name, Variant variant, const std::string& where) {
     clients_.erase(name);
-    clients_[name] = name == "direct"
-                         ? std::make_unique<Client>(board_, name, address_, grpc::SslCredentials(tls))
-                         : std::make_unique<Client>(board_, name, "unix:" + path, grpc::InsecureChannelCredentials());
-    board_.wait(name + " 0 1");
+    board_.forget({"open " + name, "end " + name});
+    clients_[name] = std::make_unique<Client>(board_, name, variant, target(name, where));
+    const bool opened = board_.wait_any({"open " + name, "end " + name}) == "open " + name;
+    if (!opened) clients_.erase(name);
+    return opened;
   }
+  void drop(const std::string& name) { clients_.erase(name); }
 
   std::vector<double> push(const std::string& name, std::size_t bytes, int count) {
     std::vector<double> out;
-    for (int i = 0; i < count; ++i) {
-      ++turn_;
-      const std::string nonce = "push-" + std::to_string(turn_);
-      const std::string version(1, turn_ % 2 == 0 ? 'a' : 'b');
-      grpc::ByteBuffer buffer = buffer_of(make_response(kClusterType, bytes, version[0], nonce));
-      grpc::ProtoBufferReader reader(&buffer);
-      const auto size = parse_response(reader)->resources.size();
-      Clock::time_point begin;
-      {
-        std::lock_guard lock(plane_.mutex);
-        const auto stream = plane_.streams.find(name);
-        if (stream == plane_.streams.end()) throw std::runtime_error("no stream of " + name);
-        begin = Clock::now();
-        stream->second->push(buffer);
-      }
-      const auto end = board_.wait(name + " " + version + " " + std::to_string(size));
-      board_.wait("ack " + nonce);
-      out.push_back(std::chrono::duration<double, std::milli>(end - begin).count());
-    }
+    for (int i = 0; i < count; ++i) out.push_back(push_once(name, bytes, 0));
+    return out;
+  }
+  std::vector<double> one(const std::string& name, int count) {
+    std::vector<double> out;
+    for (int i = 0; i < count; ++i) out.push_back(push_once(name, 1, static_cast<std::size_t>(i)));
     return out;
   }
 
  private:
+  Target target(const std::string& name, const std::string& where) const {
+    if (where == "plain") return {plain_address_, grpc::InsecureChannelCredentials(), server_name_, name};
+    if (where != "tls") return {"unix:" + where, grpc::InsecureChannelCredentials(), "localhost", kAgentNode};
+    grpc::SslCredentialsOptions tls;
+    tls.pem_root_certs = root_;
+    return {tls_address_, grpc::SslCredentials(tls), server_name_, name};
+  }
+
+  double push_once(const std::string& name, std::size_t bytes, std::size_t from) {
+    const auto client = clients_.find(name);
+    if (client == clients_.end()) throw std::runtime_error("no client " + name);
+    const Variant variant = client->second->variant();
+    ++turn_;
+    const std::string nonce = "push-" + std::to_string(turn_);
+    const std::string version = "#" + std::to_string(turn_);
+    grpc::ByteBuffer buffer = buffer_of(make_push(variant, {std::string(kClusterType), bytes, from, version, nonce}));
+    const std::size_t resources = see(variant, buffer).resources;
+    Clock::time_point begin;
+    {
+      std::lock_guard lock(plane_.mutex);
+      const auto stream = plane_.streams.find(stream_of(name, variant));
+      if (stream == plane_.streams.end()) throw std::runtime_error("no stream of " + name);
+      begin = Clock::now();
+      stream->second->push(buffer);
+    }
+    const auto end = board_.wait(name + " " + version + " " + std::to_string(resources));
+    board_.wait("ack " + nonce);
+    return std::chrono::duration<double, std::milli>(end - begin).count();
+  }
+  static std::string stream_of(const std::string& name, Variant variant) {
+    if (name.starts_with("direct")) return name;
+    return variant == Variant::kSotw ? "agent-sotw" : "agent";
+  }
+
   Board board_;
   Plane plane_{board_, {}, {}};
   PlaneService service_{plane_};
   std::string root_;
-  std::string address_;
+  std::string server_name_;
+  std::string tls_address_;
+  std::string plain_address_;
   std::unique_ptr<grpc::Server> server_;
   std::map<std::string, std::unique_ptr<Client>> clients_;
   int turn_ = 0;
 };
 
+void answer(const std::vector<double>& times) {
+  std::cout << "{\"ms\": [";
+  for (std::size_t i = 0; i < times.size(); ++i) std::cout << (i > 0 ? ", " : "") << times[i];
+  std::cout << "]}" << std::endl;
+}
+
 void serve(Bench& bench) {
   std::string line;
   while (std::getline(std::cin, line)) {
     std::istringstream words(line);
-    std::string verb, name, path;
+    std::string verb, name, variant, where;
     std::size_t bytes = 0;
     int count = 0;
     words >> verb >> name;
     if (verb == "quit") return;
-    if (verb == "connect") {
-      words >> path;
-      bench.connect(name, path);
+    if (verb == "connect" && words >> variant >> where) {
+      const bool connected = bench.connect(name, variant == "sotw" ? Variant::kSotw : Variant::kDelta, where);
+      std::cout << (connected ? "{}" : "{\"error\": \"no clusters came\"}") << std::endl;
+    } else if (verb == "drop") {
+      bench.drop(name);
       std::cout << "{}" << std::endl;
     } else if (verb == "push" && words >> bytes >> count) {
-      std::cout << "{\"ms\": [";
-      const auto times = bench.push(name, bytes, count);
-      for (std::size_t i = 0; i < times.size(); ++i) std::cout << (i > 0 ? ", " : "") << times[i];
-      std::cout << "]}" << std::endl;
+      answer(bench.push(name, bytes, count));
+    } else if (verb == "one" && words >> count) {
+      answer(bench.one(name, count));
     } else {
       throw std::runtime_error("no such command: " + line);
     }

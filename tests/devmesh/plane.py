@@ -125,11 +125,14 @@ class DevmeshPlane(plane.Plane):
     def write_bundle(self, directory: pathlib.Path) -> None:
         bundle.write(self._config(), directory, facts.VM_GROUP)
 
+    def authority(self) -> CertificateAuthority:
+        config = self._config()
+        return CertificateAuthority(config.state_dir, intermediate=config.certificates.intermediate)
+
     def issue(self, service_account: str) -> plane.Identity:
         config = self._config()
-        authority = CertificateAuthority(config.state_dir, intermediate=config.certificates.intermediate)
         spiffe = config.spiffe(facts.NAMESPACE, service_account)
-        leaf = authority.issue(config.certificates.default_ttl, spiffe_id=spiffe)
+        leaf = self.authority().issue(config.certificates.default_ttl, spiffe_id=spiffe)
         return plane.Identity(leaf.key, leaf.chain, leaf.roots)
 
     def workloads(self) -> list[plane.Workload]:
