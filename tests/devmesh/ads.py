@@ -197,7 +197,7 @@ class Stream:
         totals["requests"] += 1
         totals["acks"] += after[0] - before[0]
         totals["nacks"] += after[1] - before[1]
-        if after[1] > before[1]:
+        if request.HasField("error_detail"):
             self._service.last_nack[request.type_url] = request.error_detail.message
         await self._write(responses)
 
