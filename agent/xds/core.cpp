@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "xds/buffers.h"
 #include "xds/downstream_stream.h"
 
 namespace hawser::xds {
@@ -15,22 +16,6 @@ namespace {
 
 // Generations that overlap are two or three; more is a proxy that leaks streams.
 constexpr std::size_t kMaxSessions = 64;
-
-grpc::ByteBuffer to_buffer(std::string bytes) {
-  auto* owned = new std::string(std::move(bytes));
-  const grpc::Slice slice(
-      owned->data(), owned->size(), [](void* data) { delete static_cast<std::string*>(data); }, owned);
-  return grpc::ByteBuffer(&slice, 1);
-}
-
-std::optional<std::string> to_bytes(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  if (!buffer.Dump(&slices).ok()) return std::nullopt;
-  std::string out;
-  out.reserve(buffer.Length());
-  for (const auto& slice : slices) out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  return out;
-}
 
 // As Envoy says it when its binary wasn't built with what a configuration names.
 bool names_unknown_extension(const std::string& message) {
@@ -60,14 +45,33 @@ Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Option
               }),
       // A later generation of the proxy finds these in the cache without the plane.
       hub_({std::string(kClusterType), std::string(kListenerType)}),
+      sotw_(strand, metrics, sotw_needs()),
+      debug_(
+          strand, [this](SotwSessions::Material use) { need_material(std::move(use)); }, [this] { return node_; }),
       oddities_(metrics),
       trimmer_(strand) {}
 
-void Core::start(std::string node, UpstreamOptions options, Upstream::Post post) {
+void Core::need_material(SotwSessions::Material use) {
+  observer_.need_material([use = std::move(use)](Core&, const Credentials& credentials,
+                                                 const Result<std::string>& token) { use(credentials, token); });
+}
+
+SotwSessions::Needs Core::sotw_needs() {
+  SotwSessions::Needs needs;
+  needs.material = [this](SotwSessions::Material use) { need_material(std::move(use)); };
+  needs.node = [this] { return node_; };
+  needs.moved = [this](std::size_t bytes) { trimmer_.moved(bytes); };
+  needs.changed = [this] { publish(); };
+  return needs;
+}
+
+void Core::start(std::string node, UpstreamOptions options, const Posts& posts) {
   if (upstream_ || stopping_) return;
   node_ = std::move(node);
   node_identity_ = node_identity(node_);
-  upstream_ = std::make_unique<Upstream>(strand_, *this, std::move(options), std::move(post));
+  sotw_.start(options, posts.sotw);
+  debug_.start(options, posts.debug);
+  upstream_ = std::make_unique<Upstream>(strand_, *this, std::move(options), posts.upstream);
   upstream_->start();
   check_node();
   publish();
@@ -87,6 +91,7 @@ void Core::on_upstream_stopped() {
   std::vector<Hub::Id> ids;
   for (const auto& [id, session] : sessions_) ids.push_back(id);
   for (const auto id : ids) end_session(id, grpc::Status(grpc::UNAVAILABLE, "the relay is stopping"), true);
+  sotw_.stop();
   timer_.reset();
   trimmer_.stop();
   publish();
@@ -105,14 +110,14 @@ void Core::abandon() {
     session.stream->finish(session.end.value_or(grpc::Status(grpc::UNAVAILABLE, "the relay is gone")));
   }
   sessions_.clear();
+  sotw_.abandon();
+  debug_.abandon();
 }
 
 void Core::fetch_material(std::uint64_t attempt) {
-  observer_.need_material(attempt);
-}
-
-void Core::on_material(std::uint64_t attempt, const Credentials& credentials, const Result<std::string>& token) {
-  if (upstream_) upstream_->on_material(attempt, credentials, token);
+  observer_.need_material([attempt](Core& core, const Credentials& credentials, const Result<std::string>& token) {
+    if (core.upstream_) core.upstream_->on_material(attempt, credentials, token);
+  });
 }
 
 void Core::set_serving(std::string generation) {
@@ -384,6 +389,7 @@ void Core::arm_timer() {
   if (!when) return;
   timer_ = strand_.after(std::max(Loop::Duration::zero(), Loop::Duration(*when - strand_.now())), [this] {
     armed_for_.reset();
+    end_holds();
     hub_.on_time(strand_.now());
     pump();
   });
@@ -412,6 +418,12 @@ void Core::publish() {
   status.streams_opened = upstream_ ? upstream_->streams_opened() : 0;
   status.last_error = last_error_;
   status.downstreams = hub_.downstreams();
+  status.passed_through = sotw_.open();
+  for (const auto& hold : hub_.holds().all()) {
+    status.holds.push_back({hold.generation, std::string(to_text(hold.what)), hold.reason,
+                            strand_.wall() + (hold.until - strand_.now()), hub_.streams_of(hold.generation)});
+  }
+  metrics_.set("hawser_xds_holds", "Holds in force.", {}, static_cast<double>(status.holds.size()));
   status.forwarded = forwarded_;
   status.serves_snapshot = hub_.serves_snapshot();
   for (const auto& [type, counts] : counts_) status.types.push_back(type_status(type, counts));

@@ -12,22 +12,27 @@
 
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "xds/debug_queries.h"
+#include "xds/downstream_user.h"
 #include "xds/hub.h"
 #include "xds/istio_compat.h"
 #include "xds/oddities.h"
 #include "xds/relay.h"
+#include "xds/sotw_sessions.h"
 #include "xds/trimmer.h"
 #include "xds/upstream.h"
 
 namespace hawser::xds {
 
-class DownstreamStream;
+class Core;
 
 // What the core tells the loop's side; called on the strand, must only post.
 class CoreObserver {
  public:
   virtual ~CoreObserver() = default;
-  virtual void need_material(std::uint64_t attempt) = 0;
+  // Calls `use` on the strand.
+  using UseMaterial = std::function<void(Core&, const Credentials&, const Result<std::string>&)>;
+  virtual void need_material(UseMaterial use) = 0;
   virtual void on_status(Relay::Status status) = 0;
   virtual void on_connection(bool connected, const std::string& address) = 0;
   // The connection is no matter of concern.
@@ -44,26 +49,34 @@ class CoreObserver {
 // What: the relay's moving part: joins the streams to the Hub's judgement. A message of the plane that may be forwarded
 // is on its way to the proxy before it's parsed; the plane's next message is read when the proxy has taken it.
 // Threading: everything on the strand. Failure: see Relay. Metrics: see Relay.
-class Core final : public Upstream::User {
+class Core final : public Upstream::User, private DownstreamUser {
  public:
   Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Options options);
 
-  void start(std::string node, UpstreamOptions options, Upstream::Post post);
+  // How gRPC's threads reach each part.
+  struct Posts {
+    Upstream::Post upstream;
+    SotwSessions::Post sotw;
+    DebugQueries::Post debug;
+  };
+  void start(std::string node, UpstreamOptions options, const Posts& posts);
   void stop(std::function<void()> done);
   // At once, without a word to anybody.
   void abandon();
-  void on_material(std::uint64_t attempt, const Credentials& credentials, const Result<std::string>& token);
   void set_serving(std::string generation);
   void set_health(std::optional<std::string> error_detail);
   void reconnect(const std::string& reason);
   bool restore(std::vector<snapshot::records::Type> types);
   Relay::Accepted accepted(const std::map<std::string, std::uint64_t>& known);
+  // How many open streams it concerns now.
+  Result<std::size_t> hold(const Hold& hold);
+  Status release(const std::string& generation);
   const Cache& cache() const { return hub_.cache(); }
   Upstream* upstream() { return upstream_.get(); }
-
-  void on_downstream_opened(Hub::Id id, DownstreamStream& stream, const std::string& generation);
-  void on_downstream_read(Hub::Id id, bool ok, grpc::ByteBuffer buffer);
-  void on_downstream_written(Hub::Id id, bool ok);
+  SotwSessions& sotw() { return sotw_; }
+  DebugQueries& debug() { return debug_; }
+  // Who judges over streams of this protocol.
+  DownstreamUser& user(Protocol protocol) { return protocol == Protocol::kSotw ? sotw_ : delta(); }
 
  private:
   struct Session {
@@ -83,6 +96,15 @@ class Core final : public Upstream::User {
     std::optional<Loop::Wall> rejected_at;
   };
 
+  DownstreamUser& delta() { return *this; }
+  void on_downstream_opened(Hub::Id id, DownstreamStream& stream, const std::string& generation) override;
+  void on_downstream_read(Hub::Id id, bool ok, grpc::ByteBuffer buffer) override;
+  void on_downstream_written(Hub::Id id, bool ok) override;
+  // A read is always under way, and tells.
+  void on_downstream_cancelled(Hub::Id) override {}
+
+  SotwSessions::Needs sotw_needs();
+  void need_material(SotwSessions::Material use);
   void fetch_material(std::uint64_t attempt) override;
   void on_upstream_opened() override;
   void on_upstream_connected(const std::string& peer) override;
@@ -105,6 +127,7 @@ class Core final : public Upstream::User {
   // The message as this proxy gets it; nullopt: unchanged.
   std::optional<grpc::ByteBuffer> fitted(Hub::Id id, const Envelope& envelope, const grpc::ByteBuffer& message);
   std::optional<Hub::Id> forward(const Envelope& envelope, const grpc::ByteBuffer& message);
+  void end_holds();
   void await_serving(Hub::Id id);
   void resume_upstream();
   void count_response(const Envelope& envelope);
@@ -117,6 +140,8 @@ class Core final : public Upstream::User {
   Relay::Options options_;
   IstioCompat compat_;
   Hub hub_;
+  SotwSessions sotw_;
+  DebugQueries debug_;
   std::map<Hub::Id, Session> sessions_;
   std::unique_ptr<Upstream> upstream_;
   std::string node_;

@@ -162,9 +162,10 @@ void Downstream::note_sent(const std::string& type, OfType& of_type, const Deliv
   if (!changed.names.empty()) changed_clusters_.push_back(std::move(changed));
 }
 
-std::optional<Downstream::Message> Downstream::next(const Cache& cache, Loop::Monotonic now) {
+std::optional<Downstream::Message> Downstream::next(const Cache& cache, Loop::Monotonic now,
+                                                    std::string_view withheld) {
   for (auto& [type, of_type] : types_) {
-    if (of_type.full()) continue;
+    if (of_type.full() || type == withheld) continue;
     if (auto message = build(type, of_type, cache, now)) return message;
   }
   return std::nullopt;

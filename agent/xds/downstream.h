@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -91,7 +92,8 @@ class Downstream {
     std::string type;
     std::string bytes;
   };
-  std::optional<Message> next(const Cache& cache, Loop::Monotonic now);
+  // `withheld`: a type that nothing is sent of now; it stays due.
+  std::optional<Message> next(const Cache& cache, Loop::Monotonic now, std::string_view withheld = {});
 
   std::optional<Loop::Monotonic> deadline() const;
   // Marks what has become due; next() then has it.

@@ -136,14 +136,27 @@ void Hub::drop_all(const std::string& type) {
 
 std::optional<Downstream::Message> Hub::next_for(Id id, Loop::Monotonic now) {
   const auto found = downstreams_.find(id);
-  return found == downstreams_.end() ? std::nullopt : found->second.downstream.next(cache_, now);
+  if (found == downstreams_.end()) return std::nullopt;
+  Peer& peer = found->second;
+  if (holds_.empty()) return peer.downstream.next(cache_, now);
+  if (holds_.withholds_all(peer.generation)) return std::nullopt;
+  const bool listeners_held = holds_.withholds(peer.generation, kListenerType);
+  return peer.downstream.next(cache_, now, listeners_held ? kListenerType : std::string_view());
+}
+
+std::size_t Hub::streams_of(const std::string& generation) const {
+  return static_cast<std::size_t>(std::count_if(downstreams_.begin(), downstreams_.end(), [&](const auto& peer) {
+    return peer.second.generation == generation;
+  }));
 }
 
 std::optional<Hub::Id> Hub::forward_to(const Envelope& envelope) const {
   const auto id = serving();
   // Without a nonce, an answer couldn't be told from a request.
   if (!id || envelope.nonce.empty() || !asked(envelope.type_url)) return std::nullopt;
-  const auto wanted = downstreams_.at(*id).downstream.can_forward(envelope.type_url);
+  const Peer& peer = downstreams_.at(*id);
+  if (holds_.withholds(peer.generation, envelope.type_url)) return std::nullopt;
+  const auto wanted = peer.downstream.can_forward(envelope.type_url);
   // In sync: what the stream upstream asks for is exactly what this downstream asks for.
   if (!wanted || !subscriptions_.is_just(envelope.type_url, wanted->all, wanted->names)) return std::nullopt;
   return id;
@@ -231,6 +244,7 @@ std::optional<Loop::Monotonic> Hub::deadline() const {
   }
   if (!downstreams_.empty() && (!lingering_.empty() || (!restored_.empty() && plane_answered_)))
     consider(linger_until_);
+  if (const auto when = holds_.deadline()) consider(*when);
   return out;
 }
 

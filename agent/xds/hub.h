@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "xds/cache.h"
 #include "xds/downstream.h"
+#include "xds/hold.h"
 #include "xds/subscriptions.h"
 
 namespace hawser::xds {
@@ -89,6 +90,10 @@ class Hub {
   void on_time(Loop::Monotonic now);
 
   const Cache& cache() const { return cache_; }
+  // What is held back is served from the cache later; upstream never waits for it.
+  HoldBook& holds() { return holds_; }
+  const HoldBook& holds() const { return holds_; }
+  std::size_t streams_of(const std::string& generation) const;
 
  private:
   struct Peer {
@@ -113,6 +118,7 @@ class Hub {
 
   Cache cache_;
   Subscriptions subscriptions_;
+  HoldBook holds_;
   std::map<Id, Peer> downstreams_;
   std::optional<std::string> serving_generation_;
   std::map<std::string, Lingering> lingering_;

@@ -34,12 +34,12 @@ class Herald final : public CoreObserver {
   Herald(Loop& loop, std::weak_ptr<Front> front) : loop_(loop), front_(std::move(front)) {}
   void set_mailbox(std::shared_ptr<Mailbox> mailbox) { mailbox_ = std::move(mailbox); }
 
-  void need_material(std::uint64_t attempt) override {
-    tell([attempt, mailbox = mailbox_](Front& front) {
+  void need_material(UseMaterial use) override {
+    tell([use = std::move(use), mailbox = mailbox_](Front& front) {
       Credentials credentials = front.credentials ? front.credentials() : Credentials{};
       Result<std::string> token = front.token ? front.token() : Result<std::string>(std::string());
-      mailbox->post([attempt, credentials = std::move(credentials), token = std::move(token)](Core& core) {
-        core.on_material(attempt, credentials, token);
+      mailbox->post([use, credentials = std::move(credentials), token = std::move(token)](Core& core) {
+        use(core, credentials, token);
       });
     });
   }
@@ -101,7 +101,8 @@ struct Relay::Impl {
         herald(loop_in, front),
         core(strand, metrics, herald, options),
         mailbox(std::make_shared<Mailbox>(strand, core)),
-        service(mailbox) {
+        service(mailbox, RelayService::Clients::kProxies),
+        program_service(mailbox, RelayService::Clients::kPrograms) {
     herald.set_mailbox(mailbox);
     thread = std::thread([this] { strand.run(); });
   }
@@ -126,6 +127,7 @@ struct Relay::Impl {
   Core core;
   std::shared_ptr<Mailbox> mailbox;
   RelayService service;
+  RelayService program_service;
   std::thread thread;
 };
 
@@ -139,15 +141,24 @@ void Relay::start(std::string node, UpstreamOptions upstream, std::function<Cred
   impl_->front->credentials = std::move(credentials);
   impl_->front->token = std::move(token);
   impl_->front->health.report(kPlaneItem, HealthState::kStarting, "connecting to " + upstream.dial_target, nullptr);
-  Upstream::Post post = [weak = std::weak_ptr<Mailbox>(impl_->mailbox)](std::function<void(Upstream&)> work) {
-    if (const auto mailbox = weak.lock()) {
-      mailbox->post([work = std::move(work)](Core& core) {
-        if (core.upstream() != nullptr) work(*core.upstream());
-      });
-    }
+  const auto weak = std::weak_ptr<Mailbox>(impl_->mailbox);
+  const auto post = [weak](std::function<void(Core&)> work) {
+    if (const auto mailbox = weak.lock()) mailbox->post(std::move(work));
   };
-  impl_->mailbox->post([node = std::move(node), upstream = std::move(upstream), post = std::move(post)](Core& core) {
-    core.start(node, upstream, post);
+  Core::Posts posts;
+  posts.upstream = [post](std::function<void(Upstream&)> work) {
+    post([work = std::move(work)](Core& core) {
+      if (core.upstream() != nullptr) work(*core.upstream());
+    });
+  };
+  posts.sotw = [post](std::function<void(SotwSessions&)> work) {
+    post([work = std::move(work)](Core& core) { work(core.sotw()); });
+  };
+  posts.debug = [post](std::function<void(DebugQueries&)> work) {
+    post([work = std::move(work)](Core& core) { work(core.debug()); });
+  };
+  impl_->mailbox->post([node = std::move(node), upstream = std::move(upstream), posts = std::move(posts)](Core& core) {
+    core.start(node, upstream, posts);
   });
 }
 
@@ -158,6 +169,10 @@ void Relay::stop(std::function<void()> done) {
 
 grpc::CallbackGenericService* Relay::service() {
   return &impl_->service;
+}
+
+grpc::CallbackGenericService* Relay::program_service() {
+  return &impl_->program_service;
 }
 
 void Relay::set_serving(std::string generation) {
@@ -199,6 +214,33 @@ void Relay::accepted(std::map<std::string, std::uint64_t> known, std::function<v
       if (weak.lock()) callback(std::move(*accepted));
     });
   });
+}
+
+void Relay::hold(std::string generation, Hold::What what, Loop::Duration limit, std::string reason,
+                 std::function<void(Result<std::size_t>)> done) {
+  Hold hold{std::move(generation), what, std::move(reason), {}};
+  impl_->mailbox->post([&loop = impl_->loop, &strand = impl_->strand, limit, hold = std::move(hold),
+                        done = std::move(done)](Core& core) {
+    Hold timed = hold;
+    timed.until = strand.now() + limit;
+    loop.post([done, answer = core.hold(std::move(timed))] { done(answer); });
+  });
+}
+
+void Relay::release(std::string generation, std::function<void(hawser::Status)> done) {
+  impl_->mailbox->post([&loop = impl_->loop, generation = std::move(generation), done = std::move(done)](Core& core) {
+    loop.post([done, answer = core.release(generation)] { done(answer); });
+  });
+}
+
+void Relay::debug(DebugQuestion question, std::chrono::milliseconds timeout,
+                  std::function<void(Result<std::string>)> done) {
+  impl_->mailbox->post(
+      [&loop = impl_->loop, question = std::move(question), timeout, done = std::move(done)](Core& core) {
+        core.debug().ask(question, timeout, [&loop, done](Result<std::string> answer) {
+          loop.post([done, answer = std::move(answer)] { done(answer); });
+        });
+      });
 }
 
 void Relay::names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const {

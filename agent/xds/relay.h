@@ -14,6 +14,8 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "base/result.h"
+#include "xds/debug_wire.h"
+#include "xds/hold.h"
 #include "xds/istio_compat.h"
 #include "xds/options.h"
 #include "xds/snapshot/store.h"
@@ -26,13 +28,14 @@ namespace hawser::xds {
 
 // What: the xDS relay: one delta ADS stream to the control plane, a cache of what it said, and delta ADS for the
 // proxies of this host. The serving generation gets the plane's own messages unchanged; everyone else is served from
-// the cache. Without the plane, proxies notice nothing, and new ones start from the cache. Threading: on the loop;
-// callbacks come on the loop. Inside, a strand of its own owns all state (core.h). Failure: the health item
-// "control-plane" (HWS-XDS-001 … 011), tried again for ever; "proxy-config" (HWS-XDS-012) while the serving proxy
-// rejects a response (HWS-XDS-051: it lacks an extension); "istio-extensions" (HWS-XDS-050), see istio_compat.h.
-// Metrics: hawser_xds_connected, hawser_xds_streams_total, hawser_xds_responses_total{type},
-// hawser_xds_nacks_total{type}, hawser_xds_forwarded_total, hawser_xds_cache_resources{type},
-// hawser_xds_cache_bytes{type}, hawser_xds_downstreams.
+// the cache. A state-of-the-world stream is passed through, one to one (sotw_session.h). Without the plane, proxies
+// notice nothing, and new ones start from the cache. Threading: on the loop; callbacks come on the loop. Inside, a
+// strand of its own owns all state (core.h). Failure: the health item "control-plane" (HWS-XDS-001 … 011), tried again
+// for ever; "proxy-config" (HWS-XDS-012) while the serving proxy rejects a response (HWS-XDS-051: it lacks an
+// extension); "istio-extensions" (HWS-XDS-050), see istio_compat.h. Metrics: hawser_xds_connected,
+// hawser_xds_streams_total, hawser_xds_responses_total{type}, hawser_xds_nacks_total{type}, hawser_xds_forwarded_total,
+// hawser_xds_cache_resources{type}, hawser_xds_cache_bytes{type}, hawser_xds_downstreams, hawser_xds_holds,
+// hawser_xds_holds_ended_total{how}.
 class Relay {
  public:
   struct Options {
@@ -54,16 +57,25 @@ class Relay {
     std::optional<Loop::Wall> rejected_at;
     bool restored = false;  // of a snapshot; the plane hasn't spoken about it yet
   };
+  struct HoldStatus {
+    std::string generation;
+    std::string what;  // "updates" or "listeners"
+    std::string reason;
+    Loop::Wall until;
+    std::size_t streams = 0;  // that it concerns now
+  };
   struct Status {
     bool connected = false;
     std::string address;
     std::uint64_t streams_opened = 0;
     std::string last_error;
     std::size_t downstreams = 0;
-    std::uint64_t forwarded = 0;   // messages of the plane that a proxy got unchanged
-    bool serves_snapshot = false;  // in the plane's place
+    std::uint64_t forwarded = 0;     // messages of the plane that a proxy got unchanged
+    bool serves_snapshot = false;    // in the plane's place
+    std::size_t passed_through = 0;  // state-of-the-world streams
     std::vector<TypeStatus> types;
     IstioCompatStatus compat;
+    std::vector<HoldStatus> holds;
   };
   // What the serving proxy has accepted, for the last-good snapshot.
   struct Accepted {
@@ -84,8 +96,10 @@ class Relay {
   // Closes upstream, so that the plane sees a clean end, then the downstreams.
   void stop(std::function<void()> done);
 
-  // For the local gRPC server, which must be shut down after stop() and before the relay is destroyed.
+  // For the local gRPC servers, which must be shut down after stop() and before the relay is destroyed: one for the
+  // proxies; one for programs that speak xDS themselves, which get state of the world only.
   grpc::CallbackGenericService* service();
+  grpc::CallbackGenericService* program_service();
 
   // The generation (request metadata x-hawser-generation) that speaks for the host.
   void set_serving(std::string generation);
@@ -99,6 +113,15 @@ class Relay {
   void on_accepted(std::function<void()> callback);
   // `known` are the revisions of an earlier answer: only types that differ from them come with their resources.
   void accepted(std::map<std::string, std::uint64_t> known, std::function<void(Accepted)> callback) const;
+
+  // Withholds updates, or the listeners, from a generation, which needn't be there yet; at most `limit`, then it's
+  // released by itself, logged and counted. `done` gets the number of streams that it concerns now, or HWS-XDS-032.
+  void hold(std::string generation, Hold::What what, Loop::Duration limit, std::string reason,
+            std::function<void(Result<std::size_t>)> done);
+  void release(std::string generation, std::function<void(hawser::Status)> done);
+
+  // Asks the plane about itself (debug_wire.h), on a stream of its own; the answer is a JSON document.
+  void debug(DebugQuestion question, std::chrono::milliseconds timeout, std::function<void(Result<std::string>)> done);
 
   // The names in the cache, sorted.
   void names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const;

@@ -80,7 +80,7 @@ void Upstream::open(const Credentials& credentials, const std::string& token) {
   callbacks.done = [post = post_, number](grpc::Status status) {
     post([number, status = std::move(status)](Upstream& upstream) { upstream.on_done(number, status); });
   };
-  stream_ = UpstreamStream::open(options_, credentials, token, std::move(callbacks));
+  stream_ = UpstreamStream::open(UpstreamStream::Method::kDelta, options_, credentials, token, std::move(callbacks));
   timer_ = strand_.after(options_.first_response_timeout, [this] {
     fail(Error(Code::kDeadlineExceeded, "HWS-XDS-009",
                "the control plane at " + options_.dial_target + " doesn't answer",

@@ -7,7 +7,8 @@ namespace {
 constexpr int kMaxRequest = 256 << 20;
 // gRPC keeps a buffer as large as its largest read for the next one, 4 MB and more where a network is fast.
 constexpr int kReadChunk = 256 << 10;
-constexpr char kMethod[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+constexpr char kDelta[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+constexpr char kSotw[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
 std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, const Credentials& credentials) {
   grpc::SslCredentialsOptions tls;
@@ -38,13 +39,15 @@ std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, cons
 
 }  // namespace
 
-std::unique_ptr<UpstreamStream> UpstreamStream::open(const UpstreamOptions& options, const Credentials& credentials,
-                                                     const std::string& token, Callbacks callbacks) {
+std::unique_ptr<UpstreamStream> UpstreamStream::open(Method method, const UpstreamOptions& options,
+                                                     const Credentials& credentials, const std::string& token,
+                                                     Callbacks callbacks) {
   std::unique_ptr<UpstreamStream> stream(new UpstreamStream(std::move(callbacks)));
   if (!options.cluster_id.empty()) stream->context_.AddMetadata("clusterid", options.cluster_id);
   if (!token.empty()) stream->context_.AddMetadata("authorization", "Bearer " + token);
   stream->stub_ = std::make_unique<grpc::GenericStub>(make_channel(options, credentials));
-  stream->stub_->PrepareBidiStreamingCall(&stream->context_, kMethod, {}, stream.get());
+  stream->stub_->PrepareBidiStreamingCall(&stream->context_, method == Method::kSotw ? kSotw : kDelta, {},
+                                          stream.get());
   // Reads and writes are started from the strand, outside any reaction: without the hold gRPC could end the call
   // between.
   stream->AddHold();

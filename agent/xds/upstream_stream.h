@@ -15,21 +15,23 @@
 
 namespace hawser::xds {
 
-// What: one delta ADS stream to the control plane over a connection of its own, so that each attempt uses the current
+// What: one ADS stream to the control plane over a connection of its own, so that each attempt uses the current
 // certificate. It moves buffers; all judgement is elsewhere.
 // Threading: the methods on the strand; the callbacks come on gRPC's threads and must only post. To be destroyed after
 // `done`, and never on one of gRPC's threads: the last channel joins them.
 // Failure: the stream ends, and `done` says how.
 class UpstreamStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
+  enum class Method { kDelta, kSotw };
   struct Callbacks {
     std::function<void(bool ok, grpc::ByteBuffer buffer)> read;
     std::function<void(bool ok)> written;
     std::function<void(grpc::Status status)> done;
   };
 
-  static std::unique_ptr<UpstreamStream> open(const UpstreamOptions& options, const Credentials& credentials,
-                                              const std::string& token, Callbacks callbacks);
+  static std::unique_ptr<UpstreamStream> open(Method method, const UpstreamOptions& options,
+                                              const Credentials& credentials, const std::string& token,
+                                              Callbacks callbacks);
 
   // One read and one write at a time; not after release().
   void read();

@@ -89,13 +89,17 @@ AdsClient::~AdsClient() {
 }
 
 void AdsClient::send(const Request& request) {
-  if (impl_->broken) return;
-  const grpc::Slice slice(build_request(request));
+  (void)send_bytes(build_request(request));
+}
+
+bool AdsClient::send_bytes(const std::string& bytes, std::chrono::milliseconds within) {
+  if (impl_->broken || impl_->writing) return false;
+  const grpc::Slice slice(bytes);
   const grpc::ByteBuffer buffer(&slice, 1);
   ++impl_->pending;
   impl_->writing = true;
   impl_->call->Write(buffer, Impl::tag(Impl::kWrite));
-  impl_->until(std::chrono::seconds(10), [this] { return !impl_->writing; });
+  return impl_->until(within, [this] { return !impl_->writing; });
 }
 
 std::optional<std::string> AdsClient::receive(std::chrono::milliseconds within) {

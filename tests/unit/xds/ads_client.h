@@ -10,7 +10,8 @@
 
 namespace hawser::xds::test {
 
-// A proxy by hand: one delta stream. It reads only when a test asks for a message. Threading: one thread at a time.
+// A proxy, or another client, by hand: one stream. It reads only when a test asks for a message. Threading: one thread
+// at a time.
 class AdsClient {
  public:
   AdsClient(
@@ -20,6 +21,8 @@ class AdsClient {
   ~AdsClient();
 
   void send(const Request& request);
+  // As it is. False when gRPC hasn't taken it in time: the relay doesn't read.
+  bool send_bytes(const std::string& bytes, std::chrono::milliseconds within = std::chrono::seconds(10));
   // The next message as it came; nullopt when time is up or the stream has ended.
   std::optional<std::string> receive(std::chrono::milliseconds within = std::chrono::seconds(10));
   // The status that the stream ends with; -1 when it doesn't.

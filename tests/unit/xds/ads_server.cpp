@@ -43,6 +43,11 @@ struct AdsServer::Impl {
   std::deque<Received> received;
   std::map<std::string, std::string> metadata;
   std::set<int> half_closed;
+  std::map<int, Stream*> sotw;
+  std::deque<SotwReceived> sotw_received;
+  std::set<int> gone;
+  bool hold_reads = false;
+  int sotw_streams = 0;
 };
 
 class AdsServer::Impl::Stream final : public grpc::ServerGenericBidiReactor {
@@ -50,6 +55,8 @@ class AdsServer::Impl::Stream final : public grpc::ServerGenericBidiReactor {
   Stream(Impl& impl, grpc::GenericCallbackServerContext& context) : impl_(impl), context_(context) {
     std::lock_guard lock(impl_.mutex);
     number_ = ++impl_.streams;
+    sotw_ = context.method().find("StreamAggregatedResources") != std::string::npos;
+    if (sotw_) ++impl_.sotw_streams;
     impl_.metadata.clear();
     for (const auto& [name, value] : context.client_metadata()) {
       impl_.metadata.emplace(std::string(name.data(), name.size()), std::string(value.data(), value.size()));
@@ -60,11 +67,19 @@ class AdsServer::Impl::Stream final : public grpc::ServerGenericBidiReactor {
       Finish(impl_.refusal);
       return;
     }
-    impl_.newest = this;
-    StartRead(&incoming_);
+    if (sotw_) {
+      impl_.sotw[number_] = this;
+      if (impl_.hold_reads) return;
+    } else {
+      impl_.newest = this;
+    }
+    read();
   }
 
   // With the mutex held, all of these.
+  void read() {
+    if (!std::exchange(reading_, true)) StartRead(&incoming_);
+  }
   void push(std::string bytes) {
     queue_.push_back(std::move(bytes));
     write_next();
@@ -85,9 +100,13 @@ class AdsServer::Impl::Stream final : public grpc::ServerGenericBidiReactor {
   }
   void OnReadDone(bool ok) override {
     std::lock_guard lock(impl_.mutex);
+    reading_ = false;
     if (ok) {
-      if (auto request = parse_request(bytes_of(incoming_))) impl_.received.push_back({number_, std::move(*request)});
-      if (!finished_) StartRead(&incoming_);
+      if (sotw_) {
+        impl_.sotw_received.push_back({number_, bytes_of(incoming_)});
+      } else if (auto request = parse_request(bytes_of(incoming_)))
+        impl_.received.push_back({number_, std::move(*request)});
+      if (!finished_) read();
     } else {
       if (!context_.IsCancelled() && !finished_) impl_.half_closed.insert(number_);
       end(grpc::Status::OK);
@@ -103,6 +122,9 @@ class AdsServer::Impl::Stream final : public grpc::ServerGenericBidiReactor {
     {
       std::lock_guard lock(impl_.mutex);
       if (impl_.newest == this) impl_.newest = nullptr;
+      impl_.sotw.erase(number_);
+      impl_.gone.insert(number_);
+      impl_.changed.notify_all();
     }
     delete this;
   }
@@ -110,6 +132,8 @@ class AdsServer::Impl::Stream final : public grpc::ServerGenericBidiReactor {
   Impl& impl_;
   grpc::GenericCallbackServerContext& context_;
   int number_ = 0;
+  bool sotw_ = false;
+  bool reading_ = false;
   bool writing_ = false;
   bool finished_ = false;
   std::deque<std::string> queue_;
@@ -160,6 +184,46 @@ void AdsServer::stop() {
   }
   impl_->server->Wait();
   impl_->server.reset();
+}
+
+std::optional<AdsServer::SotwReceived> AdsServer::expect_sotw(std::chrono::milliseconds within) {
+  std::unique_lock lock(impl_->mutex);
+  if (!impl_->changed.wait_for(lock, within, [this] { return !impl_->sotw_received.empty(); })) return std::nullopt;
+  SotwReceived out = std::move(impl_->sotw_received.front());
+  impl_->sotw_received.pop_front();
+  return out;
+}
+
+int AdsServer::sotw_streams() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->sotw_streams;
+}
+
+void AdsServer::push_to(int stream, std::string bytes) {
+  std::lock_guard lock(impl_->mutex);
+  if (const auto found = impl_->sotw.find(stream); found != impl_->sotw.end()) found->second->push(std::move(bytes));
+}
+
+void AdsServer::end_stream(int stream, int code, const std::string& message) {
+  std::lock_guard lock(impl_->mutex);
+  const auto found = impl_->sotw.find(stream);
+  if (found != impl_->sotw.end()) found->second->end(grpc::Status(static_cast<grpc::StatusCode>(code), message));
+}
+
+void AdsServer::hold_reads() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->hold_reads = true;
+}
+
+void AdsServer::resume_reads() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->hold_reads = false;
+  for (auto& [number, stream] : impl_->sotw) stream->read();
+}
+
+bool AdsServer::wait_gone(int stream, std::chrono::milliseconds within) const {
+  std::unique_lock lock(impl_->mutex);
+  return impl_->changed.wait_for(lock, within, [&] { return impl_->gone.contains(stream); });
 }
 
 int AdsServer::port() const {

@@ -40,6 +40,20 @@ class AdsServer {
   // To the newest stream.
   void push(std::string bytes);
   void end(int code, const std::string& message);
+  // State-of-the-world streams, which may be several: their requests as bytes, in order over all of them.
+  struct SotwReceived {
+    int stream = 0;  // counted with the delta streams
+    std::string bytes;
+  };
+  std::optional<SotwReceived> expect_sotw(std::chrono::milliseconds within = std::chrono::seconds(10));
+  int sotw_streams() const;
+  void push_to(int stream, std::string bytes);
+  void end_stream(int stream, int code, const std::string& message);
+  // State-of-the-world streams opened from now on aren't read from until they are resumed.
+  void hold_reads();
+  void resume_reads();
+  bool wait_gone(int stream, std::chrono::milliseconds within = std::chrono::seconds(10)) const;
+
   std::map<std::string, std::string> metadata() const;
   int streams() const;
   bool wait_streams(int count, std::chrono::milliseconds within = std::chrono::seconds(10)) const;

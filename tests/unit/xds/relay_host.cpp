@@ -48,6 +48,7 @@ struct RelayHost::Impl {
   std::string folder;
   std::unique_ptr<Relay> relay;
   std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<grpc::Server> program_server;
   std::thread thread;
 };
 
@@ -55,11 +56,15 @@ RelayHost::RelayHost(Relay::Options options) : impl_(std::make_unique<Impl>()) {
   impl_->folder = testing::TempDir() + "hawser-relay-XXXXXX";
   if (mkdtemp(impl_->folder.data()) == nullptr) std::abort();
   impl_->relay = std::make_unique<Relay>(impl_->loop, impl_->metrics, impl_->health, options);
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(target(), grpc::InsecureServerCredentials());
-  builder.SetMaxReceiveMessageSize(-1);
-  builder.RegisterCallbackGenericService(impl_->relay->service());
-  impl_->server = builder.BuildAndStart();
+  const auto serve = [](const std::string& where, grpc::CallbackGenericService* service) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(where, grpc::InsecureServerCredentials());
+    builder.SetMaxReceiveMessageSize(-1);
+    builder.RegisterCallbackGenericService(service);
+    return builder.BuildAndStart();
+  };
+  impl_->server = serve(target(), impl_->relay->service());
+  impl_->program_server = serve(program_target(), impl_->relay->program_service());
   impl_->thread = std::thread([this] { impl_->loop.run(); });
 }
 
@@ -69,6 +74,7 @@ RelayHost::~RelayHost() {
   impl_->thread.join();
   impl_->relay.reset();
   unlink((impl_->folder + "/xds.sock").c_str());
+  unlink((impl_->folder + "/program.sock").c_str());
   rmdir(impl_->folder.c_str());
 }
 
@@ -86,10 +92,16 @@ void RelayHost::stop() {
   stopped.get_future().wait();
   impl_->server->Shutdown();
   impl_->server.reset();
+  impl_->program_server->Shutdown();
+  impl_->program_server.reset();
 }
 
 std::string RelayHost::target() const {
   return "unix:" + impl_->folder + "/xds.sock";
+}
+
+std::string RelayHost::program_target() const {
+  return "unix:" + impl_->folder + "/program.sock";
 }
 
 Relay& RelayHost::relay() {

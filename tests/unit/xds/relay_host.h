@@ -22,6 +22,8 @@ class RelayHost {
              Result<std::string> token = std::string("token-1"));
   void stop();
   std::string target() const;
+  // Where programs that aren't the proxy connect.
+  std::string program_target() const;
 
   Relay& relay();
   // Runs on the loop, and waits for it.

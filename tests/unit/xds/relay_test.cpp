@@ -277,8 +277,7 @@ TEST_F(RelayTest, StoppingIsACleanEndForThePlaneThenForTheProxies) {
 }
 
 TEST_F(RelayTest, OtherMethodsAreUnimplementedAndAHalfCloseEndsTheStream) {
-  AdsClient other(host.target(), "",
-                  "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources");
+  AdsClient other(host.target(), "", "/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters");
   EXPECT_EQ(other.wait_end(), 12);
   auto envoy = proxy("", "c");
   envoy->half_close();
