@@ -31,7 +31,7 @@ std::string encode(const Result<std::string>& outcome) {
 }
 
 bool open_to_all(const v1::Request& request) {
-  return request.has_status() || request.has_wait() || request.has_cert_show();
+  return request.has_status() || request.has_wait() || request.has_cert_show() || request.has_xds_bootstrap();
 }
 
 }  // namespace
@@ -88,6 +88,18 @@ struct AdminServer::Impl {
         return operations.intercept_show(done);
       case v1::Request::kProxyRestart:
         return operations.proxy_restart(done);
+      case v1::Request::kXdsDebug:
+        return operations.relay_job(
+            DebugJob{request.xds_debug().type(), request.xds_debug().resource(), request.xds_debug().timeout_ms()},
+            done);
+      case v1::Request::kXdsHold:
+        return operations.relay_job(HoldJob{request.xds_hold().generation(), request.xds_hold().listeners(),
+                                            request.xds_hold().seconds(), request.xds_hold().reason()},
+                                    done);
+      case v1::Request::kXdsRelease:
+        return operations.relay_job(ReleaseJob{request.xds_release().generation()}, done);
+      case v1::Request::kXdsBootstrap:
+        return operations.relay_job(BootstrapJob{}, done);
       case v1::Request::JOB_NOT_SET:
         break;
     }

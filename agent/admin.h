@@ -8,6 +8,7 @@
 #include "base/asio_loop.h"
 #include "base/result.h"
 #include "base/unix_socket.h"
+#include "relay_jobs.h"
 
 namespace hawser {
 
@@ -26,6 +27,7 @@ class AdminServer {
     std::function<void(const std::string& event, std::chrono::milliseconds timeout, Done)> wait;
     std::function<void(Done)> intercept_show;
     std::function<void(Done)> proxy_restart;
+    std::function<void(RelayJob, Done)> relay_job;
   };
 
   AdminServer(AsioLoop& loop, ListeningSocket socket, Operations operations, gid_t admin_group);

@@ -10,6 +10,7 @@
 #include "lifecycle.h"
 #include "membership.h"
 #include "proxy/supervisor.h"
+#include "relay_jobs.h"
 #include "status/health_items.h"
 #include "status/time_text.h"
 #include "status_line.h"
@@ -82,6 +83,10 @@ struct App::Impl {
                              const AdminServer::Done& done) { wait(event, timeout, done); };
     operations.intercept_show = [this](const AdminServer::Done& done) { intercept_show(done); };
     operations.proxy_restart = [this](const AdminServer::Done& done) { proxy_restart(done); };
+    operations.relay_job = [this](const RelayJob& job, const AdminServer::Done& done) {
+      if (!membership) return done(not_joined());
+      run_relay_job(*membership, job, done);
+    };
     // gid 0 is root's own group: with no admin group nobody else is let in
     admin = std::make_unique<AdminServer>(loop, std::move(*socket), std::move(operations), group ? *group : 0);
     admin->start();

@@ -22,6 +22,8 @@ Result<std::unique_ptr<status::HttpServer>> serve_status(AsioLoop& loop, Metrics
   return server;
 }
 
+namespace {
+
 Result<std::unique_ptr<rpc::GrpcServer>> serve_proxy(AsioLoop& loop, Metrics& metrics, const std::string& run_dir,
                                                      const std::string& proxy_user, sds::SdsServer& sds,
                                                      xds::Relay& relay) {
@@ -38,6 +40,59 @@ Result<std::unique_ptr<rpc::GrpcServer>> serve_proxy(AsioLoop& loop, Metrics& me
   if (auto started = server->start(std::move(endpoints), {sds.service()}, relay.service()); !started)
     return started.error();
   return server;
+}
+
+// Any user may open the file; who gets further is decided by the peer's uid and groups.
+Result<std::unique_ptr<rpc::GrpcServer>> serve_programs(AsioLoop& loop, Metrics& metrics, const std::string& path,
+                                                        const config::Proxyless& settings, xds::Relay& relay) {
+  rpc::GrpcServer::Endpoint endpoint{"proxyless", {}, {}};
+  for (const auto& user : settings.users) {
+    auto uid = config::resolve_user(user);
+    if (!uid) return uid.error();
+    endpoint.allowed.push_back(*uid);
+  }
+  if (!settings.group.empty()) {
+    auto gid = config::resolve_group(settings.group);
+    if (!gid) return gid.error();
+    endpoint.allowed_groups.push_back(*gid);
+  }
+  auto socket = listen_unix("proxyless", path, 0666);
+  if (!socket) return socket.error();
+  endpoint.socket = std::move(*socket);
+  std::vector<rpc::GrpcServer::Endpoint> endpoints;
+  endpoints.push_back(std::move(endpoint));
+  auto server = std::make_unique<rpc::GrpcServer>(loop, metrics);
+  if (auto started = server->start(std::move(endpoints), {}, relay.program_service()); !started) return started.error();
+  return server;
+}
+
+}  // namespace
+
+LocalGrpc::LocalGrpc() = default;
+LocalGrpc::~LocalGrpc() = default;
+
+void LocalGrpc::stop() {
+  if (programs) programs->stop();
+  if (proxy) proxy->stop();
+}
+
+Result<std::unique_ptr<LocalGrpc>> serve_grpc(AsioLoop& loop, Metrics& metrics, HealthSink& health,
+                                              const std::string& run_dir, const config::Config& config,
+                                              sds::SdsServer& sds, xds::Relay& relay) {
+  auto out = std::make_unique<LocalGrpc>();
+  auto proxy = serve_proxy(loop, metrics, run_dir, config.users.proxy, sds, relay);
+  if (!proxy) return proxy.error();
+  out->proxy = std::move(*proxy);
+  if (!config.proxyless.enabled) return out;
+  const std::string path = run_dir + "/proxyless.sock";
+  auto programs = serve_programs(loop, metrics, path, config.proxyless, relay);
+  if (programs) {
+    out->programs = std::move(*programs);
+    health.report("proxyless", HealthState::kOk, "programs may connect to " + path, nullptr);
+  } else {
+    health.report("proxyless", HealthState::kDegraded, programs.error().message(), &programs.error());
+  }
+  return out;
 }
 
 }  // namespace hawser

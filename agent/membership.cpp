@@ -58,7 +58,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<certs::Rotation> rotation;
   std::unique_ptr<sds::SdsServer> sds;
   std::unique_ptr<xds::Relay> relay;
-  std::unique_ptr<rpc::GrpcServer> grpc;
+  std::unique_ptr<LocalGrpc> grpc;
   std::unique_ptr<proxy::AdminClient> admin;
   std::unique_ptr<proxy::EnvoyDriver> driver;
   std::unique_ptr<proxy::BrokerHost> host;
@@ -188,7 +188,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       options.strip_istio_extensions = config.compat.strip_istio_extensions;
       relay = std::make_unique<xds::Relay>(context.loop, context.metrics, health(), options);
     }
-    auto server = serve_proxy(context.loop, context.metrics, context.run_dir, config.users.proxy, *sds, *relay);
+    auto server = serve_grpc(context.loop, context.metrics, health(), context.run_dir, config, *sds, *relay);
     if (!server) return server.error();
     grpc = std::move(*server);
     return {};
@@ -473,6 +473,14 @@ void Membership::renew(std::function<void(Status)> done) {
 }
 proxy::Supervisor* Membership::proxy() const {
   return impl_->ending ? nullptr : impl_->supervisor.get();
+}
+xds::Relay* Membership::relay() const {
+  return impl_->ending ? nullptr : impl_->relay.get();
+}
+Result<std::string> Membership::program_bootstrap() const {
+  if (impl_->facts.addresses.empty())
+    return Error(Code::kFailedPrecondition, "HWS-MB-004", "the host's address isn't known yet", "hawser status");
+  return hawser::program_bootstrap(impl_->config, impl_->facts, impl_->context.run_dir);
 }
 void Membership::describe(json& status) const {
   impl_->describe(status);

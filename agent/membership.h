@@ -17,6 +17,9 @@
 namespace hawser::proxy {
 class Supervisor;
 }
+namespace hawser::xds {
+class Relay;
+}
 
 namespace hawser {
 
@@ -50,6 +53,10 @@ class Membership {
   void renew(std::function<void(Status)> done);
   // None before the proxy's turn has come, and none while leaving.
   proxy::Supervisor* proxy() const;
+  // None while leaving.
+  xds::Relay* relay() const;
+  // For `hawser xds bootstrap --grpc`.
+  Result<std::string> program_bootstrap() const;
   void observe_interception(std::function<void(Result<nlohmann::json>)> done);
   // The parts of `hawser status --json` that a joined host adds.
   void describe(nlohmann::json& status) const;

@@ -34,10 +34,20 @@ json compat_json(const xds::IstioCompatStatus& status) {
 }  // namespace
 
 json control_plane_json(const xds::Relay::Status& status, const std::string& name) {
+  json holds = json::array();
+  for (const auto& hold : status.holds) {
+    holds.push_back({{"generation", hold.generation},
+                     {"what", hold.what},
+                     {"until", status::utc_text(hold.until)},
+                     {"reason", hold.reason},
+                     {"streams", hold.streams}});
+  }
   return {{"connected", status.connected},
           {"address", status.address},
           {"name", name},
           {"streams_opened", status.streams_opened},
+          {"passed_through", status.passed_through},
+          {"held_back", std::move(holds)},
           {"last_error", status.last_error},
           {"istio_extensions", compat_json(status.compat)}};
 }

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "bootstrap/envoy_bootstrap.h"
+#include "bootstrap/grpc_bootstrap.h"
 
 namespace hawser {
 namespace {
@@ -70,6 +71,13 @@ std::string proxy_bootstrap(const config::Config& config, const HostFacts& facts
   // ipv6.disable=1 on the kernel's command line leaves no such file
   options.ipv6 = file::exists("/proc/self/net/if_inet6");
   return bootstrap::envoy_bootstrap(options);
+}
+
+std::string program_bootstrap(const config::Config& config, const HostFacts& facts, const std::string& run_dir) {
+  bootstrap::GrpcOptions options;
+  options.node = node_options(config, facts);
+  options.xds_socket = run_dir + "/proxyless.sock";
+  return bootstrap::grpc_bootstrap(options);
 }
 
 }  // namespace hawser

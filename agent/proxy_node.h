@@ -13,5 +13,7 @@ namespace hawser {
 bootstrap::NodeOptions node_options(const config::Config& config, const HostFacts& facts);
 std::string proxy_bootstrap(const config::Config& config, const HostFacts& facts, const std::string& run_dir,
                             const std::string& generation);
+// What a gRPC program starts with (bootstrap/grpc_bootstrap.h).
+std::string program_bootstrap(const config::Config& config, const HostFacts& facts, const std::string& run_dir);
 
 }  // namespace hawser

@@ -40,6 +40,13 @@ void print_items(const json& status) {
   }
 }
 
+void print_holds(const json& status) {
+  const json plane = status.value("control_plane", json::object());
+  for (const auto& hold : plane.value("held_back", json::array()))
+    std::printf("  %-16s %s gets no %s until %s: %s\n", "held back", text_of(hold, "generation").c_str(),
+                text_of(hold, "what").c_str(), text_of(hold, "until").c_str(), text_of(hold, "reason").c_str());
+}
+
 void print_human(const json& status) {
   std::printf("%s: %s\n", painted(text_of(status, "state")).c_str(), text_of(status, "summary").c_str());
   std::string events;
@@ -49,6 +56,7 @@ void print_human(const json& status) {
   }
   if (!events.empty()) std::printf("  %s\n", events.c_str());
   print_items(status);
+  print_holds(status);
 }
 
 void run(Context& context, bool as_json) {

@@ -105,6 +105,13 @@ struct Proxy {
   std::chrono::seconds parent_shutdown{60};
 };
 
+// Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.
+struct Proxyless {
+  bool enabled = false;
+  std::vector<std::string> users;
+  std::string group;
+};
+
 struct LogSettings {
   log::Level level = log::Level::kInfo;
   log::Format format = log::Format::kText;
@@ -127,6 +134,7 @@ struct Config {
   HealthProbe health;
   Proxy proxy;
   Compat compat;
+  Proxyless proxyless;
   std::uint16_t status_port = 15020;
 
   // A host is joined once it knows its control plane.

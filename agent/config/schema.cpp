@@ -237,6 +237,15 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("istio_extensions",
                choice({"strip", "keep"}, [&config](std::size_t i) { config.compat.strip_istio_extensions = i == 0; }));
   });
+  root.map("proxyless", [&](MapReader& map) {
+    map.scalar("enabled", boolean(config.proxyless.enabled));
+    if (map.has("users")) config.proxyless.users.clear();
+    map.list("users", [&](const std::string& name) -> Status {
+      config.proxyless.users.push_back(name);
+      return {};
+    });
+    map.text("group", config.proxyless.group);
+  });
   root.map("status", [&](MapReader& map) { map.scalar("port", set<std::uint16_t>(config.status_port, parse_port)); });
 }
 
@@ -247,6 +256,9 @@ void check_whole(const Config& config, std::vector<Error>& errors) {
   };
   if (config.control_plane.root_pem.empty())
     missing("control_plane.root", "put the mesh's root certificate there, or run 'hawser join DIR'");
+  if (config.proxyless.enabled && config.proxyless.users.empty() && config.proxyless.group.empty())
+    missing("proxyless.users",
+            "list the users, or a group, whose programs may ask the control plane through the relay");
   if (config.workload.name.empty()) missing("workload.name", "name the workload, e.g. after its WorkloadGroup");
 }
 

@@ -63,11 +63,18 @@ class Listener {
     retry_ = loop_.after(kAcceptPause, [this] { wait(); });
   }
 
+  bool allows(const PeerCredentials& peer) const {
+    const auto has = [](const auto& list, auto value) {
+      return std::find(list.begin(), list.end(), value) != list.end();
+    };
+    return has(endpoint_.allowed, peer.uid) ||
+           std::any_of(endpoint_.allowed_groups.begin(), endpoint_.allowed_groups.end(),
+                       [&](gid_t group) { return peer.gid == group || has(peer.groups, group); });
+  }
+
   void hand_over(UniqueFd fd) {
     auto peer = peer_of(fd.get());
-    const bool allowed =
-        peer && std::find(endpoint_.allowed.begin(), endpoint_.allowed.end(), peer->uid) != endpoint_.allowed.end();
-    if (!allowed) {
+    if (!peer || !allows(*peer)) {
       metrics_.add("hawser_rpc_refused_total", "Connections refused for the peer's uid", {{"socket", endpoint_.name}});
       log::warn("connection refused",
                 {{"socket", endpoint_.name}, {"uid", peer ? std::to_string(peer->uid) : "unknown"}});

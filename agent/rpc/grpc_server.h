@@ -21,7 +21,7 @@ namespace hawser::rpc {
 
 // What: the gRPC server behind xds.sock and sds.sock. We accept ourselves and hand the descriptor to gRPC
 // (AddExternalConnectionAcceptor): gRPC's own unix: listener steals a live path and shows no peer. Each endpoint has a
-// list of uids that may connect (SO_PEERCRED); others are closed and counted.
+// list of uids, and of groups, that may connect (SO_PEERCRED, SO_PEERGROUPS); others are closed and counted.
 // Threading: on the loop; gRPC calls the services on its own threads. Failure: HWS-RPC-005 when gRPC doesn't start.
 // Metrics: hawser_rpc_connections_total{socket}, hawser_rpc_refused_total{socket}.
 class GrpcServer {
@@ -30,6 +30,7 @@ class GrpcServer {
     std::string name;
     ListeningSocket socket;
     std::vector<uid_t> allowed;
+    std::vector<gid_t> allowed_groups = {};
   };
 
   GrpcServer(AsioLoop& loop, Metrics& metrics);

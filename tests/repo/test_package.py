@@ -19,6 +19,7 @@ SOCKETS = {  # socket: (service, group, mode)
     "admin": ("hawser.service", "root", "0666"),
     "broker": ("hawser-broker.service", "hawser", "0660"),
 }
+BY_HAND = {"hawser-proxyless.socket"}  # an operator enables it
 
 
 def unit(name: str) -> dict[str, dict[str, list[str]]]:
@@ -128,9 +129,15 @@ def test_the_shipped_configuration_sets_nothing():
 
 def test_every_enabled_unit_is_enabled_and_purged_by_the_scripts():
     enabled = {p.name for p in UNITS if unit(p.name).get("Install")}
-    assert enabled == set(SERVICES) | {f"hawser-{name}.socket" for name in SOCKETS}
-    for name in ("postinst", "postrm"):
-        assert enabled <= set(re.findall(r"hawser[\w-]*\.(?:service|socket)", script(name)))
+    assert enabled - BY_HAND == set(SERVICES) | {f"hawser-{name}.socket" for name in SOCKETS}
+    for name, wanted in (("postinst", enabled - BY_HAND), ("postrm", enabled)):
+        assert wanted <= set(re.findall(r"hawser[\w-]*\.(?:service|socket)", script(name)))
+
+
+@pytest.mark.parametrize("name", sorted(BY_HAND))
+def test_what_an_operator_enables_stays_off_and_is_stopped_on_removal(name: str):
+    assert name not in script("postinst") and name in script("prerm")
+    assert name not in values("hawser.service", "Service", "Sockets")[0].split()
 
 
 def test_removal_takes_the_rules_out_before_it_stops_what_could():
