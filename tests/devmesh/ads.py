@@ -11,7 +11,7 @@ import typing
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
-from devmesh import faults, protos, raw
+from devmesh import debug, faults, grpc_resources, protos, raw
 from devmesh.auth import Caller
 from devmesh.coalesce import Coalesced
 from devmesh.delta import DeltaSession
@@ -161,7 +161,7 @@ class Stream:
                     await self._on_request(item)
                 if self._push_due and self._node:
                     self._push_due = False
-                    await self._write(self.session.push(self._snapshot()))
+                    await self._write(self.session.push(self.snapshot()))
                 await self._write_raw()
         finally:
             reader.cancel()
@@ -190,8 +190,12 @@ class Stream:
                 healthy = not request.HasField("error_detail")
                 self._mesh.registry.report(self._row, healthy, request.error_detail.message)
             return
+        if request.type_url.startswith(debug.PREFIX):
+            others = list(self._service.streams.values())
+            response = None if self._mesh.faults.ads_mute else debug.answer(request, self, others)
+            return await self._write([response] if response else [])
         before = self._counts(request.type_url)
-        responses = self.session.on_request(request, self._snapshot())
+        responses = self.session.on_request(request, self.snapshot())
         after = self._counts(request.type_url)
         totals = self._service.totals[request.type_url]
         totals["requests"] += 1
@@ -215,10 +219,17 @@ class Stream:
         if self._mesh.faults.first:
             self.raw.extend(raw.messages(self._mesh.faults.first))
 
-    def _snapshot(self) -> Snapshot:
+    @property
+    def proxy_id(self) -> str:
+        """NAME.NAMESPACE"""
+        return self._node.id.split("~")[2] if self._node else ""
+
+    def snapshot(self) -> Snapshot:
         assert self._node
         if self._mesh.faults.vanish:
             return Snapshot()
+        if self._node.generator == "grpc":
+            return grpc_resources.build(self._mesh.config, self._mesh.registry.rows())
         return self._service.snapshots.of(
             self._mesh.config,
             self._node,

@@ -38,6 +38,7 @@ class Node:
     network: str
     labels: dict[str, str]
     probe: bool
+    generator: str = ""  # "grpc": a program without a proxy
 
 
 @dataclasses.dataclass
@@ -198,6 +199,7 @@ def parse_node(node) -> Node:
         network=text("NETWORK"),
         labels=labels,
         probe="readinessProbe" in mapping("PROXY_CONFIG"),
+        generator=text("GENERATOR"),
     )
 
 

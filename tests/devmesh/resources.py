@@ -24,7 +24,7 @@ def build(
     for service in config.services:
         for port in service.ports:
             snapshot.add(CDS, _cluster(config, service, port))
-            snapshot.add(EDS, _assignment(config, service, port, rows))
+            snapshot.add(EDS, assignment(config, service, port, rows))
             if port.protocol == TCP and service.vip:
                 snapshot.add(LDS, _tcp_listener(service, port))
     for number in sorted({p.number for s in config.services for p in s.ports if p.protocol == HTTP}):
@@ -155,7 +155,7 @@ def _cluster(config: Config, service: Service, port: Port) -> dict[str, typing.A
     return cluster
 
 
-def _assignment(config: Config, service: Service, port: Port, rows: list[Row]) -> dict[str, typing.Any]:
+def assignment(config: Config, service: Service, port: Port, rows: list[Row]) -> dict[str, typing.Any]:
     targets = [(e.address, e.port) for e in service.endpoints]
     group = next((g for g in config.groups if g.name == service.group), None)
     if group:
