@@ -44,8 +44,8 @@ TEST(SotwWire, TypeAndNodeAreFoundWhereverTheyStand) {
 }
 
 TEST(SotwWire, BytesThatAreNoRequestAreRefused) {
-  for (const std::string bytes : {std::string("\xff"), std::string("\x22\x7fshort"), std::string(),
-                                  std::string("\x1a\x01x"), std::string("\x22\xff\xff\xff\xff\x0f")}) {
+  for (const std::string& bytes : {std::string("\xff"), std::string("\x22\x7fshort"), std::string(),
+                                   std::string("\x1a\x01x"), std::string("\x22\xff\xff\xff\xff\x0f")}) {
     const auto head = scan_sotw_request(bytes);
     ASSERT_FALSE(head);
     EXPECT_EQ(head.error().id(), "HWS-XDS-030");
@@ -82,7 +82,7 @@ TEST(SotwWire, TheHostsIdentityStandsOverWhatTheClientSaysOfItself) {
 
 TEST(SotwWire, AClientWithoutANodeGetsTheHosts) {
   const Node host = node("sidecar~10.0.0.1~vm.demo~demo.svc", {{"NAMESPACE", "demo"}, {"AUTO_REGISTER_GROUP", "vm"}});
-  for (const std::string theirs : {std::string(), std::string("\xff")}) {
+  for (const std::string& theirs : {std::string(), std::string("\xff")}) {
     Node out;
     ASSERT_TRUE(out.ParseFromString(node_for_client(host.SerializeAsString(), theirs)));
     EXPECT_EQ(out.id(), host.id());
