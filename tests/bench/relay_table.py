@@ -32,11 +32,11 @@ def _rows() -> list[Row]:
         Row("one changed cluster of 10,000", "one ms", "ms"),
         Row("  added", "one added", "ms", 1.0),
         Row("agent RSS, idle", "idle", "MB", None, 1),
-        Row("agent RSS, 20 s after 50 MB", "kept 50", "MB", None, 1),
-        Row("  above idle + 3 MB + 1.3 × cached", "excess 50", "MB", 0, 1),
         Row("agent RSS, 20 s after 10 MB", "kept 10", "MB", None, 1),
         Row("  above idle + 3 MB + 1.3 × cached", "excess 10", "MB", 0, 1),
-        Row("agent RSS with a second proxy", "two", "MB", None, 1),
+        Row("agent RSS, 20 s after 50 MB", "kept 50", "MB", None, 1),
+        Row("  above idle + 3 MB + 1.3 × cached", "excess 50", "MB", 0, 1),
+        Row("the same with a second proxy", "two", "MB", None, 1),
         Row("  more than with one", "two percent", "%", 10, 1),
     ]
     return out
