@@ -71,6 +71,7 @@ class Mesh:
     mesh_id: str = "mesh1"
     network: str = ""
     mtls: str = STRICT
+    istio_extensions: bool = False  # what only Istio's build of Envoy understands is sent, as by a default istiod
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing
 
-from devmesh import inbound, tls_context
+from devmesh import inbound, istio_filters, tls_context
 from devmesh.config import HTTP, TCP, Config, Port, Service
 from devmesh.registry import Node, Row
 from devmesh.snapshot import CDS, EDS, LDS, RDS, Snapshot, any_of, named
@@ -18,6 +18,8 @@ def build(
     config: Config, node: Node, rows: list[Row], *, bad_listener: bool = False, missing_inbound: bool = False
 ) -> Snapshot:
     snapshot = Snapshot()
+    if config.mesh.istio_extensions:
+        snapshot.edits = {LDS: istio_filters.add_to_listener, CDS: istio_filters.add_to_cluster}
     for cluster in (_original_dst("PassthroughCluster"), _original_dst(inbound.PASSTHROUGH), _black_hole()):
         snapshot.add(CDS, cluster)
     snapshot.add(LDS, _virtual_outbound())

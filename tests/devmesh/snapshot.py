@@ -48,9 +48,15 @@ class Entry:
 class Snapshot:
     entries: dict[str, dict[str, Entry]] = dataclasses.field(default_factory=lambda: {t: {} for t in PUSH_ORDER})
 
+    edits: dict[str, typing.Callable[[dict[str, typing.Any]], dict[str, typing.Any]]] = dataclasses.field(
+        default_factory=dict
+    )
+
     def add(self, type_url: str, fields: dict[str, typing.Any]) -> None:
-        """`fields` as in Envoy's own YAML; a wrong field raises here and not in Envoy."""
+        """`fields` as in Envoy's own YAML; a wrong field raises here and not in Envoy. `edits` change them before."""
         message_class, key = _MESSAGES[type_url]
+        if edit := self.edits.get(type_url):
+            fields = edit(fields)
         message = json_format.ParseDict(fields, message_class())
         resource = any_pb2.Any(type_url=type_url, value=message.SerializeToString(deterministic=True))
         version = hashlib.sha256(resource.value).hexdigest()[:16]
