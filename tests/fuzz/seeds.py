@@ -9,10 +9,13 @@ from __future__ import annotations
 import pathlib
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 CORPUS = pathlib.Path(__file__).with_name("corpus")
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+LDS = "type.googleapis.com/envoy.config.listener.v3.Listener"
 EDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
@@ -54,7 +57,7 @@ def responses() -> None:
 
 
 def request(**fields: object) -> bytes:
-    body = discovery_pb2.DeltaDiscoveryRequest(**fields).SerializeToString()
+    body = discovery_pb2.DeltaDiscoveryRequest(**fields).SerializeToString(deterministic=True)
     return len(body).to_bytes(2, "little") + body
 
 
@@ -101,7 +104,33 @@ def snapshots() -> None:
         write("snapshot", kind, data)
 
 
+def listener() -> listener_pb2.Listener:
+    """With two of Istio's own HTTP filters, one of its network filters, and others that stay."""
+    manager = hcm_pb2.HttpConnectionManager(stat_prefix="s")
+    for name in ("stats.PluginConfig", "io.istio.http.peer_metadata.Config", "envoy.extensions.filters.http.router.v3.Router"):
+        manager.http_filters.add(name=name).typed_config.type_url = f"type.googleapis.com/{name}"
+    out = listener_pb2.Listener(name="l")
+    chain = out.filter_chains.add()
+    exchange = "envoy.tcp.metadataexchange.config.MetadataExchange"
+    chain.filters.add(name="exchange").typed_config.type_url = f"type.googleapis.com/{exchange}"
+    chain.filters.add(name="http").typed_config.Pack(manager)
+    return out
+
+
+def strips() -> None:
+    """What the proxy lacks, which kind of message, the message."""
+    delta = discovery_pb2.DeltaDiscoveryResponse(type_url=LDS, nonce="n")
+    delta.resources.add(name="l", version="1").resource.Pack(listener())
+    world = discovery_pb2.DiscoveryResponse(type_url=LDS, nonce="n", version_info="1")
+    world.resources.add().Pack(listener())
+    write("strip", "delta", b"\x0f\x00" + delta.SerializeToString())
+    write("strip", "only-one", b"\x08\x00" + delta.SerializeToString())
+    write("strip", "world", b"\x0f\x01" + world.SerializeToString())
+    write("strip", "resource", b"\x0f\x02" + delta.resources[0].SerializeToString())
+
+
 if __name__ == "__main__":
     responses()
     requests()
     snapshots()
+    strips()

@@ -14,12 +14,14 @@ namespace hawser::fuzz {
 void response(std::string_view bytes);
 void request(std::string_view bytes);
 void snapshot(std::string_view bytes);
+void strip(std::string_view bytes);
 
 struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"response", response}, {"request", request}, {"snapshot", snapshot}};
+inline constexpr Target kTargets[] = {
+    {"response", response}, {"request", request}, {"snapshot", snapshot}, {"strip", strip}};
 
 // protobuf logs each message that isn't one.
 void silence_libraries();
