@@ -31,7 +31,7 @@ def set_greeter(world, *ports: int) -> None:
 def add_service(world, name: str) -> str:
     """A new service in the mesh; the cluster that a proxy then has."""
     host = f"{name}.demo.svc.cluster.local"
-    one = {"host": host, "vip": "10.77.100.77", "ports": [{"number": 81}], "endpoints": []}
+    one = {"host": host, "ports": [{"number": 81}], "endpoints": []}
     world.plane.change(lambda data: data["services"].append(one))
     return f"outbound|81||{host}"
 

@@ -159,6 +159,7 @@ TEST_F(HubSnapshotTest, ThePlaneIsToldWhatThereIsAndItsAnswerCorrectsIt) {
 
 TEST_F(HubSnapshotTest, AfterThePlaneHasAnsweredASnapshotChangesNothing) {
   hub.upstream_opened();
+  (void)upstream();  // what isn't asked for isn't taken
   plane(kClusters, "n1", {{"c", "fresh"}});
   EXPECT_FALSE(restore());
   EXPECT_THAT(hub.cache().names(kListeners), IsEmpty());
@@ -172,6 +173,7 @@ TEST_F(HubSnapshotTest, WhatNobodyAsksForGoesOnceThePlaneIsBack) {
   hub.on_time(now);
   EXPECT_THAT(hub.cache().names(kRoutes), ElementsAre("r", "unused")) << "kept while only the snapshot is there";
   hub.upstream_opened();
+  (void)upstream();
   plane(kClusters, "n1", {{"c", "C2"}});
   ASSERT_TRUE(hub.deadline());
   hub.on_time(now);
@@ -184,6 +186,7 @@ TEST_F(HubSnapshotTest, ASnapshotIsWhatTheServingProxyAccepted) {
   hub.open(1, "", now);
   (void)request(1, subscribe(kClusters));
   (void)request(1, subscribe(kEndpoints, {"c"}));
+  (void)upstream();
   EXPECT_FALSE(hub.settled());
   plane(kClusters, "n1", {{"c", "C1"}});
   plane(kEndpoints, "n2", {{"c", "E1"}});
