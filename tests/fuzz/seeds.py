@@ -129,8 +129,20 @@ def strips() -> None:
     write("strip", "resource", b"\x0f\x02" + delta.resources[0].SerializeToString())
 
 
+def worlds() -> None:
+    """State-of-the-world requests."""
+    node = {"id": "program", "cluster": "c", "metadata": {"CLUSTER_ID": "other", "AUTO_REGISTER_GROUP": "g"}}
+    for name, fields in {
+        "first": {"type_url": LDS, "node": node, "resource_names": ["a:80"]},
+        "answer": {"type_url": LDS, "version_info": "1", "response_nonce": "n"},
+        "rejected": {"type_url": CDS, "node": node, "response_nonce": "n", "error_detail": {"code": 3, "message": "no"}},
+    }.items():
+        write("world", name, discovery_pb2.DiscoveryRequest(**fields).SerializeToString(deterministic=True))
+
+
 if __name__ == "__main__":
     responses()
     requests()
     snapshots()
     strips()
+    worlds()

@@ -15,13 +15,14 @@ void response(std::string_view bytes);
 void request(std::string_view bytes);
 void snapshot(std::string_view bytes);
 void strip(std::string_view bytes);
+void world(std::string_view bytes);
 
 struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
 inline constexpr Target kTargets[] = {
-    {"response", response}, {"request", request}, {"snapshot", snapshot}, {"strip", strip}};
+    {"response", response}, {"request", request}, {"snapshot", snapshot}, {"strip", strip}, {"world", world}};
 
 // protobuf logs each message that isn't one.
 void silence_libraries();
