@@ -211,6 +211,7 @@ TEST_F(HubSnapshotTest, WhatARejectedUpdateLeavesBehindIsKeptUntilAllIsAcceptedA
   hub.open(1, "", now);
   (void)request(1, subscribe(kListeners));
   (void)request(1, subscribe(kRoutes, {"old"}));
+  (void)upstream();
   plane(kListeners, "n1", {{"l", "to old"}});
   plane(kRoutes, "n2", {{"old", "R"}});
   (void)request(1, ack(kListeners, "n1"));
