@@ -31,7 +31,8 @@ std::string encode(const Result<std::string>& outcome) {
 }
 
 bool open_to_all(const v1::Request& request) {
-  return request.has_status() || request.has_wait() || request.has_cert_show() || request.has_xds_bootstrap();
+  return request.has_status() || request.has_wait() || request.has_cert_show() || request.has_xds_bootstrap() ||
+         request.has_xds_status();
 }
 
 }  // namespace
@@ -100,6 +101,8 @@ struct AdminServer::Impl {
         return operations.relay_job(ReleaseJob{request.xds_release().generation()}, done);
       case v1::Request::kXdsBootstrap:
         return operations.relay_job(BootstrapJob{}, done);
+      case v1::Request::kXdsStatus:
+        return done(operations.xds_status());
       case v1::Request::JOB_NOT_SET:
         break;
     }

@@ -87,6 +87,7 @@ struct App::Impl {
       if (!membership) return done(not_joined());
       run_relay_job(*membership, job, done);
     };
+    operations.xds_status = [this] { return xds_status(); };
     // gid 0 is root's own group: with no admin group nobody else is let in
     admin = std::make_unique<AdminServer>(loop, std::move(*socket), std::move(operations), group ? *group : 0);
     admin->start();
@@ -134,6 +135,13 @@ struct App::Impl {
     auto certificate = membership->certificate();
     if (!certificate) return certificate.error();
     return certificate->dump();
+  }
+
+  Result<std::string> xds_status() {
+    if (!membership) return not_joined();
+    auto status = membership->xds_status();
+    if (!status) return status.error();
+    return status->dump(-1, ' ', false, json::error_handler_t::replace);
   }
 
   void cert_renew(const AdminServer::Done& done) {

@@ -11,10 +11,10 @@
 #include "certs/ca_istio.h"
 #include "certs/rotation.h"
 #include "certs/token_file.h"
-#include "config/load.h"
 #include "extension_preflight.h"
 #include "host_facts.h"
 #include "interception.h"
+#include "interception_options.h"
 #include "lease.h"
 #include "local_servers.h"
 #include "membership_json.h"
@@ -25,9 +25,11 @@
 #include "registration/health_probe.h"
 #include "registration/inbound_healer.h"
 #include "registration/reporter.h"
+#include "relay_credentials.h"
 #include "renewal_waiters.h"
 #include "rpc/grpc_server.h"
 #include "sds/server.h"
+#include "snapshot_facts.h"
 #include "status/endpoints.h"
 #include "status/http_server.h"
 #include "status/time_text.h"
@@ -58,6 +60,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<certs::Rotation> rotation;
   std::unique_ptr<sds::SdsServer> sds;
   std::unique_ptr<xds::Relay> relay;
+  std::unique_ptr<SnapshotKeeper> snapshot;
   std::unique_ptr<LocalGrpc> grpc;
   std::unique_ptr<proxy::AdminClient> admin;
   std::unique_ptr<proxy::EnvoyDriver> driver;
@@ -104,6 +107,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         context.loop, [this](const broker::v1::Request& request, std::chrono::milliseconds timeout,
                              Lease::Answer answer) { broker->call(request, timeout, std::move(answer)); });
     lease->start();
+    snapshot = make_snapshot_keeper(context.loop, context.slow, context.metrics, health(), config, context.state_dir);
     // Before anything that may wait, such as a name: the proxy of our predecessor is asking already. check_ports()
     // tries again, and says why if it couldn't.
     if (auto served = start_grpc(); !served) log::warn(served.error().to_string());
@@ -227,25 +231,22 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     options.cluster_id = config.mesh.cluster_id;
     options.reconnect_spread = config.control_plane.reconnect_spread;
     options.max_response = std::size_t{config.control_plane.max_response_mib} << 20;
-    relay->on_connected([this](bool connected) {
-      if (connected && !life().reached(Event::kControlPlaneConnected)) {
-        life().reach(Event::kControlPlaneConnected);
-        start_proxy();
-      }
+    relay->on_connected([this](bool connected) { on_plane(connected); });
+    relay->on_accepted([this] { snapshot->on_accepted(); });
+    snapshot->begin(snapshot_source(*relay), [this](const std::string& reason) {
+      life().pass_over(Event::kControlPlaneConnected, reason);
+      start_proxy();
     });
-    relay->start(
-        bootstrap::node_bytes(node_options(config, facts)), options,
-        [this]() -> xds::Credentials {
-          const auto identity = rotation->current();
-          if (!identity || identity->expired_at(context.loop.wall())) return {};
-          return {identity->key_pem, identity->chain_pem};
-        },
-        [this]() -> Result<std::string> {
-          // An absent or expired token is no obstacle: the certificate proves who we are.
-          auto token = tokens->read();
-          if (!token || token->expired_at(context.loop.wall())) return std::string();
-          return token->text.reveal();
-        });
+    relay->start(bootstrap::node_bytes(node_options(config, facts)), options,
+                 relay_credentials(context.loop, *rotation), relay_token(context.loop, tokens));
+  }
+
+  void on_plane(bool connected) {
+    snapshot->on_plane(connected);
+    if (!connected || life().reached(Event::kControlPlaneConnected)) return;
+    life().reach(Event::kControlPlaneConnected);
+    if (!supervisor) return start_proxy();
+    on_registrable();
   }
 
   // --- PROXY_READY -------------------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       (listener.address.find(':') == std::string::npos ? bound.ipv4 : bound.ipv6) = true;
     }
     Interception::Events events;
-    events.may_confirm = [this] { return relay->status().connected; };
+    events.may_confirm = [this] { return relay->status().connected || snapshot->confirmed_before(); };
     events.active = [this] { on_intercepting(); };
     events.lost = [this](const std::string& reason) {
       reporter->set_interception(false);
@@ -304,14 +305,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // --- INTERCEPTING, REGISTERED ------------------------------------------------------------------------------------
 
   void prepare_interception() {
-    Interception::Options options;
-    options.settings = config.interception;
-    options.never = facts.plane;
-    for (const auto& user : {config.users.agent, config.users.proxy}) {
-      if (auto uid = config::resolve_user(user)) options.exempt_uids.push_back(*uid);
-    }
-    if (auto gid = config::resolve_group(config.users.proxy)) options.exempt_gids.push_back(*gid);
-    interception = std::make_unique<Interception>(context.loop, *broker, context.metrics, health(), std::move(options));
+    interception = std::make_unique<Interception>(context.loop, *broker, context.metrics, health(),
+                                                  interception_options(config, facts));
   }
 
   void prepare_registration() {
@@ -325,7 +320,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         [this](std::function<void(std::vector<std::string>)> use) { relay->names(kClusters, std::move(use)); },
         [this](const std::string& reason) { relay->reconnect(reason); }, std::move(ports), &health());
     reporter->on_healthy([this] {
-      if (life().reached(Event::kIntercepting)) life().reach(Event::kRegistered);
+      on_registrable();
       if (!config.workload.group.empty()) healer->on_healthy();
     });
     probe = std::make_unique<registration::HealthProbe>(
@@ -339,8 +334,14 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void on_intercepting() {
     life().reach(Event::kIntercepting);
+    on_registrable();
+  }
+
+  // Without a control plane nobody is told anything, and nobody is registered. An unhealthy program is, as such.
+  void on_registrable() {
+    if (!life().reached(Event::kIntercepting) || !life().reached(Event::kControlPlaneConnected)) return;
+    if (relay->status().connected) snapshot->on_confirmed();
     reporter->set_interception(true);
-    // An unhealthy program is registered too, as such.
     if (reporter->told()) life().reach(Event::kRegistered);
   }
 
@@ -391,7 +392,10 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (auto erased = self->store->erase(); !erased)
         log::error("identity couldn't be erased: " + erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
-      self->lease->release(done);
+      self->snapshot->erase([self, done](const Status& erased) {
+        if (!erased) log::error(erased.error().to_string());
+        self->lease->release(done);
+      });
     };
     if (!relay) return rest();
     relay->stop(rest);
@@ -442,15 +446,11 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void describe(json& status) const {
     if (auto cert = certificate()) status["identity"] = *cert;
     if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
+    if (snapshot) status["snapshot"] = snapshot->describe();
     if (supervisor) status["proxy"] = proxy_json(supervisor->status());
     status["interception"] = {{"state", interception ? interception->state() : "none"}, {"backend", "nftables"}};
-    const auto told = reporter ? reporter->told() : std::nullopt;
-    status["registration"] = {{"group", config.workload.group},
-                              {"address", facts.addresses.empty() ? "" : facts.addresses.front()},
-                              {"health", !told   ? "unknown"
-                                         : *told ? "healthy"
-                                                 : "unhealthy"}};
-    if (told) status["registration"]["told_at"] = status::utc_text(reporter->told_at());
+    status["registration"] = registration_json(config.workload.group,
+                                               facts.addresses.empty() ? "" : facts.addresses.front(), reporter.get());
   }
 };
 
@@ -487,6 +487,9 @@ void Membership::describe(json& status) const {
 }
 Result<json> Membership::certificate() const {
   return impl_->certificate();
+}
+Result<json> Membership::xds_status() const {
+  return relay_json(impl_->relay->status(), impl_->config.control_plane.address.text(), impl_->snapshot->describe());
 }
 void Membership::observe_interception(std::function<void(Result<json>)> done) {
   if (impl_->interception) return impl_->interception->observe(std::move(done));

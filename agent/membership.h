@@ -61,6 +61,7 @@ class Membership {
   // The parts of `hawser status --json` that a joined host adds.
   void describe(nlohmann::json& status) const;
   Result<nlohmann::json> certificate() const;
+  Result<nlohmann::json> xds_status() const;
 
  private:
   struct Impl;

@@ -52,6 +52,37 @@ json control_plane_json(const xds::Relay::Status& status, const std::string& nam
           {"istio_extensions", compat_json(status.compat)}};
 }
 
+json registration_json(const std::string& group, const std::string& address, const registration::Reporter* reporter) {
+  const auto told = reporter != nullptr ? reporter->told() : std::nullopt;
+  json out = {{"group", group}, {"address", address}, {"health", !told ? "unknown" : *told ? "healthy" : "unhealthy"}};
+  if (told) out["told_at"] = status::utc_text(reporter->told_at());
+  return out;
+}
+
+json relay_json(const xds::Relay::Status& status, const std::string& name, json snapshot) {
+  json out = {{"schema_version", 1},
+              {"control_plane", control_plane_json(status, name)},
+              {"serves", status.serves_snapshot ? "snapshot" : "control plane"},
+              {"downstreams", status.downstreams},
+              {"forwarded", status.forwarded},
+              {"snapshot", std::move(snapshot)},
+              {"types", json::array()}};
+  for (const auto& type : status.types) {
+    json item = {{"type", type.type},           {"resources", type.resources},
+                 {"bytes", type.bytes},         {"version", type.system_version},
+                 {"responses", type.responses}, {"acks", type.accepted},
+                 {"nacks", type.rejected},      {"from_snapshot", type.restored}};
+    const auto add = [&item](const char* key, const std::optional<Loop::Wall>& when) {
+      if (when) item[key] = status::utc_text(*when);
+    };
+    add("last_response", type.responded_at);
+    add("last_ack", type.accepted_at);
+    add("last_nack", type.rejected_at);
+    out["types"].push_back(std::move(item));
+  }
+  return out;
+}
+
 json proxy_json(const proxy::Supervisor::Status& status) {
   return {{"generation", status.generation}, {"pid", status.pid},
           {"state", status.state},           {"since", status::utc_text(status.since)},

@@ -60,12 +60,20 @@ struct Workload {
   std::map<std::string, std::string> metadata;
 };
 
+// The last-good snapshot (agent/snapshot_keeper.h).
+struct SnapshotSettings {
+  bool enabled = true;
+  std::chrono::seconds max_age{24 * 3600};  // of the last moment at which a control plane agreed with it
+  unsigned max_mib = 128;
+};
+
 struct ControlPlane {
   HostPort address;
   std::vector<std::string> dial;  // addresses dialled in place of the host; the TLS name stays
   std::string root_pem;           // key: root
   Millis reconnect_spread{8000};  // the first retry after a lost stream is anywhere in this time
   unsigned max_response_mib = 128;
+  SnapshotSettings snapshot;
 };
 
 struct IdentitySettings {

@@ -139,6 +139,11 @@ void read_control_plane(MapReader& map, ControlPlane& plane) {
     map.fail("reconnect_spread", Error(Code::kInvalidArgument, "HWS-CF-004", "is over 1h",
                                        "a host of a lost control plane must not stay away that long"));
   map.scalar("max_response_mib", number(plane.max_response_mib, 4, 1024));
+  map.map("snapshot", [&plane](MapReader& snapshot) {
+    snapshot.scalar("enabled", boolean(plane.snapshot.enabled));
+    snapshot.scalar("max_age", seconds(plane.snapshot.max_age));
+    snapshot.scalar("max_mib", number(plane.snapshot.max_mib, 1, 4096));
+  });
 }
 
 void read_interception(MapReader& map, Interception& out) {

@@ -29,7 +29,8 @@ bool Core::restore(std::vector<snapshot::records::Type> types) {
 Relay::Accepted Core::accepted(const std::map<std::string, std::uint64_t>& known) {
   told_accepted_ = false;
   Relay::Accepted out;
-  out.settled = !hub_.serves_snapshot() && hub_.settled();
+  out.settled = hub_.settled();
+  out.serves_snapshot = hub_.serves_snapshot();
   out.revisions = hub_.accepted_revisions();
   for (const auto& [type, revision] : out.revisions) {
     if (const auto before = known.find(type); before != known.end() && before->second == revision) continue;

@@ -79,7 +79,8 @@ class Relay {
   };
   // What the serving proxy has accepted, for the last-good snapshot.
   struct Accepted {
-    bool settled = false;  // the proxy has taken all that it was sent, and the plane was there
+    bool settled = false;  // the proxy has taken all that it was sent
+    bool serves_snapshot = false;
     std::map<std::string, std::uint64_t> revisions;      // type → state of what is accepted of it
     std::vector<snapshot::Store::Change::Type> changed;  // without node identity
   };

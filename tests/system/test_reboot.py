@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lab import facts, poll, steps
@@ -40,8 +42,31 @@ def test_after_a_power_cut_it_is_in_the_mesh_by_itself(world):
     poll.until("in the mesh", lambda: scene.in_mesh(world), 20)
 
 
-def test_without_a_control_plane_the_host_works_as_if_hawser_werent_there(world):
+def kept(world) -> bool:
+    """There is a last good configuration to start from."""
+    done = world.vm.cli("xds", "snapshot", "list", "--json", check=False)
+    return done.returncode == 0 and json.loads(done.stdout)["confirmed"]
+
+
+def test_without_its_control_plane_it_comes_up_from_the_last_good_configuration(world):
+    poll.until("a snapshot", lambda: kept(world), 20)
     world.plane.stop()
+    world.host.reboot()
+    world.vm.start()
+    world.vm.wait("INTERCEPTING", timeout=20)
+    poll.until("in the mesh", lambda: scene.in_mesh(world), 20)
+    world.assert_ssh_is_direct()
+    assert boot_seconds(world.host) < BOOT_LIMIT
+    status = world.vm.status()
+    told = next(item for item in status["items"] if item["name"] == "snapshot")
+    assert told["id"] == "HWS-SN-001" and told["detail"].startswith("serving last good from 20"), told
+    assert "serving last good from 20" in status["summary"], status["summary"]
+    assert "REGISTERED" not in [event["name"] for event in status["events"]]
+
+
+def test_without_control_plane_and_snapshot_the_host_works_as_if_hawser_werent_there(world):
+    world.vm.stop_agent()
+    world.host.run(["sh", "-c", "rm -f /var/lib/hawser/xds/*"])
     world.host.reboot()
     world.vm.start()
     hawser.vm_is_plain(world.host, world.outside)
@@ -60,6 +85,7 @@ def test_it_joins_when_the_plane_is_back(world):
 
 
 def test_a_plane_that_swallows_packets_delays_no_boot(world):
+    poll.until("a snapshot", lambda: kept(world), 20)
     chain = f"chain i {{ type filter hook input priority 0; tcp dport {facts.PLANE_PORT} drop; }};"
     world.mesh.run(["nft", f"table inet hole {{ {chain} }}"])
     try:
@@ -69,7 +95,8 @@ def test_a_plane_that_swallows_packets_delays_no_boot(world):
         blame = world.host.run(["systemd-analyze", "blame", "--no-pager"]).stdout
         assert hawser.SERVICES[0] in blame
         world.vm.start()
-        hawser.vm_is_plain(world.host, world.outside)
+        world.vm.wait("INTERCEPTING", timeout=20)
+        poll.until("in the mesh", lambda: scene.in_mesh(world), 20)
         world.assert_ssh_is_direct()
         assert world.vm.status()["state"] != "ok"
     finally:
