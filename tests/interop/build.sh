@@ -8,6 +8,8 @@
 #   tests/interop/build.sh --check    only says whether there is anything to build, by its exit status
 #   tests/interop/build.sh --with-agent
 #                                     also Istio's own agent, which `./dev bench --vs-istio` compares Hawser with
+#   tests/interop/build.sh --with-1.30
+#                                     also the istiod of the 1.30 line, for test_join_1_30.py
 #
 # HAWSER_CACHE  cache folder, default <repository>/.cache
 # GO            the go command, default the one in the repository's .venv
@@ -72,9 +74,11 @@ export GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
 
 want=$(fingerprint)
 agent=
+older=
 [[ ${1:-} != --with-agent ]] || agent=1
+[[ ${1:-} != --with-1.30 ]] || older=1
 stamped() { [[ -f $cache/$1 && $(<"$cache/$1") == "$want" ]]; }
-built() { stamped stamp && { [[ -z $agent ]] || stamped stamp-agent; }; }
+built() { stamped stamp && { [[ -z $agent ]] || stamped stamp-agent; } && { [[ -z $older ]] || stamped stamp-1.30; }; }
 if [[ ${1:-} == --check ]]; then
   built || die "istiod, kube-apiserver and etcd aren't built, or other versions are: run tests/interop/build.sh"
   exit 0
@@ -99,15 +103,30 @@ build_agent() {
   echo "$want" >"$cache/stamp-agent"
 }
 
+# build_istiod SUFFIX MODULE_DIR: with Istio's own release flags, vtprotobuf for its marshalling, no protoc-gen-validate
+# code; and the API server's schemas for Istio's kinds, which come with Istio's module.
+build_istiod() {
+  local suffix=$1 dir=$2
+  build "pilot-discovery$suffix" "$dir" istio.io/istio/pilot/cmd/pilot-discovery -tags vtprotobuf,disable_pgv -ldflags "-s -w"
+  install -m 0644 "$(env -C "$dir" "$go" list -m -f '{{.Dir}}' istio.io/istio)/manifests/charts/base/files/crd-all.gen.yaml" \
+    "$cache/crd-all$suffix.gen.yaml"
+}
+
+build_older() {
+  rm -f "$cache/stamp-1.30"
+  build_istiod -1.30 "$here/istio-1.30"
+  echo "$want" >"$cache/stamp-1.30"
+}
+
 if stamped stamp; then
-  build_agent
+  [[ -z $agent ]] || build_agent
+  [[ -z $older ]] || build_older
   exit 0
 fi
 rm -f "$cache/stamp"
 
 say "building istiod, kube-apiserver and etcd: about 8 minutes on 2 cores, once"
-# Istio's own release flags: vtprotobuf for its marshalling, no protoc-gen-validate code.
-build pilot-discovery "$here" istio.io/istio/pilot/cmd/pilot-discovery -tags vtprotobuf,disable_pgv -ldflags "-s -w"
+build_istiod "" "$here"
 
 kube=$(env -C "$here/kube" "$go" list -m -f '{{.Version}}' k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${kube#v}"
@@ -117,10 +136,7 @@ build kube-apiserver "$here/kube" k8s.io/kubernetes/cmd/kube-apiserver \
 
 build etcd "$here/kube" go.etcd.io/etcd/server/v3 -ldflags "-s -w"
 
-# The API server's schemas for Istio's kinds come with Istio's module.
-istio=$(env -C "$here" "$go" list -m -f '{{.Dir}}' istio.io/istio)
-install -m 0644 "$istio/manifests/charts/base/files/crd-all.gen.yaml" "$cache/crd-all.gen.yaml"
-
 echo "$want" >"$cache/stamp"
 [[ -z $agent ]] || build_agent
+[[ -z $older ]] || build_older
 say "done: $(du -ch "$bin"/* | tail -n 1 | cut -f1) in $bin"

@@ -34,6 +34,12 @@ AUDIENCE = "istio-ca"
 ROOT_CONFIG_MAP = "istio-ca-root-cert"  # istiod writes the mesh's root into every namespace under this name
 FILES = "/run/interop"  # in the host's own tmpfs: keys and data are gone with the host, however it ends
 START_TIMEOUT = 60.0
+VERSIONS = ("1.31", "1.30")
+VERSIONED = {  # version -> (program, its kinds), as interop/build.sh names them
+    "1.31": ("pilot-discovery", "crd-all.gen.yaml"),
+    "1.30": ("pilot-discovery-1.30", "crd-all-1.30.gen.yaml"),
+}
+WITHOUT_ISTIOS_FILTERS = {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}
 GROUP_ANNOTATION = "istio.io/autoRegistrationGroup"
 
 
@@ -49,12 +55,24 @@ def cache_dir() -> pathlib.Path:
 class IstiodPlane(plane.Plane):
     """etcd and the API server run from the first start() to close(); stop() ends istiod, which is the control plane and CA.
 
-    `istiod_env` adds to istiod's environment: its features are switched by variables.
+    `istiod_env` adds to istiod's environment: its features are switched by variables. `for_upstream_envoy`: it is told not
+    to send what only Istio's own build of Envoy has; else it is as Istio's installation makes it.
+    `version` is one of VERSIONS. `connection_age`, such as "1m", is when istiod asks its clients to reconnect.
     """
 
     name = "istiod"
 
-    def __init__(self, istiod_env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        istiod_env: dict[str, str] | None = None,
+        *,
+        version: str = VERSIONS[0],
+        for_upstream_envoy: bool = True,
+        connection_age: str | None = None,
+    ) -> None:
+        self._pilot, self._crds = VERSIONED[version]
+        self._for_upstream_envoy = for_upstream_envoy
+        self._connection_age = connection_age
         self.start_seconds: dict[str, float] = {}  # what each part of the last start() took
         self._istiod_env = istiod_env or {}
         self._programs = cache_dir() / "bin"
@@ -66,7 +84,7 @@ class IstiodPlane(plane.Plane):
     # -- life ----------------------------------------------------------------------------------------------------
 
     def start(self, host: Host) -> None:
-        for program in ("etcd", "kube-apiserver", "pilot-discovery"):
+        for program in ("etcd", "kube-apiserver", self._pilot):
             if not os.access(self._programs / program, os.X_OK):
                 raise PlaneError(f"{program} isn't built: run tests/interop/build.sh")
         self._host = host
@@ -82,6 +100,14 @@ class IstiodPlane(plane.Plane):
     def stop(self) -> None:
         # Killed, as in a crash or a lost node: a polite end would let istiod mark its workloads as gone first.
         self._end("istiod", signal.SIGKILL)
+
+    def stop_api_server(self) -> None:
+        """Killed; istiod and etcd go on."""
+        self._end("kube-apiserver", signal.SIGKILL)
+
+    def start_api_server(self) -> None:
+        self._run("kube-apiserver", self._api_server())
+        self._wait("kube-apiserver", self.kube.ready, "answered /readyz")
 
     def close(self) -> None:
         for program in ("istiod", "kube-apiserver", "etcd"):
@@ -179,9 +205,9 @@ class IstiodPlane(plane.Plane):
         self._wait("kube-apiserver", self._kube.ready, "answered /readyz")
         self.start_seconds["kube-apiserver"] = time.monotonic() - began
 
-        crds = (cache_dir() / "crd-all.gen.yaml").read_text(encoding="utf-8")
+        crds = (cache_dir() / self._crds).read_text(encoding="utf-8")
         self._kube.install_crds(crds)
-        for thing in manifests.before_istiod():
+        for thing in manifests.before_istiod(metrics=not self._for_upstream_envoy):
             self._kube.apply(thing)
         count = crds.count("\nkind: CustomResourceDefinition")
         self._wait("kube-apiserver", lambda: self._kube.crds_established(count), "established Istio's kinds")
@@ -282,7 +308,7 @@ class IstiodPlane(plane.Plane):
         began = time.monotonic()
         loopback = "127.0.0.1"
         argv = [
-            str(self._programs / "pilot-discovery"),
+            str(self._programs / self._pilot),
             "discovery",
             f"--kubeconfig={FILES}/kubeconfig.json",
             f"--secureGRPCAddr={facts.MESH_IP}:{facts.PLANE_PORT}",
@@ -292,6 +318,7 @@ class IstiodPlane(plane.Plane):
             f"--monitoringAddr={loopback}:{MONITORING_PORT}",
             f"--domain={facts.TRUST_DOMAIN}",
             "--shutdownDuration=1s",
+            *([f"--keepaliveMaxServerConnectionAge={self._connection_age}"] if self._connection_age else []),
         ]
         environment = {
             "POD_NAME": "istiod-0",
@@ -304,9 +331,7 @@ class IstiodPlane(plane.Plane):
             "INJECTION_WEBHOOK_CONFIG_NAME": "",
             "ENABLE_LEADER_ELECTION": "false",
             "PILOT_ENABLE_GATEWAY_API": "false",
-            # two filters that only Istio's build of Envoy has
-            "PILOT_ENABLE_ALPN_FILTER": "false",
-            "PILOT_ENABLE_METADATA_EXCHANGE": "false",
+            **(WITHOUT_ISTIOS_FILTERS if self._for_upstream_envoy else {}),
             **self._istiod_env,
         }
         self._istiod_since = datetime.datetime.now(datetime.timezone.utc)

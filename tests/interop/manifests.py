@@ -12,8 +12,11 @@ APP_LABEL = {"app": facts.VM_GROUP}
 CALLERS_POLICY = "vm-app-callers"
 
 
-def mesh_config() -> dict:
-    """The mesh's settings as an operator writes them (istioctl copies defaultConfig into a bundle)."""
+def mesh_config(metrics: bool) -> dict:
+    """The mesh's settings as an operator writes them (istioctl copies defaultConfig into a bundle).
+
+    `metrics`: with the provider that Istio's installation switches on, which makes istiod send `istio.stats`.
+    """
     return {
         "trustDomain": facts.TRUST_DOMAIN,
         "rootNamespace": ISTIO_NAMESPACE,
@@ -21,12 +24,13 @@ def mesh_config() -> dict:
             "discoveryAddress": f"{facts.PLANE_NAME}:{facts.PLANE_PORT}",
             "meshId": facts.MESH_ID,
         },
+        **({"defaultProviders": {"metrics": ["prometheus"]}} if metrics else {}),
     }
 
 
-def before_istiod() -> list[dict]:
+def before_istiod(metrics: bool) -> list[dict]:
     """Namespaces, accounts, and the ConfigMap that istiod reads its mesh configuration from."""
-    data = {"mesh": yaml.safe_dump(mesh_config()), "meshNetworks": "networks: {}\n"}
+    data = {"mesh": yaml.safe_dump(mesh_config(metrics)), "meshNetworks": "networks: {}\n"}
     return [
         _core("Namespace", ISTIO_NAMESPACE),
         _core("Namespace", facts.NAMESPACE),
