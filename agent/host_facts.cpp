@@ -64,6 +64,19 @@ Result<std::vector<config::HostPort>> dial_list(const config::HostPort& endpoint
   return out;
 }
 
+Result<bootstrap::AddressChoice> choose_own(const config::Workload& workload, const std::string& plane) {
+  bootstrap::AddressRule rule;
+  rule.fixed = workload.addresses;
+  rule.interface = workload.address_rule.interface;
+  rule.cidrs = workload.address_rule.cidrs;
+  rule.family = static_cast<bootstrap::AddressRule::Family>(workload.address_rule.family);
+  auto choice = bootstrap::choose_addresses(rule, bootstrap::observe_addresses(plane));
+  if (!choice) return choice;
+  for (const auto& other : choice->rejected)
+    log::debug("address not told", {{"address", other.address}, {"interface", other.interface}, {"why", other.reason}});
+  return choice;
+}
+
 std::string own_hostname() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
@@ -89,9 +102,10 @@ Result<HostFacts> observe_host(const config::Config& config) {
     facts.plane.insert(facts.plane.end(), ca->begin(), ca->end());
   }
   for (const auto& endpoint : *ca) facts.ca.push_back(endpoint.text());
-  auto own = bootstrap::own_addresses(config.workload.addresses, plane->front().host);
+  auto own = choose_own(config.workload, plane->front().host);
   if (!own) return own.error();
-  facts.addresses = std::move(*own);
+  facts.own = std::move(*own);
+  facts.addresses = facts.own.addresses;
   return facts;
 }
 
@@ -102,7 +116,8 @@ Status judge_host(const config::Config& config, const HostFacts& facts) {
   if (!proxy_uid) return proxy_uid.error();
   bootstrap::Expectations wanted{facts.addresses, *agent_uid, *proxy_uid};
   bootstrap::Observations seen;
-  seen.own_addresses = bootstrap::observe_addresses(facts.plane.front().host).interfaces;
+  for (const auto& own : bootstrap::observe_addresses(facts.plane.front().host).interfaces)
+    seen.own_addresses.push_back(own.address);
   const bootstrap::Findings findings = bootstrap::judge(seen, wanted);
   for (const auto& warning : findings.warnings) log::warn(warning.to_string());
   if (!findings.errors.empty()) return findings.errors.front();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "bootstrap/address.h"
 #include "config/config.h"
 
 namespace hawser {
@@ -16,6 +17,7 @@ struct HostFacts {
   std::string hostname;
   std::string platform;                 // by its firmware, without asking a metadata server
   std::vector<std::string> addresses;   // this host's, the one that is told to the plane first
+  bootstrap::AddressChoice own;         // by which rule, and which weren't taken
   std::vector<config::HostPort> plane;  // control plane and CA by address: dialled, and never captured
   std::vector<std::string> ca;          // the CA alone, host:port, tried in order
   std::string dial_target;              // the plane, for gRPC: ipv4:10.0.0.1:15012,10.0.0.2:15012

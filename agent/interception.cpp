@@ -81,6 +81,12 @@ v1::Request Interception::plan_request(bool outbound) const {
     item->set_address(endpoint.host);
     item->set_port(endpoint.port);
   }
+  for (const auto& endpoint : options_.own_probes) {
+    auto* item = intent->add_own_probes();
+    item->set_address(endpoint.host);
+    item->set_port(endpoint.port);
+  }
+  intent->set_probe_uid(options_.agent_uid);
   return request;
 }
 

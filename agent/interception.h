@@ -34,6 +34,8 @@ class Interception {
     std::vector<config::HostPort> never;  // control plane and CA, by address
     std::vector<unsigned> exempt_uids;    // agent and proxy
     std::vector<unsigned> exempt_gids;
+    std::vector<config::HostPort> own_probes;  // where the agent asks its own host through the proxy
+    unsigned agent_uid = 0;
     std::chrono::seconds revive{10};  // how long captured traffic waits for a dead proxy before outbound is let go
   };
 

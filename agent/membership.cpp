@@ -22,9 +22,7 @@
 #include "proxy/envoy_driver.h"
 #include "proxy/supervisor.h"
 #include "proxy_node.h"
-#include "registration/health_probe.h"
-#include "registration/inbound_healer.h"
-#include "registration/reporter.h"
+#include "registration.h"
 #include "relay_credentials.h"
 #include "renewal_waiters.h"
 #include "rpc/grpc_server.h"
@@ -42,7 +40,6 @@ using nlohmann::json;
 
 constexpr std::uint16_t kOutboundPort = 15001;
 constexpr std::uint16_t kInboundPort = 15006;
-constexpr const char* kClusters = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
 }  // namespace
 
@@ -68,14 +65,14 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<proxy::PidfdWatcher> watcher;
   std::unique_ptr<proxy::Supervisor> supervisor;
   std::unique_ptr<Interception> interception;
-  std::unique_ptr<registration::Reporter> reporter;
-  std::unique_ptr<registration::InboundHealer> healer;
-  std::unique_ptr<registration::HealthProbe> probe;
+  std::unique_ptr<Registration> registration;
   std::unique_ptr<RenewalWaiters> renewals;
   std::optional<certs::KeyStore> store;
   std::shared_ptr<certs::FileTokenSource> tokens;
   std::unique_ptr<Loop::Timer> timer;
   bool ending = false;
+  std::string leaving;  // what is done for it now
+  Interception::Listeners captured;
 
   Impl(Context c, config::Config cfg) : context(std::move(c)), config(std::move(cfg)) {}
 
@@ -130,7 +127,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         if (!seen) return self->again("host", seen.error(), &Impl::learn_host);
         self->facts = *seen;
         self->health().report("host", HealthState::kOk,
-                              "address " + self->facts.addresses.front() + ", platform " + self->facts.platform,
+                              "address " + self->facts.addresses.front() + " (" + self->facts.own.rule +
+                                  "), platform " + self->facts.platform,
                               nullptr);
         self->preflight();
       });
@@ -231,7 +229,12 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     options.cluster_id = config.mesh.cluster_id;
     options.reconnect_spread = config.control_plane.reconnect_spread;
     options.max_response = std::size_t{config.control_plane.max_response_mib} << 20;
-    relay->on_connected([this](bool connected) { on_plane(connected); });
+    prepare_registration();
+    relay->on_failed([this](const Error& error) { registration->failed(error); });
+    relay->on_connected([this](bool connected) {
+      registration->connected(connected);
+      on_plane(connected);
+    });
     relay->on_accepted([this] { snapshot->on_accepted(); });
     snapshot->begin(snapshot_source(*relay), [this](const std::string& reason) {
       life().pass_over(Event::kControlPlaneConnected, reason);
@@ -273,7 +276,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         std::make_unique<proxy::Supervisor>(context.loop, *host, *driver, *watcher, options, health(), context.metrics);
     supervisor->on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
     prepare_interception();
-    prepare_registration();
+    registration->start();
     supervisor->start([this](const std::string& generation, pid_t) { on_live(generation); },
                       [this](const std::string& reason) { on_down(reason); });
   }
@@ -288,16 +291,16 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     }
     Interception::Events events;
     events.may_confirm = [this] { return relay->status().connected || snapshot->confirmed_before(); };
-    events.active = [this] { on_intercepting(); };
+    events.active = [this, bound] { on_intercepting(bound); };
     events.lost = [this](const std::string& reason) {
-      reporter->set_interception(false);
+      registration->not_intercepted("");
       life().lose(Event::kIntercepting, reason);
     };
     interception->apply(bound, std::move(events));
   }
 
   void on_down(const std::string& reason) {
-    reporter->set_interception(false);
+    registration->not_intercepted("");
     life().lose(Event::kProxyReady, reason);
     interception->proxy_down();
   }
@@ -310,30 +313,23 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void prepare_registration() {
-    reporter = std::make_unique<registration::Reporter>(
-        context.loop, health(),
-        [this](bool healthy, const std::string& message) { relay->report_health(healthy, message); });
-    std::vector<std::uint16_t> ports;
-    for (const auto& port : config.workload.ports) ports.push_back(port.port);
-    healer = std::make_unique<registration::InboundHealer>(
-        context.loop, context.metrics,
-        [this](std::function<void(std::vector<std::string>)> use) { relay->names(kClusters, std::move(use)); },
-        [this](const std::string& reason) { relay->reconnect(reason); }, std::move(ports), &health());
-    reporter->on_healthy([this] {
-      on_registrable();
-      if (!config.workload.group.empty()) healer->on_healthy();
-    });
-    probe = std::make_unique<registration::HealthProbe>(
-        context.loop, config.health, [this](bool healthy, const std::string& reason) {
-          health().report("program", healthy ? HealthState::kOk : HealthState::kDegraded, healthy ? "healthy" : reason,
-                          nullptr);
-          reporter->set_program(healthy, reason);
-        });
-    probe->start();
+    Registration::Hooks hooks;
+    hooks.identity = [this]() -> registration::ProbeIdentity {
+      const auto mine = rotation->current();
+      if (!mine) return {};
+      return {mine->key_pem, mine->chain_pem, mine->roots_pem, mine->spiffe_id};
+    };
+    hooks.registered = [this] {
+      if (life().reached(Event::kIntercepting) && life().reached(Event::kControlPlaneConnected))
+        life().reach(Event::kRegistered);
+    };
+    registration = std::make_unique<Registration>(
+        Registration::Context{context.loop, context.metrics, health(), *relay}, config, facts, std::move(hooks));
   }
 
-  void on_intercepting() {
+  void on_intercepting(const Interception::Listeners& bound) {
     life().reach(Event::kIntercepting);
+    captured = bound;
     on_registrable();
   }
 
@@ -341,8 +337,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void on_registrable() {
     if (!life().reached(Event::kIntercepting) || !life().reached(Event::kControlPlaneConnected)) return;
     if (relay->status().connected) snapshot->on_confirmed();
-    reporter->set_interception(true);
-    if (reporter->told()) life().reach(Event::kRegistered);
+    registration->intercepted(captured.ipv4, captured.ipv6);
   }
 
   // --- the way back ------------------------------------------------------------------------------------------------
@@ -351,15 +346,16 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (std::exchange(ending, true))
       return done(Error(Code::kAborted, "HWS-MB-003", "this host is leaving already", "hawser status"));
     timer.reset();
-    if (probe) probe->stop();
-    if (healer) healer->stop();
-    if (reporter) reporter->withdraw();
     life().lose(Event::kRegistered, "leaving");
-    take_out(drain, std::move(done));
+    leaving = "withdrawn; serving on until callers have heard of it";
+    const auto go = [self = shared_from_this(), drain, done = std::move(done)] { self->take_out(drain, done); };
+    if (!registration) return go();
+    registration->withdraw(go);
   }
 
   // New connections go direct at once, old ones drain through the proxy; so both happen side by side.
   void take_out(std::chrono::seconds drain, std::function<void(Status)> done) {
+    leaving = "open connections drain; rules and proxy are being removed";
     auto self = shared_from_this();
     auto failure = std::make_shared<Status>();
     auto waiting = std::make_shared<int>(1);
@@ -404,6 +400,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void stop(std::function<void()> done) {
     if (std::exchange(ending, true)) return done();
     timer.reset();
+    if (registration) registration->stop();
     if (interception) interception->stop();
     auto self = shared_from_this();
     // The broker is to know that this is no crash; what it answers holds nothing up for long.
@@ -449,8 +446,9 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (snapshot) status["snapshot"] = snapshot->describe();
     if (supervisor) status["proxy"] = proxy_json(supervisor->status());
     status["interception"] = {{"state", interception ? interception->state() : "none"}, {"backend", "nftables"}};
-    status["registration"] = registration_json(config.workload.group,
-                                               facts.addresses.empty() ? "" : facts.addresses.front(), reporter.get());
+    status["registration"] =
+        registration ? registration->describe() : json{{"group", config.workload.group}, {"health", "unknown"}};
+    if (!leaving.empty()) status["leaving"] = leaving;
   }
 };
 

@@ -24,14 +24,20 @@ long whole_seconds(config::Millis time) {
   return std::max<long>(1, static_cast<long>(time.count() / 1000));
 }
 
-// istio.mesh.v1alpha1.ReadinessProbe as JSON: its presence makes istiod wait for our reports.
-std::string readiness_probe(const config::HealthProbe& probe) {
+// istio.mesh.v1alpha1.ReadinessProbe as JSON: its presence makes istiod wait for our reports. It has room for one
+// probe, and nobody but us carries it out; so the first one stands for all of them.
+std::string readiness_probe(const std::vector<config::HealthProbe>& probes) {
   using Kind = config::HealthProbe::Kind;
-  if (probe.kind == Kind::kNone) return {};
+  if (probes.empty()) return {};
+  const config::HealthProbe& probe = probes.front();
   ordered_json out;
-  if (probe.kind == Kind::kHttp) out["httpGet"] = {{"path", probe.http_path}, {"port", probe.port}};
+  if (probe.kind == Kind::kHttp) {
+    out["httpGet"] = {{"path", probe.http_path}, {"port", probe.port}};
+    if (probe.tls) out["httpGet"]["scheme"] = "HTTPS";
+  }
   if (probe.kind == Kind::kTcp) out["tcpSocket"] = {{"port", probe.port}};
   if (probe.kind == Kind::kExec) out["exec"] = {{"command", probe.command}};
+  if (probe.kind == Kind::kGrpc) out["grpc"] = {{"port", probe.port}, {"service", probe.grpc_service}};
   out["periodSeconds"] = whole_seconds(probe.period);
   out["timeoutSeconds"] = whole_seconds(probe.timeout);
   return out.dump();
@@ -54,7 +60,7 @@ bootstrap::NodeOptions node_options(const config::Config& config, const HostFact
   out.discovery_address = config.control_plane.address.text();
   out.labels = config.workload.labels;
   out.pod_ports = pod_ports(config.workload.ports);
-  out.readiness_probe = readiness_probe(config.health);
+  out.readiness_probe = readiness_probe(config.health_probes());
   out.extra = config.workload.metadata;
   return out;
 }

@@ -2,126 +2,208 @@
 #include "bootstrap/address.h"
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
-#include <memory>
-
-#include "base/fd.h"
+#include <cstring>
+#include <tuple>
 
 namespace hawser::bootstrap {
 namespace {
 
-bool is_v6(const std::string& address) {
-  return address.find(':') != std::string::npos;
+using Family = AddressRule::Family;
+
+struct Bytes {
+  std::array<unsigned char, 16> raw{};
+  bool v6 = false;
+};
+
+std::optional<Bytes> bytes_of(const std::string& address) {
+  Bytes out;
+  if (inet_pton(AF_INET, address.c_str(), out.raw.data()) == 1) return out;
+  out.v6 = true;
+  if (inet_pton(AF_INET6, address.c_str(), out.raw.data()) == 1) return out;
+  return std::nullopt;
 }
 
-std::string text_of(const sockaddr* address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  const void* raw = address->sa_family == AF_INET6
-                        ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr)
-                        : static_cast<const void*>(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr);
-  return inet_ntop(address->sa_family, raw, text.data(), text.size()) == nullptr ? "" : text.data();
+bool is_global_v4(const Bytes& address) {
+  const unsigned first = address.raw[0];
+  return first != 0 && first != 127 && first < 224 && !(first == 169 && address.raw[1] == 254);
 }
 
-bool is_global_v4(const in_addr& address) {
-  const auto host = ntohl(address.s_addr);
-  const auto first = host >> 24U;
-  return first != 0 && first != 127 && first < 224 && (host >> 16U) != 0xa9fe;
+bool is_global_v6(const Bytes& address) {
+  in6_addr raw{};
+  std::memcpy(&raw, address.raw.data(), sizeof raw);
+  return !IN6_IS_ADDR_LOOPBACK(&raw) && !IN6_IS_ADDR_LINKLOCAL(&raw) && !IN6_IS_ADDR_UNSPECIFIED(&raw) &&
+         !IN6_IS_ADDR_MULTICAST(&raw) && !IN6_IS_ADDR_V4MAPPED(&raw);
 }
 
-bool is_global_v6(const in6_addr& address) {
-  return !IN6_IS_ADDR_LOOPBACK(&address) && !IN6_IS_ADDR_LINKLOCAL(&address) && !IN6_IS_ADDR_UNSPECIFIED(&address) &&
-         !IN6_IS_ADDR_MULTICAST(&address) && !IN6_IS_ADDR_V4MAPPED(&address);
-}
-
-// connect() of a UDP socket only chooses a route and with it a source address.
-std::optional<std::string> source_towards(const std::string& target) {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-  if (inet_pton(AF_INET, target.c_str(), &v4->sin_addr) == 1) {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(9);
-    length = sizeof *v4;
-  } else if (inet_pton(AF_INET6, target.c_str(), &v6->sin6_addr) == 1) {
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(9);
-    length = sizeof *v6;
-  } else {
-    return std::nullopt;
+bool within(const Bytes& address, const std::string& cidr) {
+  const auto slash = cidr.find('/');
+  const auto network = bytes_of(cidr.substr(0, slash));
+  if (!network || network->v6 != address.v6) return false;
+  unsigned bits = address.v6 ? 128 : 32;
+  if (slash != std::string::npos) bits = static_cast<unsigned>(std::strtoul(cidr.c_str() + slash + 1, nullptr, 10));
+  for (std::size_t i = 0; i < address.raw.size() && bits > 0; ++i) {
+    const unsigned here = std::min(bits, 8U);
+    const unsigned mask = 0xffU << (8U - here) & 0xffU;
+    if (((address.raw[i] ^ network->raw[i]) & mask) != 0) return false;
+    bits -= here;
   }
-  auto* address = reinterpret_cast<sockaddr*>(&storage);
-  UniqueFd fd(::socket(storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!fd || ::connect(fd.get(), address, length) != 0) return std::nullopt;
-  length = sizeof storage;
-  if (::getsockname(fd.get(), address, &length) != 0) return std::nullopt;
-  return text_of(address);
+  return true;
 }
 
-std::vector<std::string> interface_addresses() {
-  std::vector<std::string> out;
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return out;
-  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> guard(list, freeifaddrs);
-  for (const ifaddrs* item = list; item != nullptr; item = item->ifa_next) {
-    if (item->ifa_addr == nullptr || (item->ifa_flags & IFF_UP) == 0) continue;
-    const int family = item->ifa_addr->sa_family;
-    if (family == AF_INET || family == AF_INET6) out.push_back(text_of(item->ifa_addr));
+// Bridges and pairs that container engines, virtual machines and overlay networks make: addresses behind them are
+// behind this host.
+bool is_of_containers(const std::string& interface) {
+  static constexpr std::array<const char*, 15> kPrefixes = {"docker", "br-",    "veth",  "virbr",  "cni",
+                                                            "podman", "lxcbr",  "lxdbr", "cali",   "flannel",
+                                                            "kube-",  "cilium", "weave", "vxlan.", "hwsprb"};
+  return std::any_of(kPrefixes.begin(), kPrefixes.end(),
+                     [&interface](const char* prefix) { return interface.rfind(prefix, 0) == 0; });
+}
+
+std::string joined(const std::vector<std::string>& list) {
+  std::string text;
+  for (const auto& item : list) text += (text.empty() ? "" : ", ") + item;
+  return text;
+}
+
+bool is_default(const AddressRule& rule) {
+  return rule.fixed.empty() && rule.interface.empty() && rule.cidrs.empty();
+}
+
+// Why not this one; empty: it may be told.
+std::string objection(const AddressRule& rule, const InterfaceAddress& item) {
+  const auto bytes = bytes_of(item.address);
+  if (!bytes || !is_global(item.address)) return "loopback, link-local or multicast";
+  if (!item.unusable.empty()) return item.unusable;
+  if ((rule.family == Family::kV4 && bytes->v6) || (rule.family == Family::kV6 && !bytes->v6)) return "other family";
+  if (!rule.interface.empty() && rule.interface != item.interface) return "other interface";
+  const auto in = [&bytes](const std::string& cidr) { return within(*bytes, cidr); };
+  if (!rule.cidrs.empty() && std::none_of(rule.cidrs.begin(), rule.cidrs.end(), in)) return "in none of the networks";
+  if (rule.interface.empty() && is_of_containers(item.interface)) return "an interface of containers";
+  return {};
+}
+
+class Chooser {
+ public:
+  Chooser(const AddressRule& rule, const AddressFacts& facts) : rule_(rule), facts_(facts) {
+    choice_.rule = to_string(rule);
+    std::vector<InterfaceAddress> all = facts.interfaces;
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return order(a) < order(b); });
+    for (auto& item : all) {
+      const std::string why = objection(rule, item);
+      if (why.empty())
+        fitting_.push_back(std::move(item));
+      else
+        reject(item, why);
+    }
   }
-  return out;
-}
 
-std::optional<std::string> of_family(const AddressFacts& facts, bool v6) {
-  const auto& routed = v6 ? facts.default_v6 : facts.default_v4;
-  if (routed && is_global(*routed)) return routed;
-  const auto found = std::find_if(facts.interfaces.begin(), facts.interfaces.end(),
-                                  [v6](const auto& address) { return is_v6(address) == v6 && is_global(address); });
-  if (found == facts.interfaces.end()) return std::nullopt;
-  return *found;
-}
+  Result<AddressChoice> choose() {
+    const bool v6_first = facts_.towards_plane && is_global(*facts_.towards_plane) && is_ipv6(*facts_.towards_plane);
+    for (const bool v6 : {v6_first, !v6_first})
+      if (auto taken = take(v6); !taken) return taken.error();
+    if (choice_.addresses.empty() || (rule_.family == Family::kDual && choice_.addresses.size() < 2)) return nothing();
+    return std::move(choice_);
+  }
+
+ private:
+  static auto order(const InterfaceAddress& item) {
+    const auto bytes = bytes_of(item.address).value_or(Bytes{});
+    return std::make_tuple(item.index, bytes.v6, bytes.raw);
+  }
+
+  void reject(const InterfaceAddress& item, const std::string& why) {
+    choice_.rejected.push_back({item.address, item.interface, why});
+  }
+
+  Status take(bool v6) {
+    std::vector<InterfaceAddress> own;
+    for (const auto& item : fitting_)
+      if (is_ipv6(item.address) == v6) own.push_back(item);
+    if (own.empty()) return {};
+    const auto routed = std::find_if(own.begin(), own.end(), [&](const auto& item) { return is_routed(item, v6); });
+    if (routed == own.end() && own.size() > 1 && !is_default(rule_)) return several(own);
+    const InterfaceAddress taken = routed == own.end() ? own.front() : *routed;
+    choice_.addresses.push_back(taken.address);
+    for (const auto& item : own)
+      if (item.address != taken.address)
+        reject(item, routed == own.end() ? "a later interface or address" : "not the one that the route uses");
+    return {};
+  }
+
+  // The route to the plane says more than the default one.
+  bool is_routed(const InterfaceAddress& item, bool v6) const {
+    const auto& plane = facts_.towards_plane;
+    if (plane && is_global(*plane) && is_ipv6(*plane) == v6 && fits(*plane)) return item.address == *plane;
+    return item.address == (v6 ? facts_.default_v6 : facts_.default_v4);
+  }
+  bool fits(const std::string& address) const {
+    return std::any_of(fitting_.begin(), fitting_.end(), [&](const auto& item) { return item.address == address; });
+  }
+
+  Error several(const std::vector<InterfaceAddress>& own) const {
+    std::vector<std::string> names;
+    for (const auto& item : own) names.push_back(item.address + " (" + item.interface + ")");
+    return {Code::kFailedPrecondition, "HWS-AR-003", choice_.rule + " fits several addresses: " + joined(names),
+            "narrow workload.address_rule by interface or cidr, or set workload.address"};
+  }
+
+  Error nothing() const {
+    const bool any = std::any_of(facts_.interfaces.begin(), facts_.interfaces.end(),
+                                 [](const auto& item) { return is_global(item.address); });
+    if (!any)
+      return {Code::kFailedPrecondition, "HWS-AR-001", "this host has no address but loopback and link-local ones",
+              "bring the network up, or set workload.address"};
+    std::vector<std::string> names;
+    for (const auto& item : choice_.rejected)
+      if (is_global(item.address)) names.push_back(item.address + " (" + item.interface + "): " + item.reason);
+    for (const auto& address : choice_.addresses) names.push_back(address + ": the only family");
+    return {Code::kFailedPrecondition, "HWS-AR-002", choice_.rule + " fits no address: " + joined(names),
+            "correct workload.address_rule, bring that network up, or set workload.address"};
+  }
+
+  const AddressRule& rule_;
+  const AddressFacts& facts_;
+  AddressChoice choice_;
+  std::vector<InterfaceAddress> fitting_;
+};
 
 }  // namespace
 
+bool is_ipv6(const std::string& address) {
+  return address.find(':') != std::string::npos;
+}
+
 bool is_global(const std::string& address) {
-  in_addr v4{};
-  in6_addr v6{};
-  if (inet_pton(AF_INET, address.c_str(), &v4) == 1) return is_global_v4(v4);
-  return inet_pton(AF_INET6, address.c_str(), &v6) == 1 && is_global_v6(v6);
+  const auto bytes = bytes_of(address);
+  return bytes && (bytes->v6 ? is_global_v6(*bytes) : is_global_v4(*bytes));
 }
 
-AddressFacts observe_addresses(const std::string& towards) {
-  AddressFacts out;
-  out.towards_plane = source_towards(towards);
-  // Addresses of documentation (RFC 5737, RFC 3849): no host has a route to them but the default one.
-  out.default_v4 = source_towards("192.0.2.1");
-  out.default_v6 = source_towards("2001:db8::1");
-  out.interfaces = interface_addresses();
-  return out;
+std::string to_string(const AddressRule& rule) {
+  if (!rule.fixed.empty()) return "workload.address";
+  std::string text;
+  const auto add = [&text](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+  if (!rule.interface.empty()) add("interface " + rule.interface);
+  if (!rule.cidrs.empty()) add("in " + joined(rule.cidrs));
+  if (is_default(rule)) add("the route to the control plane");
+  if (rule.family == Family::kV4) add("IPv4 only");
+  if (rule.family == Family::kV6) add("IPv6 only");
+  if (rule.family == Family::kDual) add("both families");
+  return text;
 }
 
-Result<std::vector<std::string>> choose_addresses(const std::vector<std::string>& configured,
-                                                  const AddressFacts& facts) {
-  if (!configured.empty()) return configured;
-  std::vector<std::string> out;
-  if (facts.towards_plane && is_global(*facts.towards_plane)) out.push_back(*facts.towards_plane);
-  for (const bool v6 : {false, true}) {
-    if (!out.empty() && is_v6(out.front()) == v6) continue;
-    if (auto address = of_family(facts, v6)) out.push_back(*address);
+Result<AddressChoice> choose_addresses(const AddressRule& rule, const AddressFacts& facts) {
+  if (!rule.fixed.empty()) {
+    AddressChoice out;
+    out.addresses = rule.fixed;
+    out.rule = to_string(rule);
+    return out;
   }
-  if (out.empty())
-    return Error(Code::kFailedPrecondition, "HWS-AR-001", "this host has no address but loopback and link-local ones",
-                 "bring the network up, or set workload.address");
-  return out;
-}
-
-Result<std::vector<std::string>> own_addresses(const std::vector<std::string>& configured, const std::string& towards) {
-  return choose_addresses(configured, observe_addresses(towards));
+  return Chooser(rule, facts).choose();
 }
 
 }  // namespace hawser::bootstrap

@@ -43,10 +43,11 @@ void copy(const YAML::Node& from, const char* name, YAML::Node to, const char* k
 
 Status read_http(const Reader& reader, const YAML::Node& http, YAML::Node out) {
   const auto scheme = scalar(http["scheme"]);
-  if (!scheme.empty() && scheme != "HTTP" && scheme != "http")
-    return reader.cannot(http["scheme"],
-                         "readinessProbe.httpGet.scheme is " + scheme + ", and Hawser probes by plain HTTP only",
-                         "use scheme HTTP, tcpSocket or exec in the WorkloadGroup's probe");
+  const bool https = scheme == "HTTPS" || scheme == "https";
+  if (!scheme.empty() && !https && scheme != "HTTP" && scheme != "http")
+    return reader.cannot(http["scheme"], "readinessProbe.httpGet.scheme is " + scheme,
+                         "use scheme HTTP or HTTPS in the WorkloadGroup's probe");
+  if (https) out["http"]["scheme"] = "https";
   copy(http, "path", out["http"], "path");
   copy(http, "host", out["http"], "host");
   out["http"]["port"] = scalar(http["port"]);
@@ -69,8 +70,13 @@ Status read_kind(const Reader& reader, const YAML::Node& probe, YAML::Node out) 
     for (const auto& word : exec["command"]) out["exec"]["command"].push_back(scalar(word));
     return {};
   }
+  if (const auto grpc = probe["grpc"]; grpc.IsDefined()) {
+    out["grpc"]["port"] = scalar(grpc["port"]);
+    copy(grpc, "service", out["grpc"], "service");
+    return {};
+  }
   // Without its probe the program would count as healthy for ever.
-  return reader.cannot(probe, "readinessProbe is neither httpGet, tcpSocket nor exec",
+  return reader.cannot(probe, "readinessProbe is neither httpGet, tcpSocket, grpc nor exec",
                        "use one of them in the WorkloadGroup's probe");
 }
 

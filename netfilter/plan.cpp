@@ -12,6 +12,7 @@ constexpr std::uint32_t kSsh = 22;
 constexpr std::size_t kMaxPorts = 256;
 constexpr std::size_t kMaxCidrs = 1024;
 constexpr std::size_t kMaxNever = 64;
+constexpr std::size_t kMaxOwnProbes = 128;
 constexpr std::size_t kMaxOwners = 32;
 
 // Link-local (the metadata address 169.254.169.254 of nearly all clouds and its relatives), Azure's and Alibaba's
@@ -41,6 +42,7 @@ Status check_counts(const Intent& intent) {
   if (auto s = check_count(intent.outbound_exclude.size(), kMaxPorts, "excluded outbound ports"); !s) return s;
   if (auto s = check_count(intent.outbound_exclude_cidrs.size(), kMaxCidrs, "excluded networks"); !s) return s;
   if (auto s = check_count(intent.never.size(), kMaxNever, "never-captured endpoints"); !s) return s;
+  if (auto s = check_count(intent.own_probes.size(), kMaxOwnProbes, "probes of own services"); !s) return s;
   if (auto s = check_count(intent.exempt_uids.size(), kMaxOwners, "exempt users"); !s) return s;
   return check_count(intent.exempt_gids.size(), kMaxOwners, "exempt groups");
 }
@@ -180,6 +182,24 @@ Status add_control_plane(Builder& builder, const std::vector<Endpoint>& never) {
   return {};
 }
 
+// A local connection never meets PREROUTING, so these are sent to the proxy here. They can't go in circles: what the
+// proxy makes of them is of its own uid.
+Status add_own_probes(Builder& builder, const Intent& intent) {
+  if (!intent.capture_inbound || intent.probe_uid == 0) return {};
+  for (const Endpoint& endpoint : intent.own_probes) {
+    auto address = parse_cidr(endpoint.address);
+    if (!address) return address.error();
+    if (auto s = check_port(endpoint.port, "probe of " + endpoint.address); !s) return s;
+    Match match;
+    match.family = address->family;
+    match.destinations = {*address};
+    match.destination_ports = {{endpoint.port, endpoint.port}};
+    match.uids = {intent.probe_uid};
+    builder.add(Hook::kOutput, Purpose::kOwnProbe, std::move(match), intent.inbound_port);
+  }
+  return {};
+}
+
 Status add_output(Builder& builder, const Intent& intent, const Guard& guard) {
   constexpr Hook hook = Hook::kOutput;
   auto excluded_ports = normalised(intent.outbound_exclude, "excluded outbound port");
@@ -190,6 +210,7 @@ Status add_output(Builder& builder, const Intent& intent, const Guard& guard) {
     if (!cidr) return cidr.error();
     excluded.push_back(*cidr);
   }
+  if (auto s = add_own_probes(builder, intent); !s) return s;
   // The proxy's and the agent's own traffic first, also before the probe: a proxy that passes the probe's connection on
   // to its original destination would be sent back to itself, without end.
   Match users;
@@ -268,6 +289,8 @@ const char* to_string(Purpose purpose) {
   switch (purpose) {
     case Purpose::kProbe:
       return "probe";
+    case Purpose::kOwnProbe:
+      return "own_probe";
     case Purpose::kNotTcp:
       return "not_tcp";
     case Purpose::kMidstream:

@@ -44,6 +44,10 @@ struct Intent {
   std::vector<std::uint32_t> exempt_uids;
   std::vector<std::uint32_t> exempt_gids;
   std::vector<Endpoint> never;
+  // hawserd (that uid) asks this host's own program there as a caller would: through the proxy's inbound port. Only
+  // while both directions are captured.
+  std::vector<Endpoint> own_probes;
+  std::uint32_t probe_uid = 0;  // 0: nobody
 };
 
 // What was observed on the host and has to stay untouched, besides the intent (guard.h).
@@ -55,6 +59,7 @@ enum class Hook { kOutput, kPrerouting };
 
 enum class Purpose {
   kProbe,
+  kOwnProbe,
   kNotTcp,
   kMidstream,
   kSsh,

@@ -40,6 +40,8 @@ netfilter::Intent to_intent(const v1::Intent& proto) {
   out.exempt_uids.assign(proto.exempt_uids().begin(), proto.exempt_uids().end());
   out.exempt_gids.assign(proto.exempt_gids().begin(), proto.exempt_gids().end());
   for (const auto& endpoint : proto.never()) out.never.push_back({endpoint.address(), endpoint.port()});
+  for (const auto& endpoint : proto.own_probes()) out.own_probes.push_back({endpoint.address(), endpoint.port()});
+  out.probe_uid = proto.probe_uid();
   return out;
 }
 
@@ -63,6 +65,12 @@ void to_proto(const netfilter::Intent& intent, v1::Intent& out) {
     added->set_address(endpoint.address);
     added->set_port(endpoint.port);
   }
+  for (const auto& endpoint : intent.own_probes) {
+    auto* added = out.add_own_probes();
+    added->set_address(endpoint.address);
+    added->set_port(endpoint.port);
+  }
+  out.set_probe_uid(intent.probe_uid);
 }
 
 }  // namespace hawser::broker

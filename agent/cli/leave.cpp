@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <condition_variable>
 #include <cstdio>
 #include <filesystem>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/file.h"
 #include "cli/admin_call.h"
@@ -25,12 +29,60 @@ Status leave_alone(const Context& context) {
   return {};
 }
 
+// Says what hawserd is at, while it leaves; from a connection of its own, since the other one waits for the end.
+class Progress {
+ public:
+  explicit Progress(const Context& context) : context_(context), thread_([this] { watch(); }) {}
+  ~Progress() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+ private:
+  void watch() {
+    admin::v1::Request request;
+    request.mutable_status();
+    std::string last;
+    std::unique_lock lock(mutex_);
+    while (!over_) {
+      if (wake_.wait_for(lock, std::chrono::milliseconds(150), [this] { return over_; })) return;
+      lock.unlock();
+      const auto answer = admin_call(context_, request, 1000);
+      const auto status = nlohmann::json::parse(answer ? *answer : "", nullptr, false);
+      const std::string now = status.is_object() ? status.value("leaving", "") : "";
+      if (!now.empty() && now != last) std::printf("  %s\n", (last = now).c_str());
+      std::fflush(stdout);
+      lock.lock();
+    }
+  }
+
+  const Context& context_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+// Longer than the longest withdrawal may be (workload.withdraw_wait).
+constexpr int kWithdrawMs = 300'000;
+
+Result<std::string> leave_by_hawserd(const Context& context, unsigned drain) {
+  admin::v1::Request request;
+  request.mutable_leave()->set_drain_seconds(drain);
+  const Progress progress(context);
+  return admin_call(context, request, static_cast<int>(drain) * 1000 + 60000 + kWithdrawMs);
+}
+
 void run(Context& context, unsigned drain) {
   if (!need_root(context, "leave")) return;
   const std::string drop_in = context.paths.drop_in_dir + "/50-join.yaml";
-  admin::v1::Request request;
-  request.mutable_leave()->set_drain_seconds(drain);
-  auto answer = admin_call(context, request, static_cast<int>(drain) * 1000 + 60000);
+  auto answer = leave_by_hawserd(context, drain);
   if (!answer) {
     if (answer.error().id() == "HWS-AD-003" && !file::exists(drop_in)) {
       std::printf("this host is not joined: nothing to leave\n");

@@ -47,6 +47,23 @@ void print_holds(const json& status) {
                 text_of(hold, "what").c_str(), text_of(hold, "until").c_str(), text_of(hold, "reason").c_str());
 }
 
+// What the control plane was told of this host, and how its services are.
+void print_registration(const json& status) {
+  const json told = status.value("registration", json::object());
+  if (!told.contains("address")) return;
+  std::string line = text_of(told, "address") + " as " + text_of(told, "health");
+  if (const auto at = text_of(told, "told_at"); !at.empty()) line += " at " + at;
+  if (const auto entry = text_of(told, "entry"); !entry.empty()) line += ", entry " + entry;
+  std::printf("  %-16s %s\n", "told the plane", line.c_str());
+  for (const auto& service : told.value("services", json::array())) {
+    if (text_of(service, "probe") == "none") continue;
+    const std::string reason = text_of(service, "reason");
+    std::printf("  %-16s %s (%s)%s%s\n", ("service " + text_of(service, "name")).c_str(),
+                text_of(service, "health").c_str(), text_of(service, "probe").c_str(), reason.empty() ? "" : ": ",
+                reason.c_str());
+  }
+}
+
 void print_human(const json& status) {
   std::printf("%s: %s\n", painted(text_of(status, "state")).c_str(), text_of(status, "summary").c_str());
   std::string events;
@@ -57,6 +74,7 @@ void print_human(const json& status) {
   if (!events.empty()) std::printf("  %s\n", events.c_str());
   print_items(status);
   print_holds(status);
+  print_registration(status);
 }
 
 void run(Context& context, bool as_json) {

@@ -49,15 +49,26 @@ struct ServicePort {
   std::string protocol = "TCP";
 };
 
+// Which of the host's addresses is told, where none is given (bootstrap/address.h).
+enum class AddressFamily { kAny, kV4, kV6, kDual };
+struct AddressRule {
+  std::string interface;
+  std::vector<std::string> cidrs;  // key: cidr
+  AddressFamily family = AddressFamily::kAny;
+  bool given = false;
+};
+
 struct Workload {
   std::string name;
   std::string group;  // WorkloadGroup to register with; empty: no auto-registration
   std::string service_account = "default";
   std::map<std::string, std::string> labels;
-  std::vector<std::string> addresses;  // key: address (one or a list); empty: found by the host's routes
+  std::vector<std::string> addresses;  // key: address (one or a list); empty: found by address_rule
+  AddressRule address_rule;
   std::vector<ServicePort> ports;
   std::string locality;  // region/zone/sub-zone
   std::map<std::string, std::string> metadata;
+  Millis withdraw_wait{5000};  // between telling the plane and going, for callers to hear of it
 };
 
 // The last-good snapshot (agent/snapshot_keeper.h).
@@ -92,18 +103,32 @@ struct Interception {
 };
 
 struct HealthProbe {
-  enum class Kind { kNone, kHttp, kTcp, kExec };
+  enum class Kind { kNone, kHttp, kTcp, kExec, kGrpc };
   Kind kind = Kind::kNone;
+  std::string service;  // key: name; empty for the probe of health: itself
   std::string http_path = "/";
   std::string host;
   std::uint16_t port = 0;
   std::map<std::string, std::string> http_headers;
+  bool tls = false;         // key: scheme
+  std::string ca_pem;       // key: ca; empty: any certificate will do
+  std::string server_name;  // SNI, Host, and the name that the certificate must have if `ca_pem` is given
   std::vector<std::string> command;
+  std::string grpc_service;    // key: service
+  bool through_proxy = false;  // by the proxy's inbound listener and mTLS, as a caller comes
   Millis period{10000};
+  double jitter = 0.1;  // share of the period by which each wait is shortened or prolonged
   Millis timeout{1000};
   Millis initial_delay{0};
   unsigned success_threshold = 1;
   unsigned failure_threshold = 3;
+};
+
+struct Health {
+  HealthProbe program;                // the keys of health: itself
+  std::vector<HealthProbe> services;  // their times are those of health: unless they have their own
+  bool any = false;                   // key: policy; else all of them must be well
+  std::chrono::seconds report_interval{60};
 };
 
 struct Proxy {
@@ -139,7 +164,7 @@ struct Config {
   HostPort ca;  // key: ca.address; empty: the control plane's
   IdentitySettings identity;
   Interception interception;
-  HealthProbe health;
+  Health health;
   Proxy proxy;
   Compat compat;
   Proxyless proxyless;
@@ -149,6 +174,8 @@ struct Config {
   bool joined() const { return !control_plane.address.empty(); }
   const HostPort& ca_address() const { return ca.empty() ? control_plane.address : ca; }
   std::string spiffe_id() const;
+  // Those that there are, the program's first; a service without a port has the one of its name in workload.ports.
+  std::vector<HealthProbe> health_probes() const;
 };
 
 }  // namespace hawser::config

@@ -1,75 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/schema.h"
 
-#include "config/value.h"
+#include "config/schema_parts.h"
+#include "config/schema_value.h"
 
 namespace hawser::config {
 namespace {
-
-template <typename T>
-auto set(T& out, Result<T> (*parse)(const std::string&)) {
-  return [&out, parse](const std::string& text) -> Status {
-    auto value = parse(text);
-    if (!value) return value.error();
-    out = *value;
-    return {};
-  };
-}
-
-auto millis(Millis& out) {
-  return set<Millis>(out, parse_duration);
-}
-
-auto seconds(std::chrono::seconds& out) {
-  return [&out](const std::string& text) -> Status {
-    auto value = parse_duration(text);
-    if (!value) return value.error();
-    if (value->count() % 1000 != 0)
-      return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' must be whole seconds");
-    out = std::chrono::duration_cast<std::chrono::seconds>(*value);
-    return {};
-  };
-}
-
-auto boolean(bool& out) {
-  return [&out](const std::string& text) -> Status {
-    if (text != "true" && text != "false")
-      return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not true or false");
-    out = text == "true";
-    return {};
-  };
-}
-
-auto number(unsigned& out, unsigned low, unsigned high) {
-  return [&out, low, high](const std::string& text) -> Status {
-    std::size_t used = 0;
-    unsigned long value = 0;
-    try {
-      value = std::stoul(text, &used);
-    } catch (const std::exception&) {
-      used = 0;
-    }
-    if (used == 0 || used != text.size() || text[0] == '-' || value < low || value > high)
-      return Error(Code::kInvalidArgument, "HWS-CF-004",
-                   "'" + text + "' is not a number from " + std::to_string(low) + " to " + std::to_string(high));
-    out = static_cast<unsigned>(value);
-    return {};
-  };
-}
-
-auto choice(const std::vector<std::string>& words, const std::function<void(std::size_t)>& pick) {
-  return [words, pick](const std::string& text) -> Status {
-    std::string all;
-    for (std::size_t i = 0; i < words.size(); ++i) {
-      if (words[i] == text) {
-        pick(i);
-        return {};
-      }
-      all += (i == 0 ? "" : ", ") + words[i];
-    }
-    return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not one of " + all);
-  };
-}
 
 // A list replaces what an earlier file said; the keyword "all" stands for an empty one.
 void port_list(MapReader& map, const std::string& key, std::vector<PortRange>& out, bool all_allowed) {
@@ -95,31 +31,6 @@ void read_mesh(MapReader& map, Mesh& mesh) {
   map.text("cluster_id", mesh.cluster_id);
   map.text("network", mesh.network);
   map.text("namespace", mesh.ns);
-}
-
-void read_workload(MapReader& map, Workload& workload) {
-  map.text("name", workload.name);
-  map.text("group", workload.group);
-  map.text("service_account", workload.service_account);
-  map.text("locality", workload.locality);
-  map.string_map("labels", workload.labels);
-  map.string_map("metadata", workload.metadata);
-  if (map.has("address")) workload.addresses.clear();
-  map.list("address", [&workload](const std::string& text) -> Status {
-    if (auto ok = check_address(text); !ok) return ok;
-    workload.addresses.push_back(text);
-    return {};
-  });
-  if (map.has("ports")) workload.ports.clear();
-  map.each_map("ports", [&workload](MapReader& port) {
-    ServicePort item;
-    port.text("name", item.name);
-    port.scalar("port", set<std::uint16_t>(item.port, parse_port));
-    port.text("protocol", item.protocol);
-    if (item.port == 0 && !port.has("port"))
-      port.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
-    workload.ports.push_back(item);
-  });
 }
 
 void read_control_plane(MapReader& map, ControlPlane& plane) {
@@ -164,37 +75,6 @@ void read_interception(MapReader& map, Interception& out) {
     });
   });
   map.scalar("confirm", seconds(out.confirm));
-}
-
-void read_health(MapReader& map, HealthProbe& probe) {
-  map.map("http", [&probe](MapReader& http) {
-    probe.kind = HealthProbe::Kind::kHttp;
-    http.text("path", probe.http_path);
-    http.text("host", probe.host);
-    http.scalar("port", set<std::uint16_t>(probe.port, parse_port));
-    http.scalar("scheme", choice({"http"}, [](std::size_t) {}));
-    http.string_map("headers", probe.http_headers);
-    if (probe.port == 0) http.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
-  });
-  map.map("tcp", [&probe](MapReader& tcp) {
-    probe.kind = HealthProbe::Kind::kTcp;
-    tcp.text("host", probe.host);
-    tcp.scalar("port", set<std::uint16_t>(probe.port, parse_port));
-    if (probe.port == 0) tcp.fail("port", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
-  });
-  map.map("exec", [&probe](MapReader& exec) {
-    probe.kind = HealthProbe::Kind::kExec;
-    if (exec.has("command")) probe.command.clear();
-    exec.list("command", [&probe](const std::string& text) -> Status {
-      probe.command.push_back(text);
-      return {};
-    });
-  });
-  map.scalar("period", millis(probe.period));
-  map.scalar("timeout", millis(probe.timeout));
-  map.scalar("initial_delay", millis(probe.initial_delay));
-  map.scalar("success_threshold", number(probe.success_threshold, 1, 100));
-  map.scalar("failure_threshold", number(probe.failure_threshold, 1, 100));
 }
 
 Status read_share(double& out, const std::string& text) {
@@ -255,6 +135,7 @@ void read_document(MapReader& root, Config& config) {
 }
 
 void check_whole(const Config& config, std::vector<Error>& errors) {
+  check_registration(config, errors);
   if (!config.joined()) return;
   const auto missing = [&errors](const std::string& key, const std::string& hint) {
     errors.emplace_back(Code::kFailedPrecondition, "HWS-CF-005", key + " is missing", hint);

@@ -18,10 +18,6 @@ extern char** environ;
 namespace hawser::registration {
 namespace {
 
-Error unwell(const std::string& what) {
-  return {Code::kUnavailable, "HWS-RG-002", what};
-}
-
 // posix_spawn's two objects, with what a probe's command gets: a process group of its own, so that a time-out can end
 // whatever it started; no descriptor and no signal state of ours.
 class SpawnSettings {

@@ -3,8 +3,8 @@
 
 namespace hawser::registration {
 
-Reporter::Reporter(Loop& loop, HealthSink& health, Send send, std::chrono::seconds interval)
-    : loop_(loop), health_(health), send_(std::move(send)), interval_(interval) {}
+Reporter::Reporter(Loop& loop, Metrics& metrics, HealthSink& health, Send send, std::chrono::seconds interval)
+    : loop_(loop), metrics_(metrics), health_(health), send_(std::move(send)), interval_(interval) {}
 
 void Reporter::set_program(bool healthy, const std::string& reason) {
   program_ = healthy;
@@ -12,8 +12,9 @@ void Reporter::set_program(bool healthy, const std::string& reason) {
   consider();
 }
 
-void Reporter::set_interception(bool verified) {
+void Reporter::set_interception(bool verified, const std::string& reason) {
   intercepted_ = verified;
+  not_intercepted_ = reason;
   consider();
 }
 
@@ -22,39 +23,49 @@ void Reporter::withdraw() {
   withdrawn_ = true;
   repeat_.reset();
   if (!told_) return;  // the plane never sent traffic here
-  told_ = false;
-  told_at_ = loop_.wall();
-  send_(false, "withdrawn");
+  send(false, "withdrawn");
   health_.report("registration", HealthState::kOk, "withdrawn: the control plane was told to send no more traffic",
                  nullptr);
 }
 
 std::string Reporter::message() const {
-  if (!intercepted_) return "traffic isn't intercepted";
-  return program_ ? std::string() : reason_;
+  if (!intercepted_) return not_intercepted_;
+  return program_ == true ? std::string() : reason_;
 }
 
 void Reporter::consider() {
   if (withdrawn_) return;
   // Before the first time that all was well, silence is as good as "unhealthy": the plane sends no traffic either way.
   if (!intercepted_ && !told_) return;
-  const bool healthy = program_ && intercepted_;
+  if (!program_) {
+    health_.report("registration", HealthState::kStarting, "waiting for the probes' first verdict", nullptr);
+    return;
+  }
+  const bool healthy = *program_ && intercepted_;
   if (told_ != healthy) tell(healthy, message());
 }
 
 void Reporter::tell(bool healthy, const std::string& message) {
   const bool news = told_ != healthy;
-  told_ = healthy;
-  told_at_ = loop_.wall();
-  send_(healthy, message);
+  send(healthy, message);
   show(healthy, message);
   repeat_ = loop_.after(interval_, [this] { repeat(); });
-  if (healthy && news && on_healthy_) on_healthy_();
+  if (news && on_told_) on_told_(healthy);
+}
+
+void Reporter::send(bool healthy, const std::string& message) {
+  told_ = healthy;
+  told_at_ = loop_.wall();
+  told_reason_ = message;
+  ++reports_;
+  metrics_.add("hawser_health_reports_total", "Health reports to the control plane",
+               {{"health", healthy ? "healthy" : "unhealthy"}});
+  send_(healthy, message);
 }
 
 // With the reason as it is now: it may have changed while the answer hasn't.
 void Reporter::repeat() {
-  tell(program_ && intercepted_, message());
+  tell(program_ == true && intercepted_, message());
 }
 
 void Reporter::show(bool healthy, const std::string& message) {

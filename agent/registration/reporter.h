@@ -9,48 +9,60 @@
 
 #include "base/health.h"
 #include "base/loop.h"
+#include "base/metrics.h"
 
 namespace hawser::registration {
 
 // What: decides what the control plane is told of this workload's health: never healthy before interception is
-// verified, unhealthy first when the host withdraws. Told on change and again every `interval`, because a report has no
-// answer. A reconnect needs nothing from here: the relay repeats the last report on each new stream. Threading: on the
-// loop. Failure: HWS-RG-001 in the health item "registration", which says what was told.
+// verified, nothing before the program's state is known (hawserd may have been restarted, and the plane still knows),
+// unhealthy first when the host withdraws. Told on change and again every `interval`, because a report has no answer. A
+// reconnect needs nothing from here: the relay repeats the last report on each new stream. Threading: on the loop.
+// Failure: HWS-RG-001 in the health item "registration", which says what was told. Metrics:
+// hawser_health_reports_total{health}.
 class Reporter {
  public:
   using Send = std::function<void(bool healthy, const std::string& message)>;
 
-  Reporter(Loop& loop, HealthSink& health, Send send, std::chrono::seconds interval = std::chrono::seconds(60));
+  Reporter(Loop& loop, Metrics& metrics, HealthSink& health, Send send,
+           std::chrono::seconds interval = std::chrono::seconds(60));
 
-  // Without a probe the program counts as healthy.
   void set_program(bool healthy, const std::string& reason);
-  void set_interception(bool verified);
+  // `reason`: why not.
+  void set_interception(bool verified, const std::string& reason = "traffic isn't intercepted");
   // For good: whatever comes later, the plane has been told not to send traffic here.
   void withdraw();
 
   std::optional<bool> told() const { return told_; }
   Loop::Wall told_at() const { return told_at_; }
-  // Called on the first healthy report, and on each that follows an unhealthy one.
-  void on_healthy(std::function<void()> callback) { on_healthy_ = std::move(callback); }
+  const std::string& told_reason() const { return told_reason_; }
+  std::uint64_t reports() const { return reports_; }
+  bool withdrawn() const { return withdrawn_; }
+  // Called on the first report, and on each that differs from the one before; not when the host withdraws.
+  void on_told(std::function<void(bool healthy)> callback) { on_told_ = std::move(callback); }
 
  private:
   void consider();
   std::string message() const;
   void tell(bool healthy, const std::string& message);
+  void send(bool healthy, const std::string& message);
   void repeat();
   void show(bool healthy, const std::string& message);
 
   Loop& loop_;
+  Metrics& metrics_;
   HealthSink& health_;
   Send send_;
   std::chrono::seconds interval_;
-  std::function<void()> on_healthy_;
-  bool program_ = false;
-  std::string reason_ = "not probed yet";
+  std::function<void(bool)> on_told_;
+  std::optional<bool> program_;
+  std::string reason_;
   bool intercepted_ = false;
+  std::string not_intercepted_ = "traffic isn't intercepted";
   bool withdrawn_ = false;
   std::optional<bool> told_;
   Loop::Wall told_at_;
+  std::string told_reason_;
+  std::uint64_t reports_ = 0;
   std::unique_ptr<Loop::Timer> repeat_;
 };
 

@@ -25,6 +25,7 @@ struct Front {
   std::function<Result<std::string>()> token;
   std::function<void(bool)> connected;
   std::function<void()> accepted;
+  std::function<void(const Error&)> failed;
   Relay::Status status;
 };
 
@@ -60,6 +61,7 @@ class Herald final : public CoreObserver {
   void on_failure(const Error& error) override {
     tell([error](Front& front) {
       front.health.report(kPlaneItem, HealthState::kDegraded, error.message() + "; it keeps trying", &error);
+      if (front.failed) front.failed(error);
     });
   }
   void on_compat(const std::string& detail, const std::optional<Error>& error) override {
@@ -97,7 +99,7 @@ class Herald final : public CoreObserver {
 struct Relay::Impl {
   Impl(Loop& loop_in, Metrics& metrics, HealthSink& health, Options options)
       : loop(loop_in),
-        front(std::make_shared<Front>(Front{health, {}, {}, {}, {}, {}})),
+        front(std::make_shared<Front>(Front{health, {}, {}, {}, {}, {}, {}})),
         herald(loop_in, front),
         core(strand, metrics, herald, options),
         mailbox(std::make_shared<Mailbox>(strand, core)),
@@ -255,6 +257,10 @@ void Relay::names(const std::string& type_url, std::function<void(std::vector<st
 
 void Relay::on_connected(std::function<void(bool connected)> callback) {
   impl_->front->connected = std::move(callback);
+}
+
+void Relay::on_failed(std::function<void(const Error&)> callback) {
+  impl_->front->failed = std::move(callback);
 }
 
 Relay::Status Relay::status() const {

@@ -128,6 +128,8 @@ class Relay {
   void names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const;
   // Connected: a stream is open and has brought its first response.
   void on_connected(std::function<void(bool connected)> callback);
+  // A stream, or the attempt to open one, failed; the error's cause has the plane's own code and words.
+  void on_failed(std::function<void(const Error&)> callback);
   Status status() const;
 
  private:

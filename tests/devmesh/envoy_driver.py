@@ -134,7 +134,11 @@ class Envoy:
         self.log = host.log_dir / "envoy.log"
         # as in production: by default connections of a replaced filter chain would live on for minutes
         argv += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
+        self._host = host
         self._process = host.popen([*argv, "--log-level", "warning"], log="envoy.log", uid=facts.UID_PROXY)
+
+    def stop(self) -> None:
+        self._host.stop(self._process)
 
     def wait_listening(self, *names: str) -> None:
         """LIVE, with these listeners there (they exist only once their secrets came) and nothing left warming."""

@@ -33,8 +33,9 @@ FOLDERS = (
     ("/etc/hawser/conf.d", 0o755, 0, 0),
 )
 CONFIG = f"users: {{agent: {AGENT}, proxy: {PROXY}, admin_group: {facts.GID_ADMIN}}}\n"
-# One host is no fleet: its tests need not wait out a spread.
-LAB_CONFIG = "control_plane: {reconnect_spread: 300ms}\n"
+# One host is no fleet: its tests need not wait out a spread; and a control plane of the lab tells callers at once, so
+# that a leave needn't wait for as long as elsewhere.
+LAB_CONFIG = "control_plane: {reconnect_spread: 300ms}\nworkload: {withdraw_wait: 300ms}\n"
 # setuid, setgid and kill stand in for systemd: the direct launcher starts and signals Envoy itself
 BROKER_CAPS = ("net_admin", "net_raw", "setuid", "setgid", "kill")
 

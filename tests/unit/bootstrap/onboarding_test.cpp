@@ -114,7 +114,7 @@ TEST(JoinYaml, CarriesMetadataThatItDoesNotKnow) {
 }
 
 TEST(JoinYaml, TakesTheProbeOver) {
-  const auto health = BundleFolder().config().health;
+  const auto health = BundleFolder().config().health.program;
   EXPECT_EQ(health.kind, config::HealthProbe::Kind::kHttp);
   EXPECT_EQ(health.http_path, "/health");
   EXPECT_EQ(health.port, 9080);
@@ -126,10 +126,19 @@ TEST(JoinYaml, TakesTheProbeOver) {
 TEST(JoinYaml, TakesTcpAndCommandProbesOver) {
   BundleFolder folder;
   folder.file("mesh.yaml", with_probe("    tcpSocket: {port: 5432}\n"));
-  EXPECT_EQ(folder.config().health.kind, config::HealthProbe::Kind::kTcp);
-  EXPECT_EQ(folder.config().health.port, 5432);
+  EXPECT_EQ(folder.config().health.program.kind, config::HealthProbe::Kind::kTcp);
+  EXPECT_EQ(folder.config().health.program.port, 5432);
   folder.file("mesh.yaml", with_probe("    exec:\n      command: [\"/bin/check\", \"a: b\", \"#x\"]\n"));
-  EXPECT_THAT(folder.config().health.command, ElementsAre("/bin/check", "a: b", "#x"));
+  EXPECT_THAT(folder.config().health.program.command, ElementsAre("/bin/check", "a: b", "#x"));
+}
+
+TEST(JoinYaml, TakesHttpsAndGrpcProbesOver) {
+  BundleFolder folder;
+  folder.file("mesh.yaml", with_probe("    httpGet: {port: 8443, scheme: HTTPS}\n"));
+  EXPECT_TRUE(folder.config().health.program.tls);
+  folder.file("mesh.yaml", with_probe("    grpc: {port: 9000, service: shop.Cart}\n"));
+  EXPECT_EQ(folder.config().health.program.kind, config::HealthProbe::Kind::kGrpc);
+  EXPECT_EQ(folder.config().health.program.grpc_service, "shop.Cart");
 }
 
 TEST(JoinYaml, MapsWhatIsCaptured) {
@@ -224,12 +233,12 @@ TEST(Bundle, PlacesEveryProblemOfMeshYaml) {
 }
 
 TEST(Bundle, RefusesWhatHawserDoesNotDo) {
-  const auto https = BundleFolder().refusal_with("mesh.yaml", with_probe("    httpGet: {port: 1, scheme: HTTPS}\n"));
-  EXPECT_THAT(https, HasSubstr("mesh.yaml:4:"));
-  EXPECT_THAT(https, HasSubstr("plain HTTP only"));
-  EXPECT_THAT(https, HasSubstr("[HWS-ON-007]"));
-  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", with_probe("    grpc: {port: 1}\n")),
-              HasSubstr("neither httpGet, tcpSocket nor exec"));
+  const auto scheme = BundleFolder().refusal_with("mesh.yaml", with_probe("    httpGet: {port: 1, scheme: FTP}\n"));
+  EXPECT_THAT(scheme, HasSubstr("mesh.yaml:4:"));
+  EXPECT_THAT(scheme, HasSubstr("HTTP or HTTPS"));
+  EXPECT_THAT(scheme, HasSubstr("[HWS-ON-007]"));
+  EXPECT_THAT(BundleFolder().refusal_with("mesh.yaml", with_probe("    udpSocket: {port: 1}\n")),
+              HasSubstr("neither httpGet, tcpSocket, grpc nor exec"));
   EXPECT_THAT(BundleFolder().refusal_with("cluster.env", "ISTIO_SERVICE_CIDR='10.0.0.0/8'\n"),
               HasSubstr("ISTIO_SERVICE_CIDR='10.0.0.0/8'"));
   EXPECT_THAT(BundleFolder().refusal_with("cluster.env", "ISTIO_INBOUND_INTERCEPTION_MODE='TPROXY'\n"),

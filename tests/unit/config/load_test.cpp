@@ -51,6 +51,59 @@ TEST(Config, EveryErrorOfAFileIsReported) {
   EXPECT_EQ(parse("log: {level: loud}\nmesh: {idd: x}\n", "h.yaml").errors.size(), 2U);
 }
 
+TEST(Config, ServicesTakeTheTimesOfHealthAndThePortOfTheirName) {
+  const Loaded loaded = parse(R"(
+workload: {ports: [{name: web, port: 8080}]}
+health:
+  period: 3s
+  policy: any
+  report_interval: 20s
+  services:
+    - {name: web, http: {path: /ok, scheme: https, server_name: app.example}}
+    - {name: rpc, grpc: {port: 9000, service: shop.Cart}, timeout: 250ms}
+    - {name: job, exec: {command: [/bin/true]}}
+)",
+                              "h.yaml");
+  ASSERT_TRUE(loaded.errors.empty()) << loaded.errors[0].to_string();
+  const auto probes = loaded.config.health_probes();
+  ASSERT_EQ(probes.size(), 3U);
+  EXPECT_EQ(probes[0].port, 8080);
+  EXPECT_TRUE(probes[0].tls);
+  EXPECT_EQ(probes[0].period, std::chrono::seconds(3));
+  EXPECT_EQ(probes[1].kind, HealthProbe::Kind::kGrpc);
+  EXPECT_EQ(probes[1].grpc_service, "shop.Cart");
+  EXPECT_EQ(probes[1].timeout, std::chrono::milliseconds(250));
+  EXPECT_TRUE(loaded.config.health.any);
+  EXPECT_EQ(loaded.config.health.report_interval, std::chrono::seconds(20));
+}
+
+TEST(Config, BadProbesSayWhatIsRight) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"health: {http: {path: /}}", "health.http.port: is missing"},
+      {"health: {tcp: {port: 1}, exec: {command: [a]}}", "one of http, tcp, grpc and exec"},
+      {"health: {services: [{name: a, tcp: {}}]}", "'a' has no port"},
+      {"health: {services: [{name: a, tcp: {port: 1}}, {name: a, tcp: {port: 2}}]}", "'a' is there already"},
+      {"health: {services: [{name: a}]}", "has no probe"},
+      {"health: {services: [{tcp: {port: 1}}]}", "name: is missing"},
+      {"health: {grpc: {port: 1}, through_proxy: true}", "is for http (not https) and tcp"},
+      {"health: {tcp: {port: 80}, through_proxy: true}\ninterception: {inbound: {exclude: [80]}}", "isn't captured"},
+      {"health: {tcp: {port: 80}, through_proxy: true}\ninterception: {outbound: {enabled: false}}", "isn't captured"},
+      {"health: {http: {port: 1, ca: x}}", "holds no PEM certificate"},
+      {"health: {tcp: {port: 1}, period: 1ms}", "is under 10ms"},
+      {"health: {tcp: {port: 1}, jitter: 2}", "is not a share from 0 to 0.5"},
+      {"health: {policy: some}", "is not one of all, any"},
+      {"health: {exec: {}}", "command: is missing"},
+      {"workload: {withdraw_wait: 10m}", "is over 5m"},
+      {"workload: {address: 192.0.2.1, address_rule: {interface: eth0}}", "are both there"},
+      {"workload: {address_rule: {cidr: [10.0.0.0/40]}}", "bad prefix length"},
+      {"workload: {address_rule: {family: ipv4}}", "is not one of any, v4, v6, dual"}};
+  for (const auto& [text, words] : cases) {
+    const Loaded loaded = parse(text, "h.yaml");
+    ASSERT_FALSE(loaded.errors.empty()) << text;
+    EXPECT_NE(loaded.errors[0].to_string().find(words), std::string::npos) << loaded.errors[0].to_string();
+  }
+}
+
 TEST(Config, AJoinedHostNeedsItsRootAndName) {
   const Loaded loaded = parse("control_plane: {address: 'istiod.istio-system.svc:15012'}\n", "h.yaml");
   ASSERT_EQ(loaded.errors.size(), 2U);

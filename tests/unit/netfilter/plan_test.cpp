@@ -116,6 +116,20 @@ TEST(Plan, ProxyAndAgentAreLeftAloneByUidAndByGid) {
   EXPECT_EQ(verdict(plan, {.gid = 882}), 0);
 }
 
+TEST(Plan, TheAgentsProbeOfItsOwnHostGoesToTheInboundPort) {
+  Intent intent = basic();
+  intent.own_probes = {{"10.77.0.20", 8080}, {"fd77::20", 8080}};
+  intent.probe_uid = 881;
+  const Plan plan = must(intent);
+  EXPECT_EQ(verdict(plan, {.to = "10.77.0.20", .dport = 8080, .uid = 881, .interface = "lo"}), 15006);
+  EXPECT_EQ(verdict(plan, {.to = "fd77::20", .dport = 8080, .uid = 881, .interface = "lo"}), 15006);
+  EXPECT_EQ(verdict(plan, {.to = "10.77.0.20", .dport = 8081, .uid = 881, .interface = "lo"}), 0) << "another port";
+  EXPECT_EQ(verdict(plan, {.to = "10.77.0.20", .dport = 8080, .uid = 882, .interface = "lo"}), 0) << "the proxy's own";
+  EXPECT_EQ(verdict(plan, {.to = "127.0.0.1", .dport = 8080, .uid = 881, .interface = "lo"}), 0) << "around the proxy";
+  intent.capture_inbound = false;
+  EXPECT_EQ(verdict(must(intent), {.to = "10.77.0.20", .dport = 8080, .uid = 881, .interface = "lo"}), 0);
+}
+
 TEST(Plan, LoopbackIsLeftAlone) {
   const Plan plan = must(basic());
   EXPECT_EQ(verdict(plan, {.to = "127.0.0.1", .interface = "lo"}), 0);

@@ -86,11 +86,12 @@ struct ProbeTest : testing::Test {
     loop.context().restart();
   }
   HealthProbe& start() {
-    probe = std::make_unique<HealthProbe>(loop, settings, [this](bool healthy, const std::string& reason) {
-      results.emplace_back(healthy, reason);
-      if (on_result) on_result();
-      if (results.size() >= wanted) loop.stop();
-    });
+    probe = std::make_unique<HealthProbe>(loop, settings, ProbeSurroundings{},
+                                          [this](bool healthy, const std::string& reason) {
+                                            results.emplace_back(healthy, reason);
+                                            if (on_result) on_result();
+                                            if (results.size() >= wanted) loop.stop();
+                                          });
     probe->start();
     return *probe;
   }

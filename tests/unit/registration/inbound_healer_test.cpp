@@ -48,6 +48,36 @@ TEST_F(HealerTest, DoesNothingBeforeTheFirstHealthyReport) {
   EXPECT_EQ(looked, 0);
 }
 
+TEST_F(HealerTest, SettlesWhenTheClustersCome) {
+  auto healer = make({8080});
+  std::vector<bool> settled;
+  healer->on_settled([&](bool complete) { settled.push_back(complete); });
+  healer->on_healthy();
+  loop.advance(std::chrono::milliseconds(900));
+  EXPECT_TRUE(settled.empty()) << "callers would meet a 503";
+  names.emplace_back("inbound|8080||");
+  loop.advance(std::chrono::milliseconds(150));
+  EXPECT_THAT(settled, testing::ElementsAre(true));
+  loop.advance(std::chrono::hours(1));
+  EXPECT_EQ(settled.size(), 1U);
+  EXPECT_TRUE(reconnected.empty());
+}
+
+TEST_F(HealerTest, SettlesWithoutThemAfterSixSecondsAndHealsOn) {
+  auto healer = make({8080});
+  std::vector<bool> settled;
+  healer->on_settled([&](bool complete) { settled.push_back(complete); });
+  healer->on_healthy();
+  loop.advance(std::chrono::milliseconds(5900));
+  EXPECT_TRUE(settled.empty());
+  loop.advance(std::chrono::milliseconds(200));
+  EXPECT_THAT(settled, testing::ElementsAre(false));
+  EXPECT_EQ(healer->lacking(), "port 8080");
+  loop.advance(std::chrono::hours(1));
+  EXPECT_EQ(settled.size(), 1U);
+  EXPECT_EQ(healer->heals(), 5U);
+}
+
 TEST_F(HealerTest, ACompleteWorkloadIsLeftAlone) {
   names.emplace_back("inbound|8080||");
   auto healer = make({8080});
@@ -112,7 +142,7 @@ TEST_F(HealerTest, StopsWhenToldTo) {
   healer->on_healthy();
   healer->stop();
   loop.advance(std::chrono::hours(1));
-  EXPECT_EQ(looked, 0);
+  EXPECT_EQ(looked, 1);
 }
 
 TEST_F(HealerTest, AnAnswerAfterItsEndIsPassedOver) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -19,9 +20,10 @@ using testing::Pair;
 
 struct ReporterTest : testing::Test {
   FakeLoop loop;
+  Metrics metrics;
   RecordedHealth health;
   std::vector<std::pair<bool, std::string>> sent;
-  Reporter reporter{loop, health,
+  Reporter reporter{loop, metrics, health,
                     [this](bool healthy, const std::string& message) { sent.emplace_back(healthy, message); }};
 };
 
@@ -33,11 +35,24 @@ TEST_F(ReporterTest, IsSilentUntilInterceptionIsVerified) {
   EXPECT_THAT(sent, ElementsAre(Pair(true, "")));
 }
 
-TEST_F(ReporterTest, AProgramThatIsNotProbedYetIsTold) {
+// After a restart of hawserd the plane still holds the host for well: an "unhealthy" for want of a verdict would take
+// it out of the mesh for as long as the probes' initial delay.
+TEST_F(ReporterTest, SaysNothingBeforeTheProgramsStateIsKnown) {
   reporter.set_interception(true);
-  EXPECT_THAT(sent, ElementsAre(Pair(false, "not probed yet")));
+  loop.advance(std::chrono::hours(1));
+  EXPECT_THAT(sent, IsEmpty());
+  EXPECT_THAT(health.items["registration"].detail, testing::HasSubstr("first verdict"));
   reporter.set_program(true, "");
-  EXPECT_THAT(sent, ElementsAre(Pair(false, "not probed yet"), Pair(true, "")));
+  EXPECT_THAT(sent, ElementsAre(Pair(true, "")));
+}
+
+TEST_F(ReporterTest, CountsAndRemembersWhatItTold) {
+  reporter.set_interception(true);
+  reporter.set_program(false, "503");
+  loop.advance(std::chrono::seconds(60));
+  EXPECT_EQ(reporter.reports(), 2U);
+  EXPECT_EQ(reporter.told_reason(), "503");
+  EXPECT_NE(metrics.text().find("hawser_health_reports_total{health=\"unhealthy\"} 2"), std::string::npos);
 }
 
 TEST_F(ReporterTest, TellsOnChangeOnly) {
@@ -60,6 +75,7 @@ TEST_F(ReporterTest, LosingInterceptionIsUnhealthy) {
 
 TEST_F(ReporterTest, RepeatsItselfEachMinuteWithTheReasonOfNow) {
   reporter.set_interception(true);
+  reporter.set_program(false, "503");
   reporter.set_program(false, "connection refused");
   EXPECT_EQ(sent.size(), 1U);
   loop.advance(std::chrono::seconds(60));
@@ -93,7 +109,7 @@ TEST_F(ReporterTest, WithdrawingBeforeAnythingWasToldSaysNothing) {
 
 TEST_F(ReporterTest, HealthyIsAnnouncedOncePerChangeAndNotPerRepetition) {
   int healthy = 0;
-  reporter.on_healthy([&] { ++healthy; });
+  reporter.on_told([&](bool well) { healthy += well ? 1 : 0; });
   reporter.set_program(true, "");
   reporter.set_interception(true);
   loop.advance(std::chrono::minutes(10));
@@ -107,17 +123,18 @@ TEST_F(ReporterTest, HealthyIsAnnouncedOncePerChangeAndNotPerRepetition) {
 TEST_F(ReporterTest, NeverSaysHealthyWithoutInterceptionInAnyOrderOfEvents) {
   for (unsigned seed = 0; seed < 200; ++seed) {
     std::mt19937 random(seed);
-    bool program = false;
+    std::optional<bool> program;
     bool intercepted = false;
     bool withdrawn = false;
-    Reporter one(loop, health, [&](bool healthy, const std::string&) {
-      EXPECT_TRUE(!healthy || (program && intercepted && !withdrawn)) << "seed " << seed;
+    Reporter one(loop, metrics, health, [&](bool healthy, const std::string&) {
+      EXPECT_TRUE(!healthy || (program == true && intercepted && !withdrawn)) << "seed " << seed;
     });
     for (int step = 0; step < 60; ++step) {
       const unsigned what = random() % 8;
       const bool value = random() % 2 == 0;
       if (what < 3) {
-        one.set_program(program = value, "reason");
+        program = value;
+        one.set_program(value, "reason");
       } else if (what < 6) {
         one.set_interception(intercepted = value);
       } else if (what == 6) {
@@ -127,7 +144,7 @@ TEST_F(ReporterTest, NeverSaysHealthyWithoutInterceptionInAnyOrderOfEvents) {
         one.withdraw();
       }
       if (withdrawn || !one.told()) continue;
-      EXPECT_EQ(one.told(), program && intercepted) << "seed " << seed;
+      EXPECT_EQ(one.told(), program == true && intercepted) << "seed " << seed;
     }
   }
 }
