@@ -11,6 +11,7 @@
 #include "certs/ca_istio.h"
 #include "certs/rotation.h"
 #include "certs/token_file.h"
+#include "dialling.h"
 #include "extension_preflight.h"
 #include "host_facts.h"
 #include "interception.h"
@@ -35,9 +36,7 @@
 
 namespace hawser {
 namespace {
-
 using nlohmann::json;
-
 constexpr std::uint16_t kOutboundPort = 15001;
 constexpr std::uint16_t kInboundPort = 15006;
 
@@ -53,6 +52,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<broker::BrokerClient> broker;
   std::unique_ptr<Lease> lease;
   std::unique_ptr<status::HttpServer> http;
+  std::unique_ptr<dial::Dialler> ca_dialler, plane_dialler;
   std::unique_ptr<certs::IstioCa> ca;
   std::unique_ptr<certs::Rotation> rotation;
   std::unique_ptr<sds::SdsServer> sds;
@@ -200,8 +200,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void start_identity() {
     certs::IstioCa::Options options;
-    options.dial = facts.ca;
-    options.server_name = config.ca_address().host;
+    options.dialler = (ca_dialler = make_ca_dialler(context.loop, context.slow, config, facts.proxy)).get();
+    options.server_name = config.ca_server_name();
     options.roots_pem = config.control_plane.root_pem;
     options.cluster_id = config.mesh.cluster_id;
     ca = std::make_unique<certs::IstioCa>(context.loop, context.slow, context.metrics, options);
@@ -223,8 +223,9 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void start_relay() {
     xds::UpstreamOptions options;
-    options.dial_target = facts.dial_target;
-    options.server_name = config.control_plane.address.host;
+    options.dial_target = config.control_plane.address.text();
+    options.server_name = config.control_plane.server_name();
+    relay->set_dialler(*(plane_dialler = make_plane_dialler(context.loop, context.slow, config, facts.proxy)));
     options.roots_pem = config.control_plane.root_pem;
     options.cluster_id = config.mesh.cluster_id;
     options.reconnect_spread = config.control_plane.reconnect_spread;

@@ -42,14 +42,21 @@ json control_plane_json(const xds::Relay::Status& status, const std::string& nam
                      {"reason", hold.reason},
                      {"streams", hold.streams}});
   }
-  return {{"connected", status.connected},
-          {"address", status.address},
-          {"name", name},
-          {"streams_opened", status.streams_opened},
-          {"passed_through", status.passed_through},
-          {"held_back", std::move(holds)},
-          {"last_error", status.last_error},
-          {"istio_extensions", compat_json(status.compat)}};
+  json out = {{"connected", status.connected},
+              {"address", status.address},
+              {"name", name},
+              {"dialled", status.dialled},
+              {"priority", status.priority},
+              {"attempts", status.attempts},
+              {"moves", status.moves},
+              {"streams_opened", status.streams_opened},
+              {"passed_through", status.passed_through},
+              {"held_back", std::move(holds)},
+              {"last_error", status.last_error},
+              {"istio_extensions", compat_json(status.compat)}};
+  if (status.since.time_since_epoch().count() > 0) out["since"] = status::utc_text(status.since);
+  if (status.next_try) out["next_try"] = status::utc_text(*status.next_try);
+  return out;
 }
 
 json registration_json(const std::string& group, const std::string& address, const registration::Reporter* reporter) {

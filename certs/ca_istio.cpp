@@ -3,10 +3,15 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <future>
 
 #include "base/log.h"
 #include "certs/tls_probe.h"
+#include "dial/basic_auth.h"
+#include "dial/dialler.h"
+#include "dial/grpc_route.h"
+#include "dial/proxy_error.h"
 #include "istio/security/v1alpha1/ca.grpc.pb.h"
 
 namespace hawser::certs {
@@ -17,6 +22,8 @@ using istio::v1::auth::IstioCertificateResponse;
 using istio::v1::auth::IstioCertificateService;
 
 constexpr int kMaxAnswer = 4 << 20;
+// Of one call: each may take its whole deadline.
+constexpr std::size_t kMostRoutes = 3;
 
 // One attempt. It must die on the loop, never on gRPC's callback thread: the last channel joins those threads when it
 // goes (CallbackAlternativeCQ of gRPC 1.51), and a thread that joins itself aborts. So the callback hands its share
@@ -30,8 +37,8 @@ struct Call {
   std::shared_ptr<std::promise<void>> over = std::make_shared<std::promise<void>>();
 };
 
-std::shared_ptr<grpc::Channel> dial(const IstioCa::Options& options, const std::string& address,
-                                    const Identity* client) {
+std::shared_ptr<grpc::Channel> make_channel(const IstioCa::Options& options, const dial::Route& route,
+                                            const Identity* client) {
   grpc::SslCredentialsOptions tls;
   tls.pem_root_certs = options.roots_pem;
   if (client != nullptr) {
@@ -45,7 +52,9 @@ std::shared_ptr<grpc::Channel> dial(const IstioCa::Options& options, const std::
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  auto channel = grpc::CreateCustomChannel("dns:///" + address, grpc::SslCredentials(tls), arguments);
+  dial::apply_proxy(route, arguments);
+  const std::string target = options.dialler != nullptr ? dial::grpc_target(route) : "dns:///" + route.address;
+  auto channel = grpc::CreateCustomChannel(target, grpc::SslCredentials(tls), arguments);
   wipe(tls.pem_private_key);
   return channel;
 }
@@ -95,6 +104,12 @@ Error answered_error(const grpc::Status& status) {
   }
 }
 
+Error unreached_route(const Error& error) {
+  if (error.id() != "HWS-DL-001") return error;
+  return Error(Code::kUnavailable, "HWS-CA-003", error.message(),
+               "check the CA's address, its service and the firewalls on the way");
+}
+
 Error unreached_error(const TlsFinding& finding) {
   switch (finding.cause) {
     case TlsCause::kWrongRoot:
@@ -133,6 +148,7 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
   Request request;
   Done done;
   std::shared_ptr<Call> call;
+  dial::Route route;           // of the attempt
   std::size_t dial_index = 0;  // kept between requests: the address that worked is the first choice
   std::size_t dials_left = 0;
   bool with_certificate = false;
@@ -140,19 +156,18 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
 
   Impl(Loop& l, SlowWorker& s, Metrics& m, Options o) : loop(l), slow(s), metrics(m), options(std::move(o)) {}
 
-  const std::string& address() const { return options.dial[dial_index % options.dial.size()]; }
-
   void begin(Request next, Done when_done) {
     request = std::move(next);
     done = std::move(when_done);
     ++serial;
-    if (options.dial.empty() || options.roots_pem.empty()) {
+    if ((options.dial.empty() && options.dialler == nullptr) || options.roots_pem.empty()) {
       // Without a root gRPC would trust the system's, which is not what was pinned.
       return finish_later(Error(Code::kFailedPrecondition, "HWS-CA-001",
                                 "wrong CA root: there is none, or no CA address",
                                 "run hawser join with the bundle again"));
     }
-    dials_left = options.dial.size();
+    dials_left = options.dialler != nullptr ? std::min(kMostRoutes, options.dialler->addresses()) : options.dial.size();
+    if (options.dialler != nullptr) options.dialler->start_over();
     with_certificate = request.client && !request.client->expired_at(loop.wall());
     if (!with_certificate && request.token.empty())
       return finish_later(Error(Code::kUnauthenticated, "HWS-CA-004",
@@ -175,8 +190,25 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void attempt() {
+    if (options.dialler == nullptr) {
+      route.address = options.dial[dial_index % options.dial.size()];
+      return call_by_route();
+    }
+    options.dialler->next([weak = weak_from_this(), id = serial](Result<dial::Route> found) {
+      const auto self = weak.lock();
+      if (!self || self->serial != id) return;
+      if (found) {
+        self->route = *found;
+        return self->call_by_route();
+      }
+      if (--self->dials_left > 0) return self->attempt();
+      self->finish_later(unreached_route(found.error()));
+    });
+  }
+
+  void call_by_route() {
     call = std::make_shared<Call>();
-    call->channel = dial(options, address(), with_certificate ? request.client.get() : nullptr);
+    call->channel = make_channel(options, route, with_certificate ? request.client.get() : nullptr);
     call->stub = IstioCertificateService::NewStub(call->channel);
     call->context.set_deadline(std::chrono::system_clock::now() + options.deadline);
     call->context.AddMetadata("clusterid", options.cluster_id);
@@ -199,11 +231,14 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
   void answered(const grpc::Status& status) {
     metrics.add("hawser_ca_calls_total", "Calls to the CA by gRPC code",
                 {{"code", std::string(code_name(static_cast<Code>(status.error_code())))}});
+    if (options.dialler != nullptr && (status.ok() || !may_be_transport(status.error_code())))
+      options.dialler->tried(route, std::nullopt);
     if (status.ok()) return finish(read_answer(call->response));
     if (!may_be_transport(status.error_code())) return finish(answered_error(status));
-    log::debug("the CA's connection failed", {{"address", address()}, {"grpc", status.error_message()}});
+    log::debug("the CA's connection failed", {{"address", route.text()}, {"grpc", status.error_message()}});
     slow.submit([weak = weak_from_this(), id = serial, loop_ref = &loop, status, timeout = options.probe_timeout,
-                 target = TlsTarget{address(), options.server_name, options.roots_pem}] {
+                 target = TlsTarget{route.address, options.server_name, options.roots_pem, route.connect_to,
+                                    dial::proxy_authorization(route)}] {
       auto finding = probe_tls(target, timeout);
       loop_ref->post([weak, id, status, finding = std::move(finding)] {
         if (auto self = weak.lock(); self && self->serial == id) self->diagnosed(status, finding);
@@ -213,6 +248,7 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
 
   void diagnosed(const grpc::Status& status, const TlsFinding& finding) {
     if (finding.cause == TlsCause::kNone) return server_is_fine(status);
+    if (options.dialler != nullptr) return try_another(finding);
     if (finding.cause == TlsCause::kUnreachable && --dials_left > 0) {
       ++dial_index;
       return attempt();
@@ -221,11 +257,23 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     finish(unreached_error(finding));
   }
 
+  // Also for what only an operator can mend at this address: another one may be well.
+  void try_another(const TlsFinding& finding) {
+    const Error error = finding.cause == TlsCause::kProxy ? dial::make_proxy_error(finding.proxy_status, route)
+                        : finding.cause == TlsCause::kUnreachable && !route.connect_to.empty()
+                            ? Error(Code::kUnavailable, "HWS-DL-004", "the HTTP proxy: " + finding.detail,
+                                    "check control_plane.http_proxy, the proxy and the firewalls on the way to it")
+                            : unreached_error(finding);
+    options.dialler->tried(route, error);
+    if (--dials_left > 0) return attempt();
+    finish(error);
+  }
+
   // The server shows what it should to whoever shows it nothing. So either it dislikes our certificate, or it is busy.
   void server_is_fine(const grpc::Status& status) {
     if (with_certificate && !request.token.empty()) {
       log::warn("the CA dropped the connection; trying with the token alone",
-                {{"address", address()}, {"id", "HWS-CA-012"}});
+                {{"address", route.text()}, {"id", "HWS-CA-012"}});
       metrics.add("hawser_ca_without_certificate_total", "Calls repeated without the client certificate");
       with_certificate = false;
       return attempt();

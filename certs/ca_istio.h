@@ -10,6 +10,10 @@
 #include "base/metrics.h"
 #include "certs/ca_client.h"
 
+namespace hawser::dial {
+class Dialler;
+}
+
 namespace hawser::certs {
 
 // What: istio.v1.auth.IstioCertificateService over gRPC. Always TLS with a pinned root: a token never travels in clear.
@@ -23,8 +27,9 @@ namespace hawser::certs {
 class IstioCa final : public CaClient {
  public:
   struct Options {
-    std::vector<std::string> dial;  // host:port, tried in order while unreachable
-    std::string server_name;        // verified, and sent as SNI and authority
+    std::vector<std::string> dial;     // host:port, tried in order while unreachable; unused with a dialler
+    dial::Dialler* dialler = nullptr;  // outlives the client
+    std::string server_name;           // verified, and sent as SNI and authority
     std::string roots_pem;
     std::string cluster_id;
     std::chrono::milliseconds deadline{10'000};  // of each attempt

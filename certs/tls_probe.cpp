@@ -18,6 +18,7 @@
 #include <memory>
 
 #include "base/fd.h"
+#include "certs/connect_tunnel.h"
 #include "certs/openssl_ptr.h"
 
 namespace hawser::certs {
@@ -106,6 +107,13 @@ TlsFinding reach(const std::string& address, const Deadline& deadline, UniqueFd&
     err = connect_one(*item, deadline, out);
   if (err == 0) return {};
   return {TlsCause::kUnreachable, "can't reach " + address + ": " + std::strerror(err)};
+}
+
+TlsFinding pass_proxy(const TlsTarget& target, int fd, const Deadline& deadline) {
+  if (target.connect_to.empty()) return {};
+  const int status = ask_for_tunnel(fd, target.connect_to, target.proxy_authorization, deadline.at);
+  if (status >= 200 && status < 300) return {};
+  return {TlsCause::kProxy, "the HTTP proxy at " + target.address + " answers " + std::to_string(status), status};
 }
 
 void trust(SSL_CTX* context, const std::string& roots_pem) {
@@ -199,6 +207,7 @@ TlsFinding probe_tls(const TlsTarget& target, std::chrono::milliseconds timeout)
   const WithoutSigpipe guard;
   UniqueFd fd;
   if (auto reached = reach(target.address, deadline, fd); reached.cause != TlsCause::kNone) return reached;
+  if (auto led = pass_proxy(target, fd.get(), deadline); led.cause != TlsCause::kNone) return led;
   const SslCtxPtr context(SSL_CTX_new(TLS_client_method()));
   if (!context) return {TlsCause::kRefused, "OpenSSL: " + openssl_error()};
   trust(context.get(), target.roots_pem);

@@ -64,6 +64,23 @@ void print_registration(const json& status) {
   }
 }
 
+// Only where there is more to say than "connected".
+void print_control_plane(const json& status) {
+  const auto plane = status.find("control_plane");
+  if (plane == status.end() || !plane->is_object()) return;
+  const std::string way = text_of(*plane, "dialled");
+  if (!plane->value("connected", false)) {
+    std::printf("  %-16s since %s, attempt %u", "not connected", text_of(*plane, "since").c_str(),
+                plane->value("attempts", 0U));
+    if (!way.empty()) std::printf(", last at %s", way.c_str());
+    if (const auto next = text_of(*plane, "next_try"); !next.empty()) std::printf(", next at %s", next.c_str());
+    std::printf("\n");
+  } else if (const unsigned priority = plane->value("priority", 0U); priority > 0) {
+    std::printf("  %-16s %s, of priority %u, since %s\n", "dialled", way.c_str(), priority,
+                text_of(*plane, "since").c_str());
+  }
+}
+
 void print_human(const json& status) {
   std::printf("%s: %s\n", painted(text_of(status, "state")).c_str(), text_of(status, "summary").c_str());
   std::string events;
@@ -75,6 +92,7 @@ void print_human(const json& status) {
   print_items(status);
   print_holds(status);
   print_registration(status);
+  print_control_plane(status);
 }
 
 void run(Context& context, bool as_json) {

@@ -78,13 +78,31 @@ struct SnapshotSettings {
   unsigned max_mib = 128;
 };
 
+// One of several; 0 is the first choice.
+struct PlaneAddress {
+  HostPort at;
+  unsigned priority = 0;
+};
+
+struct HttpProxy {
+  HostPort address;                   // key: http_proxy; empty: none
+  std::string credentials_file;       // user:password
+  std::vector<std::string> no_proxy;  // names, .suffixes, addresses, CIDRs
+};
+
 struct ControlPlane {
-  HostPort address;
-  std::vector<std::string> dial;  // addresses dialled in place of the host; the TLS name stays
-  std::string root_pem;           // key: root
-  Millis reconnect_spread{8000};  // the first retry after a lost stream is anywhere in this time
+  HostPort address;                     // empty with `addresses` given: the first of these
+  std::vector<PlaneAddress> addresses;  // dialled in place of `address`
+  std::vector<std::string> dial;        // addresses dialled in place of the host; the TLS name stays
+  std::string tls_name;                 // empty: the host of `address`
+  std::string root_pem;                 // key: root
+  unsigned fail_over = 3;               // failures in a row, then the next priority
+  std::chrono::seconds fail_back{60};   // a better priority must have been well for so long; 0: never
   unsigned max_response_mib = 128;
   SnapshotSettings snapshot;
+  HttpProxy http_proxy;
+  Millis reconnect_spread{8000};  // the first retry after a lost stream is anywhere in this time
+  const std::string& server_name() const { return tls_name.empty() ? address.host : tls_name; }
 };
 
 struct IdentitySettings {
@@ -161,7 +179,8 @@ struct Config {
   Mesh mesh;
   Workload workload;
   ControlPlane control_plane;
-  HostPort ca;  // key: ca.address; empty: the control plane's
+  HostPort ca;                             // key: ca.address; empty: the control plane's
+  std::vector<PlaneAddress> ca_addresses;  // key: ca.addresses; dialled in place of ca.address
   IdentitySettings identity;
   Interception interception;
   Health health;
@@ -173,6 +192,10 @@ struct Config {
   // A host is joined once it knows its control plane.
   bool joined() const { return !control_plane.address.empty(); }
   const HostPort& ca_address() const { return ca.empty() ? control_plane.address : ca; }
+  // The TLS name of the CA: control_plane.tls_name too, when it is the control plane's host that serves it.
+  const std::string& ca_server_name() const {
+    return ca.empty() || ca.host == control_plane.address.host ? control_plane.server_name() : ca.host;
+  }
   std::string spiffe_id() const;
   // Those that there are, the program's first; a service without a port has the one of its name in workload.ports.
   std::vector<HealthProbe> health_probes() const;

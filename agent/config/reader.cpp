@@ -101,6 +101,26 @@ void MapReader::each_map(const std::string& key, const std::function<void(MapRea
   }
 }
 
+void MapReader::each(const std::string& key, const std::function<Status(const std::string&)>& scalar,
+                     const std::function<void(MapReader&)>& map) {
+  const YAML::Node value = take(key);
+  if (!value.IsDefined()) return;
+  if (!value.IsScalar() && !value.IsSequence())
+    return fail(key, Error(Code::kInvalidArgument, "HWS-CF-004", "must be a list"));
+  const auto read = [&](const YAML::Node& item) {
+    if (!item.IsScalar()) {
+      MapReader inner(item, name(key), sink_);
+      map(inner);
+      inner.finish();
+    } else if (auto status = scalar(item.Scalar()); !status) {
+      sink_.add(item.Mark(), Error(status.error().code(), status.error().id(),
+                                   name(key) + ": " + status.error().message(), status.error().hint()));
+    }
+  };
+  if (value.IsScalar()) return read(value);
+  for (const YAML::Node& item : value) read(item);
+}
+
 void MapReader::finish() {
   if (!node_.IsMap()) return;
   for (const auto& entry : node_) {

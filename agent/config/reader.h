@@ -35,6 +35,9 @@ class MapReader {
   void string_map(const std::string& key, std::map<std::string, std::string>& out);
   void map(const std::string& key, const std::function<void(MapReader&)>& read);
   void each_map(const std::string& key, const std::function<void(MapReader&)>& read);
+  // A list whose items are scalars or mappings; or a single scalar.
+  void each(const std::string& key, const std::function<Status(const std::string&)>& scalar,
+            const std::function<void(MapReader&)>& map);
   bool has(const std::string& key) const { return node_.IsMap() && node_[key].IsDefined(); }
   YAML::Mark mark(const std::string& key) const { return node_[key].Mark(); }
   void fail(const std::string& key, Error error);

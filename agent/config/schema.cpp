@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/schema.h"
 
+#include "config/schema_control_plane.h"
 #include "config/schema_parts.h"
 #include "config/schema_value.h"
 
@@ -31,30 +32,6 @@ void read_mesh(MapReader& map, Mesh& mesh) {
   map.text("cluster_id", mesh.cluster_id);
   map.text("network", mesh.network);
   map.text("namespace", mesh.ns);
-}
-
-void read_control_plane(MapReader& map, ControlPlane& plane) {
-  map.scalar("address", set<HostPort>(plane.address, parse_host_port));
-  map.text("root", plane.root_pem);
-  if (map.has("root") && plane.root_pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
-    map.fail("root", Error(Code::kInvalidArgument, "HWS-CF-004", "holds no PEM certificate",
-                           "paste the mesh's root-cert.pem as a block: root: |"));
-  if (map.has("dial")) plane.dial.clear();
-  map.list("dial", [&plane](const std::string& text) -> Status {
-    if (auto ok = check_address(text); !ok) return ok;
-    plane.dial.push_back(text);
-    return {};
-  });
-  map.scalar("reconnect_spread", millis(plane.reconnect_spread));
-  if (plane.reconnect_spread > std::chrono::hours(1))
-    map.fail("reconnect_spread", Error(Code::kInvalidArgument, "HWS-CF-004", "is over 1h",
-                                       "a host of a lost control plane must not stay away that long"));
-  map.scalar("max_response_mib", number(plane.max_response_mib, 4, 1024));
-  map.map("snapshot", [&plane](MapReader& snapshot) {
-    snapshot.scalar("enabled", boolean(plane.snapshot.enabled));
-    snapshot.scalar("max_age", seconds(plane.snapshot.max_age));
-    snapshot.scalar("max_mib", number(plane.snapshot.max_mib, 1, 4096));
-  });
 }
 
 void read_interception(MapReader& map, Interception& out) {
@@ -103,7 +80,7 @@ void read_document(MapReader& root, Config& config) {
   root.map("mesh", [&](MapReader& map) { read_mesh(map, config.mesh); });
   root.map("workload", [&](MapReader& map) { read_workload(map, config.workload); });
   root.map("control_plane", [&](MapReader& map) { read_control_plane(map, config.control_plane); });
-  root.map("ca", [&](MapReader& map) { map.scalar("address", set<HostPort>(config.ca, parse_host_port)); });
+  root.map("ca", [&](MapReader& map) { read_ca(map, config); });
   root.map("identity", [&](MapReader& map) {
     map.scalar("ttl", seconds(config.identity.ttl));
     map.scalar("renew_at", [&](const std::string& text) { return read_share(config.identity.renew_at, text); });

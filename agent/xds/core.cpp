@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "xds/buffers.h"
 #include "xds/downstream_stream.h"
+#include "xds/expectation.h"
 
 namespace hawser::xds {
 namespace {
@@ -52,8 +53,7 @@ Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Option
       trimmer_(strand) {}
 
 void Core::need_material(SotwSessions::Material use) {
-  observer_.need_material([use = std::move(use)](Core&, const Credentials& credentials,
-                                                 const Result<std::string>& token) { use(credentials, token); });
+  observer_.need_material([use = std::move(use)](Core&, const Material& material) { use(material); });
 }
 
 SotwSessions::Needs Core::sotw_needs() {
@@ -69,6 +69,7 @@ void Core::start(std::string node, UpstreamOptions options, const Posts& posts) 
   if (upstream_ || stopping_) return;
   node_ = std::move(node);
   node_identity_ = node_identity(node_);
+  since_ = strand_.wall();
   sotw_.start(options, posts.sotw);
   debug_.start(options, posts.debug);
   upstream_ = std::make_unique<Upstream>(strand_, *this, std::move(options), posts.upstream);
@@ -115,8 +116,8 @@ void Core::abandon() {
 }
 
 void Core::fetch_material(std::uint64_t attempt) {
-  observer_.need_material([attempt](Core& core, const Credentials& credentials, const Result<std::string>& token) {
-    if (core.upstream_) core.upstream_->on_material(attempt, credentials, token);
+  observer_.need_material([attempt](Core& core, const Material& material) {
+    if (core.upstream_) core.upstream_->on_material(attempt, material);
   });
 }
 
@@ -133,6 +134,10 @@ void Core::set_health(std::optional<std::string> error_detail) {
 
 void Core::reconnect(const std::string& reason) {
   if (upstream_) upstream_->reconnect(reason);
+}
+
+void Core::move(const std::string& reason) {
+  if (upstream_) upstream_->move(reason);
 }
 
 // The plane decides by the node what a proxy gets, so the stream carries the serving proxy's. What only the proxy fills
@@ -154,6 +159,7 @@ void Core::check_node() {
 void Core::on_upstream_opened() {
   metrics_.add("hawser_xds_streams_total", "Streams opened to the control plane.");
   node_due_ = true;
+  next_try_.reset();
   hub_.upstream_opened();
   oddities_.new_stream();
   pump();
@@ -161,7 +167,7 @@ void Core::on_upstream_opened() {
 }
 
 void Core::on_upstream_connected(const std::string& peer) {
-  connected_ = true;
+  if (!std::exchange(connected_, true)) since_ = strand_.wall();
   peer_ = peer;
   last_error_.clear();
   trimmer_.connected();
@@ -170,12 +176,33 @@ void Core::on_upstream_connected(const std::string& peer) {
   observer_.on_connection(true, peer);
 }
 
+// A message that the proxy hasn't taken yet was the old stream's; nothing of the new one waits for it.
+void Core::on_upstream_moving() {
+  ++moves_;
+  metrics_.add("hawser_xds_moves_total", "Streams to the control plane that followed one which still worked.");
+  hub_.upstream_closed();
+  awaited_.reset();
+  stall_timer_.reset();
+}
+
+void Core::on_upstream_waiting(std::chrono::milliseconds until_next) {
+  next_try_ = strand_.wall() + until_next;
+  publish();
+}
+
+void Core::on_route_tried(const dial::Route& route, const std::optional<Error>& error) {
+  observer_.on_route_tried(route, error);
+}
+
 void Core::on_upstream_closed() {
   hub_.upstream_closed();
   awaited_.reset();
   stall_timer_.reset();
   metrics_.set("hawser_xds_connected", "Is there a stream to the control plane that has answered?", {}, 0);
-  if (std::exchange(connected_, false)) observer_.on_connection(false, peer_);
+  if (std::exchange(connected_, false)) {
+    since_ = strand_.wall();
+    observer_.on_connection(false, peer_);
+  }
   publish();
 }
 
@@ -257,7 +284,7 @@ void Core::pump_upstream() {
   auto request = hub_.next_upstream();
   if (!request) return;
   if (std::exchange(node_due_, false)) request->node = node_;
-  upstream_->write(to_buffer(build_request(*request)));
+  upstream_->write(to_buffer(build_request(*request)), expectation_of(*request));
 }
 
 // Downstream.
@@ -417,6 +444,18 @@ void Core::publish() {
   status.address = peer_;
   status.streams_opened = upstream_ ? upstream_->streams_opened() : 0;
   status.last_error = last_error_;
+  status.since = since_;
+  status.next_try = next_try_;
+  status.moves = moves_;
+  status.attempts = upstream_ ? upstream_->attempts() : 0;
+  if (upstream_ && upstream_->route()) {
+    status.priority = upstream_->route()->priority;
+    status.dialled = upstream_->route()->text();
+  }
+  metrics_.set("hawser_xds_attempts", "Attempts at the control plane since the last stream that was good for a while.",
+               {}, status.attempts);
+  metrics_.set("hawser_xds_priority", "Of the control plane's address in use; 0 is the first choice.", {},
+               status.priority);
   status.downstreams = hub_.downstreams();
   status.passed_through = sotw_.open();
   for (const auto& hold : hub_.holds().all()) {

@@ -31,7 +31,7 @@ class CoreObserver {
  public:
   virtual ~CoreObserver() = default;
   // Calls `use` on the strand.
-  using UseMaterial = std::function<void(Core&, const Credentials&, const Result<std::string>&)>;
+  using UseMaterial = std::function<void(Core&, const Material&)>;
   virtual void need_material(UseMaterial use) = 0;
   virtual void on_status(Relay::Status status) = 0;
   virtual void on_connection(bool connected, const std::string& address) = 0;
@@ -40,6 +40,7 @@ class CoreObserver {
   virtual void on_failure(const Error& error) = 0;
   // How the host's proxies and Istio's own extensions get on (istio_compat.h).
   virtual void on_compat(const std::string& detail, const std::optional<Error>& error) = 0;
+  virtual void on_route_tried(const dial::Route& route, const std::optional<Error>& error) = 0;
   // The serving proxy rejected something (then error is there), or has taken all of it again.
   virtual void on_proxy_answer(std::optional<Error> error) = 0;
   // Something was accepted since it was last asked what.
@@ -66,6 +67,8 @@ class Core final : public Upstream::User, private DownstreamUser {
   void set_serving(std::string generation);
   void set_health(std::optional<std::string> error_detail);
   void reconnect(const std::string& reason);
+  // To a new connection, before the old one is let go.
+  void move(const std::string& reason);
   bool restore(std::vector<snapshot::records::Type> types);
   Relay::Accepted accepted(const std::map<std::string, std::uint64_t>& known);
   // How many open streams it concerns now.
@@ -112,6 +115,9 @@ class Core final : public Upstream::User, private DownstreamUser {
   void on_upstream_message(grpc::ByteBuffer message) override;
   void on_upstream_writable() override { pump(); }
   void on_upstream_closed() override;
+  void on_upstream_moving() override;
+  void on_upstream_waiting(std::chrono::milliseconds until_next) override;
+  void on_route_tried(const dial::Route& route, const std::optional<Error>& error) override;
   void on_upstream_failed(const Error& error) override;
   void on_upstream_stopped() override;
 
@@ -160,6 +166,9 @@ class Core final : public Upstream::User, private DownstreamUser {
   bool connected_ = false;
   std::string peer_;
   std::string last_error_;
+  Loop::Wall since_{};
+  std::optional<Loop::Wall> next_try_;
+  std::uint64_t moves_ = 0;
   std::uint64_t forwarded_ = 0;
   std::map<std::string, Counts, TypeOrder> counts_;
   std::set<std::string> rejected_types_;

@@ -37,12 +37,10 @@ void DebugQueries::ask(DebugQuestion question, std::chrono::milliseconds timeout
     finish(id, late("the control plane doesn't answer a question of type " + queries_.at(id).request.type_url,
                     "istiod is silent about types that it doesn't know; see 'hawser status' for the connection"));
   });
-  material_([this, id](const Credentials& credentials, const Result<std::string>& token) {
-    on_material(id, credentials, token);
-  });
+  material_([this, id](const Material& material) { on_material(id, material); });
 }
 
-void DebugQueries::on_material(std::uint64_t id, const Credentials& credentials, const Result<std::string>& token) {
+void DebugQueries::on_material(std::uint64_t id, const Material& material) {
   const auto found = queries_.find(id);
   if (found == queries_.end() || !found->second.done) return;
   Query& query = found->second;
@@ -51,11 +49,13 @@ void DebugQueries::on_material(std::uint64_t id, const Credentials& credentials,
     post([id, ok, buffer = std::move(buffer)](DebugQueries& queries) { queries.on_read(id, ok, buffer); });
   };
   callbacks.written = [](bool) {};
-  callbacks.done = [post = post_, id](grpc::Status status) {
+  callbacks.done = [post = post_, id](grpc::Status status, std::optional<std::chrono::milliseconds>) {
     post([id, status = std::move(status)](DebugQueries& queries) { queries.on_done(id, status); });
   };
-  query.stream = UpstreamStream::open(UpstreamStream::Method::kSotw, *options_, credentials,
-                                      token ? *token : std::string(), std::move(callbacks));
+  const auto route = material.route ? *material.route : std::nullopt;
+  query.stream = UpstreamStream::make(UpstreamStream::Method::kSotw, *options_, material.credentials,
+                                      material.token ? *material.token : std::string(), route, std::move(callbacks));
+  query.stream->start();
   query.stream->write(to_buffer(query.request.bytes));
 }
 

@@ -48,7 +48,7 @@ class DebugQueries {
     bool released = false;
   };
 
-  void on_material(std::uint64_t id, const Credentials& credentials, const Result<std::string>& token);
+  void on_material(std::uint64_t id, const Material& material);
   void on_read(std::uint64_t id, bool ok, const grpc::ByteBuffer& buffer);
   void on_done(std::uint64_t id, const grpc::Status& status);
   // Answers, and lets the stream end.

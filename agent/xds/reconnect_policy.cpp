@@ -22,17 +22,18 @@ milliseconds ReconnectPolicy::ended(const End& end, Loop::Monotonic now) {
   const bool crowded = end.code == Code::kResourceExhausted;
   if (end.good_for && *end.good_for >= options_.good_after) attempts_ = 0;
   if (end.good_for || crowded) among_many_ = true;
+  const bool spread = among_many_ && (crowded || attempts_ == 0 || !end.elsewhere);
   milliseconds floor = crowded ? options_.exhausted_floor : milliseconds(0);
   if (end.pushback) floor = std::max(floor, std::min(*end.pushback, kMostPushback));
   // The jitter comes on top of the floor: hosts that were sent away together are not to come back together.
-  return std::max(floor + draw(crowded ? options_.crowded_cap : options_.cap), until_allowed(now));
+  return std::max(floor + draw(crowded ? options_.crowded_cap : options_.cap, spread), until_allowed(now));
 }
 
-milliseconds ReconnectPolicy::draw(milliseconds cap) {
-  const milliseconds first = among_many_ ? std::max(options_.base, options_.spread) : options_.base;
+milliseconds ReconnectPolicy::draw(milliseconds cap, bool spread) {
+  const milliseconds first = spread ? std::max(options_.base, options_.spread) : options_.base;
   // A host that draws from [0, window] again and again comes every window / 2. So an outage, however long, sees each
   // host once a spread only if the window gets to twice of it.
-  const milliseconds last = among_many_ ? std::max(cap, 2 * options_.spread) : cap;
+  const milliseconds last = spread ? std::max(cap, 2 * options_.spread) : cap;
   // 2^20 times any sensible window is past any sensible cap; the limit keeps the shift defined.
   const auto factor = std::int64_t{1} << std::min<std::uint32_t>(attempts_, 20);
   ++attempts_;

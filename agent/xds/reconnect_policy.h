@@ -43,6 +43,8 @@ class ReconnectPolicy {
     // How long the stream was good; nothing if the plane never answered.
     std::optional<Loop::Duration> good_for;
     std::optional<std::chrono::milliseconds> pushback;
+    // The next attempt may be at another address: only the first retry is spread, or a fail-over would take minutes.
+    bool elsewhere = false;
   };
 
   ReconnectPolicy(Options options, std::uint64_t seed) : options_(options), random_(seed) {}
@@ -55,7 +57,7 @@ class ReconnectPolicy {
   std::uint32_t attempts() const { return attempts_; }
 
  private:
-  std::chrono::milliseconds draw(std::chrono::milliseconds cap);
+  std::chrono::milliseconds draw(std::chrono::milliseconds cap, bool spread);
   std::chrono::milliseconds until_allowed(Loop::Monotonic now) const;
 
   Options options_;

@@ -6,6 +6,7 @@
 
 #include "base/asio_loop.h"
 #include "base/log.h"
+#include "dial/dialler.h"
 #include "xds/core.h"
 #include "xds/downstream_stream.h"
 #include "xds/mailbox.h"
@@ -27,6 +28,7 @@ struct Front {
   std::function<void()> accepted;
   std::function<void(const Error&)> failed;
   Relay::Status status;
+  dial::Dialler* dialler = nullptr;
 };
 
 // Carries what the core says to the loop, where it finds the front, or no longer.
@@ -36,12 +38,27 @@ class Herald final : public CoreObserver {
   void set_mailbox(std::shared_ptr<Mailbox> mailbox) { mailbox_ = std::move(mailbox); }
 
   void need_material(UseMaterial use) override {
-    tell([use = std::move(use), mailbox = mailbox_](Front& front) {
-      Credentials credentials = front.credentials ? front.credentials() : Credentials{};
-      Result<std::string> token = front.token ? front.token() : Result<std::string>(std::string());
-      mailbox->post([use, credentials = std::move(credentials), token = std::move(token)](Core& core) {
-        use(core, credentials, token);
+    tell([use = std::move(use), weak = front_, mailbox = mailbox_](Front& front) {
+      const auto send = [use, weak, mailbox](Result<std::optional<dial::Route>> route) {
+        const auto alive = weak.lock();
+        if (!alive) return;
+        Material material;
+        if (alive->credentials) material.credentials = alive->credentials();
+        if (alive->token) material.token = alive->token();
+        material.route = std::move(route);
+        material.elsewhere = alive->dialler != nullptr && alive->dialler->addresses() > 1;
+        mailbox->post([use, material = std::move(material)](Core& core) { use(core, material); });
+      };
+      if (front.dialler == nullptr) return send(std::optional<dial::Route>());
+      front.dialler->next([send](Result<dial::Route> route) {
+        if (!route) return send(route.error());
+        send(std::optional<dial::Route>(*route));
       });
+    });
+  }
+  void on_route_tried(const dial::Route& route, const std::optional<Error>& error) override {
+    tell([route, error](Front& front) {
+      if (front.dialler != nullptr) front.dialler->tried(route, error);
     });
   }
   void on_status(Relay::Status status) override {
@@ -99,7 +116,7 @@ class Herald final : public CoreObserver {
 struct Relay::Impl {
   Impl(Loop& loop_in, Metrics& metrics, HealthSink& health, Options options)
       : loop(loop_in),
-        front(std::make_shared<Front>(Front{health, {}, {}, {}, {}, {}, {}})),
+        front(std::make_shared<Front>(Front{health, {}, {}, {}, {}, {}, {}, nullptr})),
         herald(loop_in, front),
         core(strand, metrics, herald, options),
         mailbox(std::make_shared<Mailbox>(strand, core)),
@@ -243,6 +260,17 @@ void Relay::debug(DebugQuestion question, std::chrono::milliseconds timeout,
           loop.post([done, answer = std::move(answer)] { done(answer); });
         });
       });
+}
+
+void Relay::move(const std::string& reason) {
+  impl_->mailbox->post([reason](Core& core) { core.move(reason); });
+}
+
+void Relay::set_dialler(dial::Dialler& dialler) {
+  impl_->front->dialler = &dialler;
+  dialler.on_better([mailbox = std::weak_ptr<Mailbox>(impl_->mailbox)](const std::string& reason) {
+    if (const auto alive = mailbox.lock()) alive->post([reason](Core& core) { core.move(reason); });
+  });
 }
 
 void Relay::names(const std::string& type_url, std::function<void(std::vector<std::string>)> callback) const {

@@ -24,6 +24,10 @@ namespace grpc {
 class CallbackGenericService;
 }
 
+namespace hawser::dial {
+class Dialler;
+}
+
 namespace hawser::xds {
 
 // What: the xDS relay: one delta ADS stream to the control plane, a cache of what it said, and delta ADS for the
@@ -35,7 +39,7 @@ namespace hawser::xds {
 // extension); "istio-extensions" (HWS-XDS-050), see istio_compat.h. Metrics: hawser_xds_connected,
 // hawser_xds_streams_total, hawser_xds_responses_total{type}, hawser_xds_nacks_total{type}, hawser_xds_forwarded_total,
 // hawser_xds_cache_resources{type}, hawser_xds_cache_bytes{type}, hawser_xds_downstreams, hawser_xds_holds,
-// hawser_xds_holds_ended_total{how}.
+// hawser_xds_holds_ended_total{how}, hawser_xds_moves_total, hawser_xds_attempts, hawser_xds_priority.
 class Relay {
  public:
   struct Options {
@@ -69,6 +73,12 @@ class Relay {
     std::string address;
     std::uint64_t streams_opened = 0;
     std::string last_error;
+    std::string dialled;    // the address in use or tried last, with the HTTP proxy if there is one
+    unsigned priority = 0;  // of that address
+    std::uint32_t attempts = 0;
+    Loop::Wall since{};  // connected, or not, since then
+    std::optional<Loop::Wall> next_try;
+    std::uint64_t moves = 0;
     std::size_t downstreams = 0;
     std::uint64_t forwarded = 0;     // messages of the plane that a proxy got unchanged
     bool serves_snapshot = false;    // in the plane's place
@@ -94,6 +104,9 @@ class Relay {
   // are asked again at each attempt.
   void start(std::string node, UpstreamOptions upstream, std::function<Credentials()> credentials,
              std::function<Result<std::string>()> token);
+  // From now on asks it for the way to the control plane, instead of upstream.dial_target, and tells it how that went.
+  // Before start(); the dialler outlives the relay.
+  void set_dialler(dial::Dialler& dialler);
   // Closes upstream, so that the plane sees a clean end, then the downstreams.
   void stop(std::function<void()> done);
 
@@ -107,6 +120,8 @@ class Relay {
   // Sent now and again on each new stream.
   void report_health(bool healthy, std::string message);
   void reconnect(const std::string& reason);
+  // Like reconnect(), but the new connection stands before the old one is let go.
+  void move(const std::string& reason);
 
   // The last-good snapshot takes the control plane's place until that answers; false: it has answered already.
   void restore(std::vector<snapshot::records::Type> types, std::function<void(bool)> done);

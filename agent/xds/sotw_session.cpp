@@ -36,7 +36,7 @@ void SotwSession::start() {
   client_->read();
 }
 
-void SotwSession::open(const UpstreamOptions& options, const Credentials& credentials, const std::string& token) {
+void SotwSession::open(const UpstreamOptions& options, const Material& material) {
   if (!waiting()) return;
   UpstreamStream::Callbacks callbacks;
   callbacks.read = [post = post_](bool ok, grpc::ByteBuffer buffer) {
@@ -45,10 +45,13 @@ void SotwSession::open(const UpstreamOptions& options, const Credentials& creden
   callbacks.written = [post = post_](bool ok) {
     post([ok](SotwSession& session) { session.on_upstream_written(ok); });
   };
-  callbacks.done = [post = post_](grpc::Status status) {
+  callbacks.done = [post = post_](grpc::Status status, std::optional<std::chrono::milliseconds>) {
     post([status = std::move(status)](SotwSession& session) { session.on_upstream_done(status); });
   };
-  upstream_ = UpstreamStream::open(UpstreamStream::Method::kSotw, options, credentials, token, std::move(callbacks));
+  const auto route = material.route ? *material.route : std::nullopt;
+  upstream_ = UpstreamStream::make(UpstreamStream::Method::kSotw, options, material.credentials,
+                                   material.token ? *material.token : std::string(), route, std::move(callbacks));
+  upstream_->start();
   upstream_reading_ = true;
   upstream_->write(*std::exchange(held_, std::nullopt));
 }

@@ -45,7 +45,7 @@ class SotwSession {
   ~SotwSession();
 
   void start();
-  void open(const UpstreamOptions& options, const Credentials& credentials, const std::string& token);
+  void open(const UpstreamOptions& options, const Material& material);
   // Ends both halves. `at_once`: also when the client doesn't take what is on its way to it.
   void end(const grpc::Status& status, bool at_once);
   // At once, without a word to anybody; then only the destructor may follow.

@@ -91,22 +91,20 @@ void SotwSessions::on_downstream_cancelled(std::uint64_t id) {
 void SotwSessions::on_upstream_wanted(std::uint64_t id) {
   const auto now = strand_.now();
   sessions_.at(id).timer = strand_.after(Loop::Duration(pace_.book(now) - now), [this, id] {
-    needs_.material([this, id](const Credentials& credentials, const Result<std::string>& token) {
-      on_material(id, credentials, token);
-    });
+    needs_.material([this, id](const hawser::xds::Material& material) { on_material(id, material); });
   });
 }
 
-void SotwSessions::on_material(std::uint64_t id, const Credentials& credentials, const Result<std::string>& token) {
+void SotwSessions::on_material(std::uint64_t id, const hawser::xds::Material& material) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end() || !found->second.session->waiting()) return;
-  if (credentials.key_pem.empty() && (!token || token->empty())) {
+  if (material.credentials.key_pem.empty() && (!material.token || material.token->empty())) {
     found->second.session->end(
         grpc::Status(grpc::UNAVAILABLE, "HWS-XDS-008: the host has neither a certificate nor a token to show"), false);
     return;
   }
   found->second.opened_at = strand_.now();
-  found->second.session->open(*options_, credentials, token ? *token : std::string());
+  found->second.session->open(*options_, material);
 }
 
 std::string SotwSessions::node_for(const std::string& client_node) {

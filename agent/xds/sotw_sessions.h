@@ -25,7 +25,7 @@ class SotwSessions final : public DownstreamUser, private SotwSession::Owner {
  public:
   static constexpr std::size_t kMaxStreams = 32;
 
-  using Material = std::function<void(const Credentials&, const Result<std::string>&)>;
+  using Material = std::function<void(const hawser::xds::Material&)>;
   // What it needs of the relay around it; called on the strand.
   struct Needs {
     std::function<void(Material)> material;  // answered on the strand
@@ -61,7 +61,7 @@ class SotwSessions final : public DownstreamUser, private SotwSession::Owner {
   void on_moved(std::size_t bytes) override { needs_.moved(bytes); }
   void on_upstream_ended(std::uint64_t id, bool asked, const grpc::Status& status) override;
   void on_over(std::uint64_t id) override;
-  void on_material(std::uint64_t id, const Credentials& credentials, const Result<std::string>& token);
+  void on_material(std::uint64_t id, const hawser::xds::Material& material);
   SotwSession* find(std::uint64_t id);
   void publish();
 

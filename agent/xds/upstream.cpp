@@ -3,6 +3,7 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
+#include "dial/proxy_error.h"
 #include "xds/upstream_error.h"
 
 namespace hawser::xds {
@@ -11,12 +12,20 @@ namespace {
 constexpr std::chrono::seconds kCloseTimeout{1};
 constexpr std::chrono::seconds kLetGoTimeout{5};
 
+void let_go(std::unique_ptr<UpstreamStream> stream) {
+  if (stream == nullptr || !stream->started() || stream->wait_done(kLetGoTimeout)) return;
+  // gRPC still calls it some day: better a leak at the end of the process than a crash.
+  log::error("gRPC doesn't let go of the control plane's stream");
+  (void)stream.release();
+}
+
 ReconnectPolicy make_policy(const UpstreamOptions& options) {
   ReconnectPolicy::Options out;
   out.base = options.backoff_base;
   out.cap = options.backoff_cap;
   out.spread = options.reconnect_spread;
   out.good_after = options.good_after;
+  out.window = 4 * options.backoff_cap;
   return ReconnectPolicy(out, random_seed());
 }
 
@@ -27,49 +36,72 @@ Upstream::Upstream(Loop& strand, User& user, UpstreamOptions options, Post post)
       user_(user),
       options_(std::move(options)),
       post_(std::move(post)),
-      policy_(make_policy(options_)) {}
+      policy_(make_policy(options_)),
+      watch_(strand, options_.first_response_timeout, options_.silence_is_consent,
+             {[this](const std::string& what) {
+                fail(Error(Code::kDeadlineExceeded, "HWS-XDS-009",
+                           "the control plane at " + where() + " doesn't answer" + (what.empty() ? "" : " for " + what),
+                           "check that it is an ADS v3 server and not overloaded"));
+              },
+              [this] { return stream_ != nullptr && !released_ && (stream_->connected() || stream_->was_connected()); },
+              [this] { stand(); }}) {}
 
 Upstream::~Upstream() {
   abandon();
-  if (stream_ == nullptr || stream_->wait_done(kLetGoTimeout)) return;
-  // gRPC still calls it some day: better a leak at the end of the process than a crash.
-  log::error("gRPC doesn't let go of the control plane's stream");
-  (void)stream_.release();
+  for (auto& [number, stream] : retiring_) let_go(stream.take());
+  let_go(std::move(stream_));
 }
 
 void Upstream::start() {
-  if (state_ == State::kIdle) connect();
+  if (state_ != State::kIdle) return;
+  watch_drain();
+  connect();
+}
+
+std::string Upstream::where() const {
+  return route_ ? route_->text() : options_.dial_target;
 }
 
 void Upstream::connect() {
   state_ = State::kFetching;
-  policy_.attempted(strand_.now());
   timer_.reset();
+  policy_.attempted(strand_.now());
   user_.fetch_material(++attempt_);
 }
 
-void Upstream::on_material(std::uint64_t attempt, const Credentials& credentials, const Result<std::string>& token) {
-  if (state_ != State::kFetching || attempt != attempt_) return;
-  const bool has_token = token && !token->empty();
-  if (credentials.key_pem.empty() && !has_token) {
-    Error error(Code::kUnauthenticated, "HWS-XDS-008",
-                "there is neither a certificate nor a token to show to the control plane",
-                "create a new token for the host and join again");
-    if (!token) error.because(token.error());
-    user_.on_upstream_failed(error);
-    retry({Code::kUnauthenticated, std::nullopt, std::nullopt});
-    return;
+std::optional<Error> Upstream::unfit(const Material& material) const {
+  if (!material.route) {
+    const Error& error = material.route.error();
+    return error.id() == "HWS-DL-001" ? Error(error.code(), "HWS-XDS-001", error.message(), error.hint()) : error;
   }
-  open(credentials, token ? *token : std::string());
+  const bool has_token = material.token && !material.token->empty();
+  if (!material.credentials.key_pem.empty() || has_token) return std::nullopt;
+  Error error(Code::kUnauthenticated, "HWS-XDS-008",
+              "there is neither a certificate nor a token to show to the control plane",
+              "create a new token for the host and join again");
+  if (!material.token) error.because(material.token.error());
+  return error;
 }
 
-void Upstream::open(const Credentials& credentials, const std::string& token) {
-  state_ = State::kOpen;
-  const std::uint64_t number = ++number_;
-  reading_ = true;
-  writing_ = released_ = closing_ = half_closed_ = responded_ = connected_ = false;
-  failure_.reset();
-  opened_at_ = strand_.now();
+void Upstream::on_material(std::uint64_t attempt, const Material& material) {
+  if (attempt != attempt_) return;
+  if (moving_ && state_ == State::kOpen && next_.stream == nullptr) return prepare_move(material);
+  if (state_ != State::kFetching) return;
+  elsewhere_ = material.elsewhere;
+  if (const auto error = unfit(material)) {
+    user_.on_upstream_failed(*error);
+    ReconnectPolicy::End end;
+    end.code = error->code();
+    retry(end);
+    return;
+  }
+  number_ = ++numbers_;
+  route_ = *material.route;
+  stream_ = make_stream(number_, material);
+  begin();
+}
+
+std::unique_ptr<UpstreamStream> Upstream::make_stream(std::uint64_t number, const Material& material) {
   UpstreamStream::Callbacks callbacks;
   callbacks.read = [post = post_, number](bool ok, grpc::ByteBuffer buffer) {
     post([number, ok, buffer = std::move(buffer)](Upstream& upstream) { upstream.on_read(number, ok, buffer); });
@@ -77,20 +109,30 @@ void Upstream::open(const Credentials& credentials, const std::string& token) {
   callbacks.written = [post = post_, number](bool ok) {
     post([number, ok](Upstream& upstream) { upstream.on_written(number, ok); });
   };
-  callbacks.done = [post = post_, number](grpc::Status status) {
-    post([number, status = std::move(status)](Upstream& upstream) { upstream.on_done(number, status); });
+  callbacks.done = [post = post_, number](grpc::Status status, std::optional<std::chrono::milliseconds> pushback) {
+    post([number, status = std::move(status), pushback](Upstream& upstream) {
+      upstream.on_done(number, status, pushback);
+    });
   };
-  stream_ = UpstreamStream::open(UpstreamStream::Method::kDelta, options_, credentials, token, std::move(callbacks));
-  timer_ = strand_.after(options_.first_response_timeout, [this] {
-    fail(Error(Code::kDeadlineExceeded, "HWS-XDS-009",
-               "the control plane at " + options_.dial_target + " doesn't answer",
-               "check that it is an ADS v3 server and not overloaded"));
-  });
+  return UpstreamStream::make(UpstreamStream::Method::kDelta, options_, material.credentials,
+                              material.token ? *material.token : std::string(), *material.route, std::move(callbacks));
+}
+
+void Upstream::begin() {
+  state_ = State::kOpen;
+  reading_ = true;
+  writing_ = released_ = closing_ = half_closed_ = stands_ = false;
+  failure_.reset();
+  settle_timer_.reset();
+  ++opened_;
+  stream_->start();
+  watch_.opened();
   user_.on_upstream_opened();
 }
 
-void Upstream::write(grpc::ByteBuffer message) {
+void Upstream::write(grpc::ByteBuffer message, const Expectation& expectation) {
   writing_ = true;
+  watch_.sent(expectation);
   stream_->write(std::move(message));
 }
 
@@ -100,7 +142,25 @@ void Upstream::read_next() {
   stream_->read();
 }
 
+// The stream is one to rely on.
+void Upstream::stand() {
+  if (std::exchange(stands_, true)) return;
+  ever_stood_ = true;
+  token_was_refused_ = false;
+  stood_at_ = strand_.now();
+  end_retiring();
+  if (route_) user_.on_route_tried(*route_, std::nullopt);
+  const std::string peer = stream_->peer();
+  user_.on_upstream_connected(peer);
+  if (!short_streams_.alarmed()) return user_.on_upstream_settled(peer);
+  settle_timer_ = strand_.after(options_.good_after, [this, peer] {
+    short_streams_.settled();
+    user_.on_upstream_settled(peer);
+  });
+}
+
 void Upstream::on_read(std::uint64_t number, bool ok, grpc::ByteBuffer message) {
+  if (auto* old = retiring(number)) return old->on_read(ok);
   if (number != number_ || stream_ == nullptr) return;
   reading_ = false;
   if (!ok) {
@@ -112,27 +172,13 @@ void Upstream::on_read(std::uint64_t number, bool ok, grpc::ByteBuffer message) 
     read_next();
     return;
   }
-  const bool first = !std::exchange(responded_, true);
-  if (first) timer_.reset();
+  watch_.answered();
   user_.on_upstream_message(std::move(message));
-  if (first && !failure_) on_first_response();
-}
-
-void Upstream::on_first_response() {
-  const std::string peer = stream_->peer();
-  connected_ = true;
-  user_.on_upstream_connected(peer);
-  if (!short_streams_.alarmed()) {
-    user_.on_upstream_settled(peer);
-  } else if (!closing_) {
-    timer_ = strand_.after(options_.good_after, [this, peer] {
-      short_streams_.settled();
-      user_.on_upstream_settled(peer);
-    });
-  }
+  if (!failure_) stand();
 }
 
 void Upstream::on_written(std::uint64_t number, bool ok) {
+  if (auto* old = retiring(number)) return old->on_written(ok);
   if (number != number_ || stream_ == nullptr) return;
   writing_ = false;
   if (!ok) {
@@ -142,6 +188,7 @@ void Upstream::on_written(std::uint64_t number, bool ok) {
     close();
   } else {
     user_.on_upstream_writable();
+    if (writable()) watch_.written();
   }
 }
 
@@ -149,10 +196,17 @@ void Upstream::release() {
   if (!std::exchange(released_, true)) stream_->release();
 }
 
-void Upstream::on_done(std::uint64_t number, const grpc::Status& status) {
+void Upstream::on_done(std::uint64_t number, const grpc::Status& status,
+                       std::optional<std::chrono::milliseconds> pushback) {
+  if (retiring_.erase(number) > 0) return;
   if (number != number_ || stream_ == nullptr) return;
   stream_.reset();
   timer_.reset();
+  settle_timer_.reset();
+  move_timer_.reset();
+  moving_ = false;
+  next_ = Next();
+  watch_.closed();
   user_.on_upstream_closed();
   if (stopping_) {
     state_ = State::kStopped;
@@ -163,37 +217,49 @@ void Upstream::on_done(std::uint64_t number, const grpc::Status& status) {
     connect();
     return;
   }
-  if (connected_) short_streams_.ended(strand_.now() - opened_at_, options_.good_after);
+  if (stands_) short_streams_.ended(strand_.now() - stood_at_, options_.good_after);
   report_end(status);
   ReconnectPolicy::End end;
   end.code = static_cast<Code>(status.error_code());
-  if (responded_) end.good_for = strand_.now() - opened_at_;
+  end.pushback = pushback;
+  if (stands_) end.good_for = strand_.now() - stood_at_;
   retry(end);
 }
 
 void Upstream::report_end(const grpc::Status& status) {
-  if (failure_) {
-    user_.on_upstream_failed(*failure_);
-    return;
-  }
   const bool routine =
       status.ok() || status.error_code() == grpc::UNAVAILABLE || status.error_code() == grpc::CANCELLED;
-  if (responded_ && routine && short_streams_.alarmed()) {
-    user_.on_upstream_failed(make_short_streams_error(short_streams_.count(), status.error_message(), options_));
+  UpstreamOptions named = options_;
+  named.dial_target = where();
+  if (!failure_ && stands_ && routine && short_streams_.alarmed()) {
+    user_.on_upstream_failed(make_short_streams_error(short_streams_.count(), status.error_message(), named));
     return;
   }
   // Planes close streams that have grown old (istiod: every 30 minutes): no alarm unless the next one fails too.
-  if (responded_ && routine) {
+  if (!failure_ && stands_ && routine) {
     log::info("the control plane's stream ended; reconnecting",
-              {{"address", options_.dial_target}, {"cause", status.error_message()}});
+              {{"address", where()}, {"cause", status.error_message()}});
     return;
   }
-  user_.on_upstream_failed(make_upstream_error(status.error_code(), status.error_message(), options_));
+  Error error = failure_ ? *failure_ : make_upstream_error(status.error_code(), status.error_message(), named);
+  if (route_ && !failure_)
+    if (const auto proxy = dial::proxy_error(status.error_message(), *route_)) error = *proxy;
+  if (route_) user_.on_route_tried(*route_, error);
+  // The token is read again for the next stream: it may just have been replaced.
+  if (error.code() == Code::kUnauthenticated && ever_stood_ && !std::exchange(token_was_refused_, true)) {
+    log::info("the control plane refused the credentials; trying with those on the disk",
+              {{"cause", status.error_message()}});
+    return;
+  }
+  user_.on_upstream_failed(error);
 }
 
-void Upstream::retry(const ReconnectPolicy::End& end) {
+void Upstream::retry(ReconnectPolicy::End end) {
   state_ = State::kWaiting;
-  timer_ = strand_.after(policy_.ended(end, strand_.now()), [this] { connect(); });
+  end.elsewhere = elsewhere_;
+  const auto wait = policy_.ended(end, strand_.now());
+  timer_ = strand_.after(wait, [this] { connect(); });
+  user_.on_upstream_waiting(wait);
 }
 
 void Upstream::reconnect(const std::string& reason) {
@@ -224,6 +290,10 @@ void Upstream::fail(Error error) {
 
 void Upstream::stop() {
   if (std::exchange(stopping_, true)) return;
+  drain_timer_.reset();
+  move_timer_.reset();
+  next_ = Next();
+  end_retiring();
   if (stream_ == nullptr) {
     timer_.reset();
     state_ = State::kStopped;
@@ -234,8 +304,11 @@ void Upstream::stop() {
 }
 
 void Upstream::abandon() {
-  timer_.reset();
+  for (auto* timer : {&timer_, &settle_timer_, &drain_timer_, &move_timer_, &retire_timer_}) timer->reset();
+  watch_.closed();
   state_ = State::kStopped;
+  next_ = Next();
+  for (auto& [number, stream] : retiring_) stream.abandon();
   if (stream_ == nullptr) return;
   stream_->cancel();
   release();

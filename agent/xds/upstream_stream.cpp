@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "xds/upstream_stream.h"
 
+#include <charconv>
+
+#include "dial/grpc_route.h"
+
 namespace hawser::xds {
 namespace {
 
@@ -10,7 +14,8 @@ constexpr int kReadChunk = 256 << 10;
 constexpr char kDelta[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 constexpr char kSotw[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
-std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, const Credentials& credentials) {
+std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, const Credentials& credentials,
+                                            const std::optional<dial::Route>& route) {
   grpc::SslCredentialsOptions tls;
   tls.pem_root_certs = options.roots_pem;
   tls.pem_private_key = credentials.key_pem;
@@ -34,27 +39,56 @@ std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, cons
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(options.keepalive_timeout.count()));
   // gRPC stops after two pings without data otherwise, and a quiet stream is the normal case here.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  return grpc::CreateCustomChannel(options.dial_target, grpc::SslCredentials(tls), arguments);
+  if (route) dial::apply_proxy(*route, arguments);
+  return grpc::CreateCustomChannel(route ? dial::grpc_target(*route) : options.dial_target, grpc::SslCredentials(tls),
+                                   arguments);
+}
+
+// gRPC's own word for "come again in so many milliseconds", in the trailers.
+std::optional<std::chrono::milliseconds> pushback_of(const grpc::ClientContext& context) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto found = trailers.find("grpc-retry-pushback-ms");
+  if (found == trailers.end()) return std::nullopt;
+  long value = 0;
+  const char* end = found->second.data() + found->second.size();
+  const auto [rest, error] = std::from_chars(found->second.data(), end, value);
+  if (error != std::errc() || rest != end || value < 0) return std::nullopt;
+  return std::chrono::milliseconds(value);
 }
 
 }  // namespace
 
-std::unique_ptr<UpstreamStream> UpstreamStream::open(Method method, const UpstreamOptions& options,
+std::unique_ptr<UpstreamStream> UpstreamStream::make(Method method, const UpstreamOptions& options,
                                                      const Credentials& credentials, const std::string& token,
-                                                     Callbacks callbacks) {
+                                                     const std::optional<dial::Route>& route, Callbacks callbacks) {
   std::unique_ptr<UpstreamStream> stream(new UpstreamStream(std::move(callbacks)));
   if (!options.cluster_id.empty()) stream->context_.AddMetadata("clusterid", options.cluster_id);
   if (!token.empty()) stream->context_.AddMetadata("authorization", "Bearer " + token);
-  stream->stub_ = std::make_unique<grpc::GenericStub>(make_channel(options, credentials));
-  stream->stub_->PrepareBidiStreamingCall(&stream->context_, method == Method::kSotw ? kSotw : kDelta, {},
-                                          stream.get());
+  stream->method_ = method;
+  stream->channel_ = make_channel(options, credentials, route);
+  stream->stub_ = std::make_unique<grpc::GenericStub>(stream->channel_);
+  return stream;
+}
+
+void UpstreamStream::start() {
+  started_ = true;
+  stub_->PrepareBidiStreamingCall(&context_, method_ == Method::kSotw ? kSotw : kDelta, {}, this);
   // Reads and writes are started from the strand, outside any reaction: without the hold gRPC could end the call
   // between.
-  stream->AddHold();
-  stream->handover_.give();
-  stream->StartRead(&stream->incoming_);
-  stream->StartCall();
-  return stream;
+  AddHold();
+  handover_.give();
+  StartRead(&incoming_);
+  StartCall();
+}
+
+bool UpstreamStream::connected() {
+  const bool now = channel_->GetState(false) == GRPC_CHANNEL_READY;
+  was_connected_ = was_connected_ || now;
+  return now;
+}
+
+bool UpstreamStream::draining() {
+  return !connected() && was_connected_;
 }
 
 void UpstreamStream::read() {
@@ -96,7 +130,7 @@ void UpstreamStream::OnDone(const grpc::Status& status) {
   // The owner may destroy this as soon as it hears of the end.
   const auto ended = ended_;
   const auto done = std::move(callbacks_.done);
-  done(status);
+  done(status, pushback_of(context_));
   ended->set_value();
 }
 

@@ -8,8 +8,10 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "dial/route.h"
 #include "xds/handover.h"
 #include "xds/options.h"
 
@@ -26,12 +28,25 @@ class UpstreamStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   struct Callbacks {
     std::function<void(bool ok, grpc::ByteBuffer buffer)> read;
     std::function<void(bool ok)> written;
-    std::function<void(grpc::Status status)> done;
+    // `pushback`: for how long the plane wants to be left alone, if it said so.
+    std::function<void(grpc::Status status, std::optional<std::chrono::milliseconds> pushback)> done;
   };
 
-  static std::unique_ptr<UpstreamStream> open(Method method, const UpstreamOptions& options,
+  // Without a route, options.dial_target is dialled. Nothing happens before connect() or start().
+  static std::unique_ptr<UpstreamStream> make(Method method, const UpstreamOptions& options,
                                               const Credentials& credentials, const std::string& token,
-                                              Callbacks callbacks);
+                                              const std::optional<dial::Route>& route, Callbacks callbacks);
+
+  // Opens the connection alone; connected() becomes true, or not.
+  void connect() { (void)channel_->GetState(true); }
+  bool connected();
+  // As far as connected() has seen.
+  bool was_connected() const { return was_connected_; }
+  // Opens the stream, with the first read under way. Connects if need be.
+  void start();
+  bool started() const { return started_; }
+  // Has the plane said that it wants this connection to end (GOAWAY)? gRPC tells by no longer counting on it.
+  bool draining();
 
   // One read and one write at a time; not after release().
   void read();
@@ -56,7 +71,11 @@ class UpstreamStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   Handover handover_;
   Callbacks callbacks_;
   grpc::ClientContext context_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<grpc::GenericStub> stub_;
+  Method method_ = Method::kDelta;
+  bool started_ = false;
+  bool was_connected_ = false;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   std::shared_ptr<std::promise<void>> ended_ = std::make_shared<std::promise<void>>();

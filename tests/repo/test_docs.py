@@ -23,7 +23,7 @@ def test_every_error_id_is_documented_and_none_is_invented():
 def test_every_configuration_key_is_documented():
     schema = "".join(p.read_text() for p in sorted((ROOT / "agent/config").glob("schema*.cpp")))
     page = (ROOT / "docs/configuration.md").read_text()
-    keys = set(re.findall(r'\.(?:scalar|text|list|map|each_map|string_map)\("([a-z_]+)"', schema))
+    keys = set(re.findall(r'\.(?:scalar|text|list|map|each|each_map|string_map)\("([a-z_]+)"', schema))
     keys |= set(re.findall(r'port_list\(\w+, "([a-z_]+)"', schema))
     missing = [key for key in sorted(keys) if not re.search(rf"\b{key}\b", page)]
     assert not missing

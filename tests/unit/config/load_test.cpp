@@ -139,5 +139,41 @@ TEST(Config, UsersMayBeNumbers) {
   EXPECT_EQ(resolve_user("no-such-user-here").error().id(), "HWS-CF-006");
 }
 
+TEST(ConfigDialling, AddressesAreTextsOrMapsWithAPriority) {
+  const Loaded loaded = parse(
+      "control_plane:\n"
+      "  addresses: ['10.0.0.1:15012', {address: 'istiod.b:15012', priority: 1}]\n"
+      "  tls_name: istiod.mesh\n"
+      "  fail_over: 2\n"
+      "  fail_back: 5m\n"
+      "  http_proxy: http://proxy.corp:3128/\n"
+      "  http_proxy_credentials: /etc/hawser/proxy\n"
+      "  no_proxy: [.corp, 10.0.0.0/8]\n"
+      "ca: {addresses: ['10.0.0.3:15012']}\n",
+      "h.yaml");
+  const auto& plane = loaded.config.control_plane;
+  ASSERT_EQ(plane.addresses.size(), 2u);
+  EXPECT_EQ(plane.addresses[1].at.text(), "istiod.b:15012");
+  EXPECT_EQ(plane.addresses[1].priority, 1u);
+  EXPECT_EQ(plane.address.text(), "10.0.0.1:15012") << "the first one stands for address";
+  EXPECT_EQ(plane.server_name(), "istiod.mesh");
+  EXPECT_EQ(plane.fail_over, 2u);
+  EXPECT_EQ(plane.fail_back, std::chrono::minutes(5));
+  EXPECT_EQ(plane.http_proxy.address.text(), "proxy.corp:3128");
+  EXPECT_EQ(plane.http_proxy.no_proxy.size(), 2u);
+  EXPECT_EQ(loaded.config.ca.text(), "10.0.0.3:15012");
+}
+
+TEST(ConfigDialling, WhatIsWrongIsSaidWithItsPlace) {
+  EXPECT_NE(only_error("control_plane: {addresses: ['istiod']}").find("has no port"), std::string::npos);
+  EXPECT_NE(only_error("control_plane: {addresses: [{priority: 1}]}").find("addresses.address: is missing"),
+            std::string::npos);
+  EXPECT_NE(only_error("control_plane: {http_proxy: 'http://u:p@proxy:3128'}").find("http_proxy_credentials"),
+            std::string::npos);
+  EXPECT_NE(only_error("control_plane: {http_proxy: 'https://proxy:3128'}").find("not http://"), std::string::npos);
+  EXPECT_NE(only_error("control_plane: {no_proxy: ['*']}").find("'*'"), std::string::npos);
+  EXPECT_NE(only_error("control_plane: {fail_over: 0}").find("from 1 to 100"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace hawser::config

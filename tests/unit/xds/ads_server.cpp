@@ -37,6 +37,8 @@ struct AdsServer::Impl {
   std::unique_ptr<Service> service;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
+  std::chrono::milliseconds age{0};
+  std::chrono::milliseconds grace{0};
   grpc::Status refusal;
   int streams = 0;
   Stream* newest = nullptr;
@@ -172,7 +174,16 @@ void AdsServer::start() {
   // The tests ping much faster than anybody should.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 50);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  if (impl_->age.count() > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, static_cast<int>(impl_->age.count()));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, static_cast<int>(impl_->grace.count()));
+  }
   impl_->server = builder.BuildAndStart();
+}
+
+void AdsServer::expire_connections(std::chrono::milliseconds age, std::chrono::milliseconds grace) {
+  impl_->age = age;
+  impl_->grace = grace;
 }
 
 void AdsServer::stop() {

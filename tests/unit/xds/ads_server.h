@@ -28,6 +28,8 @@ class AdsServer {
   // Starts again on the same port after stop().
   void start();
   void stop();
+  // From the next start() on: each connection is told to end after `age` (GOAWAY), and cut `grace` later.
+  void expire_connections(std::chrono::milliseconds age, std::chrono::milliseconds grace);
   int port() const;
   // Streams opened from now on end at once like this; an empty message and code 0 mean: serve them.
   void refuse(int code, const std::string& message);
