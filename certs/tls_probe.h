@@ -18,8 +18,8 @@ struct TlsTarget {
   std::string address;      // host:port or [v6]:port, as dialled
   std::string server_name;  // as verified
   std::string roots_pem;
-  std::string connect_to;           // host:port that the HTTP proxy at `address` is asked for; empty: there is none
-  std::string proxy_authorization;  // for it
+  std::string connect_to{};           // host:port that the HTTP proxy at `address` is asked for; empty: there is none
+  std::string proxy_authorization{};  // for it
 };
 
 // What: why TLS to a server fails, found by a handshake of our own that presents nothing: gRPC reports wrong root,
