@@ -2,7 +2,9 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
-#include <mutex>
+#include <chrono>
+#include <future>
+#include <memory>
 #include <utility>
 
 #include "grpc/health/v1/health.pb.h"
@@ -50,26 +52,17 @@ Status judge(const grpc::Status& status, const grpc::ByteBuffer& answer, const s
   return unwell("gRPC health check: " + of + (known ? " is not serving" : " is in an unknown state"));
 }
 
-// One call. gRPC answers on a thread of its own; the loop may be gone by then, so the way to it can be closed.
+// Far more than a cancelled call needs to end.
+constexpr auto kMostToEnd = std::chrono::seconds(1);
+
+// One call. It belongs to the loop's thread: gRPC's own threads must not see the end of a channel, which joins them.
 struct Call {
-  explicit Call(AsioLoop& l) : loop(&l) {}
-
-  void post(std::function<void()> work) {
-    const std::lock_guard lock(mutex);
-    if (loop != nullptr) loop->post(std::move(work));
-  }
-  void close() {
-    const std::lock_guard lock(mutex);
-    loop = nullptr;
-  }
-
   grpc::ClientContext context;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<grpc::GenericStub> stub;
   grpc::ByteBuffer request;
   grpc::ByteBuffer answer;
-  std::mutex mutex;
-  AsioLoop* loop;
+  std::promise<void> ended;
 };
 
 class GrpcAttempt final : public ProbeAttempt, public std::enable_shared_from_this<GrpcAttempt> {
@@ -84,16 +77,18 @@ class GrpcAttempt final : public ProbeAttempt, public std::enable_shared_from_th
 
   void call(std::size_t host) {
     drop();
-    call_ = std::make_shared<Call>(loop_);
+    call_ = std::make_unique<Call>();
     call_->channel = make_channel(hosts_[host], probe_.port);
     call_->stub = std::make_unique<grpc::GenericStub>(call_->channel);
     call_->request = request_for(probe_.grpc_service);
     call_->context.set_deadline(deadline_);
+    // The loop is there until drop() has seen the end.
     call_->stub->UnaryCall(&call_->context, kMethod, grpc::StubOptions(), &call_->request, &call_->answer,
-                           [call = call_, weak = weak_from_this(), host](const grpc::Status& status) {
-                             call->post([weak, host, status] {
+                           [ended = &call_->ended, loop = &loop_, weak = weak_from_this(), host](grpc::Status status) {
+                             loop->post([weak, host, status = std::move(status)] {
                                if (auto self = weak.lock()) self->answered(host, status);
                              });
+                             ended->set_value();
                            });
   }
 
@@ -112,8 +107,9 @@ class GrpcAttempt final : public ProbeAttempt, public std::enable_shared_from_th
 
   void drop() {
     if (!call_) return;
-    call_->close();
     call_->context.TryCancel();
+    // One that doesn't end may still be written to: then it stays, and the memory is lost.
+    if (call_->ended.get_future().wait_for(kMostToEnd) != std::future_status::ready) static_cast<void>(call_.release());
     call_.reset();
   }
 
@@ -122,7 +118,7 @@ class GrpcAttempt final : public ProbeAttempt, public std::enable_shared_from_th
   std::vector<std::string> hosts_;
   std::chrono::system_clock::time_point deadline_;
   Done done_;
-  std::shared_ptr<Call> call_;
+  std::unique_ptr<Call> call_;
   grpc::Status first_;
 };
 
