@@ -59,13 +59,6 @@ json control_plane_json(const xds::Relay::Status& status, const std::string& nam
   return out;
 }
 
-json registration_json(const std::string& group, const std::string& address, const registration::Reporter* reporter) {
-  const auto told = reporter != nullptr ? reporter->told() : std::nullopt;
-  json out = {{"group", group}, {"address", address}, {"health", !told ? "unknown" : *told ? "healthy" : "unhealthy"}};
-  if (told) out["told_at"] = status::utc_text(reporter->told_at());
-  return out;
-}
-
 json relay_json(const xds::Relay::Status& status, const std::string& name, json snapshot) {
   json out = {{"schema_version", 1},
               {"control_plane", control_plane_json(status, name)},

@@ -8,7 +8,6 @@
 #include "base/loop.h"
 #include "certs/identity.h"
 #include "proxy/supervisor.h"
-#include "registration/reporter.h"
 #include "xds/relay.h"
 
 namespace hawser {
@@ -17,9 +16,6 @@ namespace hawser {
 nlohmann::json identity_json(const certs::Identity& identity, const std::string& presented_serial,
                              std::optional<Loop::Wall> next_renewal);
 nlohmann::json control_plane_json(const xds::Relay::Status& status, const std::string& name);
-// `reporter` may be null.
-nlohmann::json registration_json(const std::string& group, const std::string& address,
-                                 const registration::Reporter* reporter);
 // For `hawser xds status`.
 nlohmann::json relay_json(const xds::Relay::Status& status, const std::string& name, nlohmann::json snapshot);
 nlohmann::json proxy_json(const proxy::Supervisor::Status& status);

@@ -27,6 +27,7 @@
 #include <utility>
 
 #include "envoy/config/core/v3/base.pb.h"
+#include "xds/types.h"
 #include "xds_messages.h"
 
 namespace {
