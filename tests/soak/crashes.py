@@ -186,11 +186,15 @@ def remains(world: World) -> Remains:
     find = ["find", *FILE_TREES, "-printf", "%y %m %U:%G %p\n"]
     return Remains(
         rules=rules(world),
-        # a renewed certificate has another number; how many are kept stays
-        files=sorted(re.sub(r"/gen-\d+", "/gen-N", line) for line in world.host.run(find).stdout.splitlines()),
+        # a renewed certificate and a rewritten snapshot have other numbers; how many files are kept stays
+        files=sorted(re.sub(r"/gen-\d+|(?<=\w)\.\d+(?=\.rec$)", _without_number, line) for line in world.host.run(find).stdout.splitlines()),
         processes=sorted(name for name, _ in _processes(world)),
         descriptors={name: count for name, count in _processes(world) if name in Remains.MORE_DESCRIPTORS},
     )
+
+
+def _without_number(match: re.Match) -> str:
+    return re.sub(r"\d+", "N", match.group())
 
 
 def rules(world: World) -> list[str]:
