@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 
 #include "base/log.h"
 #include "bootstrap/address.h"
@@ -13,19 +14,43 @@
 #include "config/load.h"
 #include "dial/look_up.h"
 #include "dialling.h"
+#include "status/time_text.h"
+#include "xds/snapshot/addresses.h"
 
 namespace hawser {
 namespace {
 
+// What the name leads to; when no name server answers, what it led to last. `folder` is where that is kept; empty:
+// nowhere.
+Result<std::vector<std::string>> addresses_of(const std::string& host, const std::string& folder) {
+  auto found = dial::look_up(host);
+  if (folder.empty()) return found;
+  if (found) {
+    const xds::snapshot::KnownAddresses known{*found, std::chrono::system_clock::now()};
+    if (auto kept = xds::snapshot::remember_addresses(folder, host, known); !kept)
+      log::warn("the control plane's addresses can't be kept for a start without a name server",
+                {{"cause", kept.error().to_string()}});
+    return found;
+  }
+  const auto book = xds::snapshot::load_addresses(folder);
+  if (!book) log::warn(book.error().to_string());
+  if (!book || !book->contains(host)) return found;
+  const auto& known = book->at(host);
+  log::warn("a name can't be looked up; the addresses that it last had are used",
+            {{"name", host}, {"seen", status::utc_text(known.seen)}, {"cause", found.error().message()}});
+  return known.addresses;
+}
+
 // Where packets to these go. A name that can't be looked up now is no reason to wait as long as another one can.
 Result<std::vector<config::HostPort>> resolve(const std::vector<dial::Address>& addresses,
-                                              const std::optional<dial::Selection::Proxy>& proxy) {
+                                              const std::optional<dial::Selection::Proxy>& proxy,
+                                              const std::string& folder) {
   std::vector<config::HostPort> out;
   std::optional<Error> unknown;
   const auto add = [&](const std::string& host, std::uint16_t port) {
     std::vector<std::string> found{host};
     if (!dial::is_literal(host)) {
-      auto looked_up = dial::look_up(host);
+      auto looked_up = addresses_of(host, folder);
       if (!looked_up) {
         unknown = Error(Code::kUnavailable, "HWS-HF-001", looked_up.error().message(), looked_up.error().hint());
         return;
@@ -70,7 +95,7 @@ std::string own_hostname() {
 
 }  // namespace
 
-Result<HostFacts> observe_host(const config::Config& config) {
+Result<HostFacts> observe_host(const config::Config& config, const std::string& state_dir) {
   HostFacts facts;
   facts.hostname = own_hostname();
   facts.platform = bootstrap::platform_name(bootstrap::platform_of(bootstrap::observe_firmware()));
@@ -80,7 +105,7 @@ Result<HostFacts> observe_host(const config::Config& config) {
   auto addresses = plane_addresses(config);
   const auto ca = ca_addresses(config);
   addresses.insert(addresses.end(), ca.begin(), ca.end());
-  auto plane = resolve(addresses, facts.proxy);
+  auto plane = resolve(addresses, facts.proxy, config.control_plane.snapshot.enabled ? state_dir + "/xds" : "");
   if (!plane) return plane.error();
   facts.plane = *plane;
   auto own = choose_own(config.workload, plane->front().host);

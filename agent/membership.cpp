@@ -121,7 +121,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void learn_host() {
     context.slow.submit([self = shared_from_this()] {
-      auto seen = observe_host(self->config);
+      auto seen = observe_host(self->config, self->context.state_dir);
       self->context.loop.post([self, seen = std::move(seen)] {
         if (self->ending) return;
         if (!seen) return self->again("host", seen.error(), &Impl::learn_host);
