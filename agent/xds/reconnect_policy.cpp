@@ -10,6 +10,8 @@ using std::chrono::milliseconds;
 
 // A push-back beyond this is somebody's mistake: a host isn't to be lost for an hour by one number.
 constexpr milliseconds kMostPushback{120'000};
+// istiod ends what is left of its streams 10 s after it began to shut down.
+constexpr milliseconds kMostStay{6'000};
 
 }  // namespace
 
@@ -27,6 +29,11 @@ milliseconds ReconnectPolicy::ended(const End& end, Loop::Monotonic now) {
   if (end.pushback) floor = std::max(floor, std::min(*end.pushback, kMostPushback));
   // The jitter comes on top of the floor: hosts that were sent away together are not to come back together.
   return std::max(floor + draw(crowded ? options_.crowded_cap : options_.cap, spread), until_allowed(now));
+}
+
+milliseconds ReconnectPolicy::leave_after() {
+  const auto most = std::clamp(options_.spread, milliseconds(0), kMostStay);
+  return milliseconds(std::uniform_int_distribution<std::int64_t>(0, most.count())(random_));
 }
 
 milliseconds ReconnectPolicy::draw(milliseconds cap, bool spread) {

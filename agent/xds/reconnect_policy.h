@@ -53,6 +53,9 @@ class ReconnectPolicy {
   void attempted(Loop::Monotonic now);
   // An attempt or its stream has ended: how long to wait.
   std::chrono::milliseconds ended(const End& end, Loop::Monotonic now);
+  // The plane drains our connection, and perhaps everybody's: how long to stay on it. A plane that shuts down gives its
+  // streams 10 s or more.
+  std::chrono::milliseconds leave_after();
   // Since the last good stream.
   std::uint32_t attempts() const { return attempts_; }
 

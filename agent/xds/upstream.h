@@ -134,6 +134,7 @@ class Upstream {
   bool moving_ = false;
   Next next_;
   std::map<std::uint64_t, RetiringStream> retiring_;
+  std::optional<Loop::Monotonic> leave_at_;  // when to move away from a connection that is drained
   std::unique_ptr<Loop::Timer> drain_timer_;
   std::unique_ptr<Loop::Timer> move_timer_;
   std::unique_ptr<Loop::Timer> retire_timer_;

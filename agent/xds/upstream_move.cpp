@@ -17,8 +17,12 @@ constexpr std::size_t kMostRetiring = 2;
 
 void Upstream::watch_drain() {
   drain_timer_ = strand_.after(options_.drain_poll, [this] {
-    if (stream_ != nullptr && !closing_ && !released_ && stream_->draining() && stands_)
-      move("the control plane drains the connection");
+    if (stream_ == nullptr || closing_ || released_ || !stream_->draining() || !stands_) {
+      leave_at_.reset();
+    } else {
+      if (!leave_at_) leave_at_ = strand_.now() + policy_.leave_after();
+      if (strand_.now() >= *leave_at_) move("the control plane drains the connection");
+    }
     watch_drain();
   });
 }

@@ -246,7 +246,7 @@ def _bad_listener() -> dict[str, typing.Any]:
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
         "bind_to_port": False,
         "filter_chains": [
-            # a network filter that is none: the type exists, its factory doesn't take it
-            {"filters": [named("devmesh.no.such.filter", "envoy.config.core.v3.Address")]}
+            # a filter that Envoy has, with none of what its configuration must say
+            {"filters": [named("envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")]}
         ],
     }

@@ -162,7 +162,7 @@ def start_services(world) -> None:
         pathlib.Path(MARK).touch()
 
     world.host.call(write)
-    argv = [sys.executable, "-I", layout.in_host(layout.REPO / "tests" / "lab" / "programs" / "grpc_health.py")]
+    argv = [sys.executable, "-I", layout.in_host(layout.REPO / "tests" / "lab" / "programs" / "health_service.py")]
     world.host.popen([*argv, f"127.0.0.1:{GRPC_PORT}", STATES], log="grpc-health.log")
     world.db = services.start_http_app(world.host, "db", f"127.0.0.1:{TCP_PORT}")
     poll.until("the gRPC server listens", lambda: world.host.tcp("127.0.0.1", GRPC_PORT))

@@ -52,6 +52,20 @@ TEST(ReconnectSpread, AHostThatNeverHadAnAnswerTriesAgainSoonAndThenLessOften) {
   expect_window(options, std::vector<ReconnectPolicy::End>(9, kUnreachable), seconds(15));
 }
 
+TEST(ReconnectSpread, ADrainedConnectionIsLeftAnywhereInTheSpreadButBeforeThePlaneEndsIt) {
+  for (const auto& [spread, most] : {std::pair(seconds(2), seconds(2)), std::pair(seconds(60), seconds(6))}) {
+    milliseconds largest{0}, sum{0};
+    for (std::uint64_t host = 0; host < 4000; ++host) {
+      const auto stay = ReconnectPolicy(with_spread(spread), host).leave_after();
+      largest = std::max(largest, stay);
+      sum += stay;
+    }
+    EXPECT_LE(largest, most);
+    EXPECT_NEAR(static_cast<double>(sum.count()) / 4000, static_cast<double>(milliseconds(most).count()) / 2, 200);
+  }
+  EXPECT_EQ(ReconnectPolicy(with_spread(milliseconds(0)), 1).leave_after(), milliseconds(0));
+}
+
 TEST(ReconnectSpread, ALostStreamIsSoughtAnywhereInTheSpreadAndThenInTwiceOfIt) {
   const auto options = with_spread(seconds(8));
   expect_window(options, {kLost}, seconds(8));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A gRPC server with grpc.health.v1.Health/Check. Usage: grpc_health.py ADDRESS:PORT FILE
+"""A gRPC server with grpc.health.v1.Health/Check. Usage: health_service.py ADDRESS:PORT FILE
 
 FILE has a line SERVICE=STATUS for each service, read at each call: SERVING or NOT_SERVING; others are NOT_FOUND.
 """
