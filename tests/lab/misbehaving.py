@@ -49,7 +49,7 @@ class Scene:
 
         def now() -> dict[str, typing.Any] | None:
             item = self.item(name)
-            return item if item.get("state") == "degraded" and error in item["id"] else None
+            return item if item.get("state") == "degraded" and error in item.get("id", "") else None
 
         return poll.until(f"{name} is degraded {error}", now, timeout, every=0.1)
 
