@@ -49,6 +49,8 @@ class ReconnectPolicy {
 
   ReconnectPolicy(Options options, std::uint64_t seed) : options_(options), random_(seed) {}
 
+  // May one more attempt be made now, though nothing has ended?
+  bool allowed(Loop::Monotonic now) const { return until_allowed(now).count() == 0; }
   // An attempt begins now.
   void attempted(Loop::Monotonic now);
   // An attempt or its stream has ended: how long to wait.

@@ -21,7 +21,9 @@ void Upstream::watch_drain() {
       leave_at_.reset();
     } else {
       if (!leave_at_) leave_at_ = strand_.now() + policy_.leave_after();
-      if (strand_.now() >= *leave_at_) move("the control plane drains the connection");
+      // A plane that drains each connection at once is not to be hammered: then we stay until it ends the stream.
+      if (strand_.now() >= *leave_at_ && policy_.allowed(strand_.now()))
+        move("the control plane drains the connection");
     }
     watch_drain();
   });

@@ -9,6 +9,7 @@
 #include "ads_server.h"
 #include "messages.h"
 #include "relay_host.h"
+#include "xds/reconnect_policy.h"
 #include "xds/relay.h"
 
 namespace hawser::xds::test {
@@ -74,6 +75,22 @@ TEST_F(RelayReconnectTest, ADrainedConnectionIsReplacedBeforeItEnds) {
     const bool ours = answer->request.nonce.starts_with("2");
     EXPECT_TRUE(answer->request.nonce.empty() || ours == (answer->stream == 2)) << "nonces never cross streams";
   }
+}
+
+TEST_F(RelayReconnectTest, APlaneThatDrainsEachConnectionAtOnceIsNotHammered) {
+  plane.stop();
+  plane.expire_connections(20ms, 20s);
+  plane.start();
+  auto options = upstream();
+  options.silence_is_consent = 10ms;
+  options.backoff_cap = 15s;  // attempts are counted over four times of it
+  start(options);
+  give_all("1");
+  const auto most = static_cast<int>(ReconnectPolicy::Options().most_in_window);
+  ASSERT_TRUE(plane.wait_streams(most, 20s));
+  std::this_thread::sleep_for(1s);  // for several more, if it went on
+  EXPECT_EQ(plane.streams(), most);
+  EXPECT_TRUE(host.status().connected) << "by the last one, which works";
 }
 
 TEST_F(RelayReconnectTest, AStreamThatMovesEndsNoProxysStream) {
