@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/admin_call.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/frame.h"
 #include "hawser/admin.pb.h"
 
@@ -23,6 +25,16 @@ Result<std::string> admin_call(const Context& context, const admin::v1::Request&
     return Error(static_cast<Code>(failure.code()), failure.id(), failure.message(), failure.hint());
   }
   return response.json();
+}
+
+Result<nlohmann::json> admin_json(const Context& context, const admin::v1::Request& request, int timeout_ms) {
+  auto answer = admin_call(context, request, timeout_ms);
+  if (!answer) return answer.error();
+  auto parsed = nlohmann::json::parse(*answer, nullptr, false);
+  if (!parsed.is_object())
+    return Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON",
+                 "use the same version of hawser and hawserd");
+  return parsed;
 }
 
 }  // namespace hawser::cli

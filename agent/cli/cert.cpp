@@ -11,10 +11,9 @@ namespace hawser::cli {
 namespace {
 
 void print(Context& context, const admin::v1::Request& request, bool as_json, int timeout_ms) {
-  auto answer = admin_call(context, request, timeout_ms);
+  auto answer = admin_json(context, request, timeout_ms);
   if (!answer) return fail(context, answer.error());
-  const auto cert = nlohmann::json::parse(*answer, nullptr, false);
-  if (!cert.is_object()) return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  const auto& cert = *answer;
   if (as_json) {
     std::printf("%s\n", cert.dump(2).c_str());
     return;

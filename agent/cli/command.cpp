@@ -7,7 +7,15 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "config/value.h"
+
 namespace hawser::cli {
+namespace {
+
+// Milliseconds of more than 24 days don't fit into what poll(2) takes.
+constexpr std::chrono::hours kLongestWait{24};
+
+}  // namespace
 
 int exit_code_of(const Error& error) {
   const std::string& id = error.id();
@@ -41,6 +49,14 @@ void fail(Context& context, const Error& error) {
 
 void warn(const std::string& line) {
   std::fprintf(stderr, "hawser: warning: %s\n", line.c_str());
+}
+
+std::optional<std::chrono::milliseconds> read_wait(Context& context, const std::string& flag, const std::string& text) {
+  auto value = config::parse_duration(text);
+  if (value && *value <= kLongestWait) return *value;
+  context.exit_code = EX_USAGE;
+  warn(flag + ": " + (value ? "'" + text + "' is over 24h" : value.error().to_string()));
+  return std::nullopt;
 }
 
 bool need_root(Context& context, const std::string& verb) {

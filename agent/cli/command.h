@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +48,8 @@ void add_version(CLI::App& app, Context& context);
 void fail(Context& context, const Error& error);
 void warn(const std::string& line);
 int exit_code_of(const Error& error);
+// The value of a flag that says how long to wait, at most a day. Nullopt: it was told on stderr, with the exit code.
+std::optional<std::chrono::milliseconds> read_wait(Context& context, const std::string& flag, const std::string& text);
 // For verbs that change the host.
 bool need_root(Context& context, const std::string& verb);
 bool colours(int fd);

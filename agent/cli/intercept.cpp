@@ -16,10 +16,9 @@ using nlohmann::json;
 void show(Context& context, bool as_json) {
   admin::v1::Request request;
   request.mutable_intercept_show();
-  auto answer = admin_call(context, request);
+  auto answer = admin_json(context, request);
   if (!answer) return fail(context, answer.error());
-  const json view = json::parse(*answer, nullptr, false);
-  if (!view.is_object()) return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  const auto& view = *answer;
   if (as_json) {
     std::printf("%s\n", view.dump(2).c_str());
     return;

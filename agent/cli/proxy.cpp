@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sha2.h>
 #include <sys/stat.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -16,7 +15,6 @@
 #include "base/file.h"
 #include "cli/admin_call.h"
 #include "cli/command.h"
-#include "config/value.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -99,11 +97,8 @@ struct RestartOptions {
 void restart(Context& context, const RestartOptions& options) {
   using nlohmann::json;
   if (!need_root(context, "proxy restart")) return;
-  auto timeout = config::parse_duration(options.timeout);
-  if (!timeout) {
-    context.exit_code = EX_USAGE;
-    return warn("--timeout: " + timeout.error().to_string());
-  }
+  const auto timeout = read_wait(context, "--timeout", options.timeout);
+  if (!timeout) return;
   if (!options.as_json) std::printf("checking, then handing over; the proxy that serves goes on until then\n");
   std::fflush(stdout);
   admin::v1::Request request;

@@ -98,11 +98,9 @@ void print_human(const json& status) {
 void run(Context& context, bool as_json) {
   admin::v1::Request request;
   request.mutable_status();
-  auto answer = admin_call(context, request);
+  auto answer = admin_json(context, request);
   if (!answer) return fail(context, answer.error());
-  const json status = json::parse(*answer, nullptr, false);
-  if (status.is_discarded())
-    return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  const auto& status = *answer;
   if (as_json)
     std::printf("%s\n", status.dump(2).c_str());
   else

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sysexits.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "cli/admin_call.h"
 #include "cli/command.h"
-#include "config/value.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -17,11 +15,8 @@ struct Options {
 };
 
 void run(Context& context, const Options& options) {
-  auto timeout = config::parse_duration(options.timeout);
-  if (!timeout) {
-    context.exit_code = EX_USAGE;
-    return warn("--timeout: " + timeout.error().to_string());
-  }
+  const auto timeout = read_wait(context, "--timeout", options.timeout);
+  if (!timeout) return;
   admin::v1::Request request;
   request.mutable_wait()->set_event(options.event);
   request.mutable_wait()->set_timeout_ms(static_cast<std::uint32_t>(timeout->count()));

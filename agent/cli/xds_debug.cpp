@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sysexits.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -8,7 +6,6 @@
 #include "cli/admin_call.h"
 #include "cli/command.h"
 #include "cli/xds_group.h"
-#include "config/value.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -35,19 +32,15 @@ void print(const json& answer) {
 }
 
 void run(Context& context, const Options& options) {
-  auto timeout = config::parse_duration(options.timeout);
-  if (!timeout) {
-    context.exit_code = EX_USAGE;
-    return warn("--timeout: " + timeout.error().to_string());
-  }
+  const auto timeout = read_wait(context, "--timeout", options.timeout);
+  if (!timeout) return;
   admin::v1::Request request;
   request.mutable_xds_debug()->set_type(options.type);
   request.mutable_xds_debug()->set_resource(options.resource);
   request.mutable_xds_debug()->set_timeout_ms(static_cast<std::uint32_t>(timeout->count()));
-  auto answer = admin_call(context, request, static_cast<int>(timeout->count()) + 2000);
+  auto answer = admin_json(context, request, static_cast<int>(timeout->count()) + 2000);
   if (!answer) return fail(context, answer.error());
-  const auto parsed = json::parse(*answer, nullptr, false);
-  if (!parsed.is_object()) return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer is not JSON"));
+  const auto& parsed = *answer;
   if (options.as_json)
     std::printf("%s\n", parsed.dump(2).c_str());
   else

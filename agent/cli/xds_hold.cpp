@@ -8,7 +8,6 @@
 #include "cli/admin_call.h"
 #include "cli/command.h"
 #include "cli/xds_group.h"
-#include "config/value.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -22,10 +21,11 @@ struct Options {
 };
 
 void hold(Context& context, const Options& options) {
-  auto time = config::parse_duration(options.time);
-  if (!time || time->count() < 1000) {
+  const auto time = read_wait(context, "--for", options.time);
+  if (!time) return;
+  if (*time < std::chrono::seconds(1)) {
     context.exit_code = EX_USAGE;
-    return warn("--for: " + (time ? "at least 1s" : time.error().to_string()));
+    return warn("--for: at least 1s");
   }
   admin::v1::Request request;
   request.mutable_xds_hold()->set_generation(options.generation);

@@ -109,6 +109,8 @@ def test_a_daemon_that_is_not_there_is_named(vm):
 
 def test_an_unknown_verb_is_a_usage_error(vm):
     assert vm.cli("joyn", check=False).returncode == 64
+    patient = vm.cli("wait", "--timeout", "30d", check=False)
+    assert (patient.returncode, patient.stderr.strip()) == (64, "hawser: warning: --timeout: '30d' is over 24h"), patient
 
 
 # -- join refuses ----------------------------------------------------------------------------------------------
