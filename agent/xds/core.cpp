@@ -60,6 +60,9 @@ SotwSessions::Needs Core::sotw_needs() {
   SotwSessions::Needs needs;
   needs.material = [this](SotwSessions::Material use) { need_material(std::move(use)); };
   needs.node = [this] { return node_; };
+  needs.view = [this](const std::string& node, const std::string& generation) {
+    return compat_.view(node, generation);
+  };
   needs.moved = [this](std::size_t bytes) { trimmer_.moved(bytes); };
   needs.changed = [this] { publish(); };
   return needs;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "xds/buffers.h"
 #include "xds/downstream_stream.h"
+#include "xds/istio_compat.h"
 #include "xds/sotw_wire.h"
 #include "xds/types.h"
 #include "xds/wire.h"
@@ -73,7 +74,10 @@ void SotwSession::on_read(bool ok, const grpc::ByteBuffer& buffer) {
     log::warn("a client's stream is closed", {{"cause", head.error().to_string()}});
     return end(grpc::Status(grpc::INVALID_ARGUMENT, head.error().message()), false);
   }
-  if (!head->node.empty()) client_node_ = head->node;
+  if (!head->node.empty()) {
+    client_node_ = head->node;
+    view_ = owner_.view_for(id_, client_node_);
+  }
   if (!forwardable(head->type_url)) {
     log::warn("a client asked for a type that is the agent's", {{"id", "HWS-XDS-013"}, {"type", head->type_url}});
     client_->read();
@@ -128,7 +132,14 @@ void SotwSession::on_upstream_read(bool ok, grpc::ByteBuffer buffer) {
     return;
   }
   client_writing_ = true;
-  client_->write(std::move(buffer));
+  client_->write(fitted(envelope->type_url, std::move(buffer)));
+}
+
+grpc::ByteBuffer SotwSession::fitted(const std::string& type_url, grpc::ByteBuffer response) {
+  if (view_ == nullptr || !may_hold_istio_extensions(type_url)) return response;
+  const auto bytes = to_bytes(response);
+  auto own = bytes ? view_->sotw_response(type_url, *bytes) : std::nullopt;
+  return own ? to_buffer(std::move(*own)) : response;
 }
 
 void SotwSession::on_upstream_written(bool ok) {

@@ -17,13 +17,14 @@
 namespace hawser::xds {
 
 class DownstreamStream;
+class IstioView;
 
 // What: one state-of-the-world stream of a client, and the stream to the control plane that is its alone. Messages pass
 // unread but for their type; the next one is read when the other side has taken the last, so a slow side slows the
-// other and nothing queues up. Only the first request is changed: it tells the host's node. Upstream is opened with the
-// first request, so that a client that asks for nothing costs the plane nothing.
-// Threading: the relay's strand. Failure: whatever ends one half ends the other; the client gets the plane's status and
-// connects again by itself.
+// other and nothing queues up. Changed are the first request, which tells the host's node, and responses that hold what
+// an Envoy lacks of Istio's own (`compat.istio_extensions: strip`). Upstream is opened with the first request, so that
+// a client that asks for nothing costs the plane nothing. Threading: the relay's strand. Failure: whatever ends one
+// half ends the other; the client gets the plane's status and connects again by itself.
 class SotwSession {
  public:
   class Owner {
@@ -32,6 +33,8 @@ class SotwSession {
     // Ends in open(), now or later.
     virtual void on_upstream_wanted(std::uint64_t id) = 0;
     virtual std::string node_for(const std::string& client_node) = 0;
+    // Null: all reaches it as it came.
+    virtual std::shared_ptr<IstioView> view_for(std::uint64_t id, const std::string& client_node) = 0;
     virtual void on_moved(std::size_t bytes) = 0;
     // `asked`: the client or we ended it.
     virtual void on_upstream_ended(std::uint64_t id, bool asked, const grpc::Status& status) = 0;
@@ -63,6 +66,8 @@ class SotwSession {
   void on_upstream_written(bool ok);
   void on_upstream_done(const grpc::Status& status);
   void pass_on(grpc::ByteBuffer request);
+  // The response as this client gets it.
+  grpc::ByteBuffer fitted(const std::string& type_url, grpc::ByteBuffer response);
   void release();
   void finish_client();
   void over_if_both_gone();
@@ -74,6 +79,7 @@ class SotwSession {
   std::unique_ptr<UpstreamStream> upstream_;
   std::optional<grpc::ByteBuffer> held_;  // the first request, until there is an upstream
   std::string client_node_;
+  std::shared_ptr<IstioView> view_;
   bool node_told_ = false;
   bool half_closed_ = false;
   bool client_writing_ = false;

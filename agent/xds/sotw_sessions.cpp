@@ -48,7 +48,7 @@ SotwSession* SotwSessions::find(std::uint64_t id) {
 
 // Clients.
 
-void SotwSessions::on_downstream_opened(std::uint64_t id, DownstreamStream& stream, const std::string&) {
+void SotwSessions::on_downstream_opened(std::uint64_t id, DownstreamStream& stream, const std::string& generation) {
   if (stopping_ || !options_) {
     stream.finish(grpc::Status(grpc::UNAVAILABLE, stopping_ ? "the relay is stopping" : "the relay isn't up yet"));
     return;
@@ -68,6 +68,7 @@ void SotwSessions::on_downstream_opened(std::uint64_t id, DownstreamStream& stre
     });
   };
   auto& entry = sessions_[id];
+  entry.generation = generation;
   entry.session = std::make_unique<SotwSession>(id, stream, static_cast<SotwSession::Owner&>(*this), std::move(post));
   log::info("a state-of-the-world stream is passed through", {{"stream", std::to_string(id)}});
   entry.session->start();
@@ -109,6 +110,10 @@ void SotwSessions::on_material(std::uint64_t id, const hawser::xds::Material& ma
 
 std::string SotwSessions::node_for(const std::string& client_node) {
   return node_for_client(needs_.node(), client_node);
+}
+
+std::shared_ptr<IstioView> SotwSessions::view_for(std::uint64_t id, const std::string& client_node) {
+  return needs_.view ? needs_.view(client_node, sessions_.at(id).generation) : nullptr;
 }
 
 void SotwSessions::on_upstream_ended(std::uint64_t id, bool asked, const grpc::Status& status) {

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from interop.istiod import IstiodPlane
-from lab import fixtures, services, steps
+from lab import fixtures, poll, services, steps
+from lab.second_envoy import SecondEnvoy
 
 pytestmark = pytest.mark.incremental
 
@@ -37,6 +38,14 @@ def test_what_only_istios_build_of_envoy_has_is_taken_out(world):
         assert '"alpn_protocols"' in dump
         contexts = re.findall(r'"alpn_protocols": \[([^\]]*)\]', dump)
         assert contexts and not any("istio-peer-exchange" in context for context in contexts), path
+
+
+def test_an_envoy_of_the_state_of_the_world_gets_what_it_can_take_too(world):
+    with SecondEnvoy(world.vm, "f8e0", api_type="GRPC") as envoy:
+        poll.until("it is LIVE", envoy.live, steps.PUSH_TIMEOUT)
+        assert envoy.stat("listener_manager.listener_create_success") > 0
+        for rejected in ("cluster_manager.cds.update_rejected", "listener_manager.lds.update_rejected"):
+            assert envoy.stat(rejected) == 0, rejected
 
 
 def test_an_ordinary_client_reaches_reviews(world):

@@ -24,8 +24,6 @@ using envoy::service::discovery::v3::DiscoveryResponse;
 using nlohmann::json;
 using testing::HasSubstr;
 
-constexpr char kName[] = "istiod.istio-system.svc";
-
 std::string answer(const std::string& type, const std::string& any_type, const std::string& value) {
   google::protobuf::Any any;
   any.set_type_url(any_type);
@@ -126,12 +124,7 @@ TEST(DebugWire, AnAnswerThatIsTooLargeOrNoneIsAnError) {
 class RelayJobsTest : public testing::Test {
  protected:
   void SetUp() override {
-    UpstreamOptions options;
-    options.dial_target = "ipv4:127.0.0.1:" + std::to_string(plane.port());
-    options.server_name = kName;
-    options.roots_pem = certificates.root_pem;
-    options.backoff_base = 20ms;
-    options.backoff_cap = 100ms;
+    UpstreamOptions options = upstream_to(plane.port(), certificates.root_pem);
     host.start(options);
     ASSERT_TRUE(plane.wait_streams(1));
   }
@@ -156,7 +149,7 @@ class RelayJobsTest : public testing::Test {
     return promise.get_future().get();
   }
 
-  TestCertificates certificates = make_certificates(kName);
+  TestCertificates certificates = make_certificates(kPlaneName);
   AdsServer plane{certificates};
   RelayHost host;
 };

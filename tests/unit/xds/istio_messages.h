@@ -8,7 +8,7 @@
 #include "xds/wire_cursor.h"
 
 // Listeners and clusters as a default istiod makes them, serialised by hand: we have no classes for them. That these
-// are the ones that it sends is shown where a real one does (tests/interop/test_compat.py).
+// are the ones that it sends is shown where a real one does (tests/interop/test_default_istiod.py).
 namespace hawser::xds::test {
 
 inline std::string bytes_field(std::uint32_t number, std::string_view value) {

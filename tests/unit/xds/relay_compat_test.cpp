@@ -99,6 +99,34 @@ TEST_F(RelayCompatTest, EachProxyGetsWhatItsBinaryCanTakeOnEveryPath) {
   EXPECT_EQ(host.wait_health("istio-extensions", "ok"), "ok");
 }
 
+TEST_F(RelayCompatTest, AStateOfTheWorldStreamIsFittedToo) {
+  RelayHost host;
+  start(host);
+  ASSERT_TRUE(plane.wait_streams(1)) << "the host's own stream";
+  const auto open = [&](const std::string& generation, const std::string& extensions) {
+    auto client = std::make_unique<AdsClient>(
+        host.target(), generation, "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources");
+    EXPECT_TRUE(client->send_bytes(bytes_field(2, test_node() + extensions) + bytes_field(4, kClusterType)));
+    return client;
+  };
+  const auto response = [](const std::string& cluster) {
+    return joined({bytes_field(1, "v7"), bytes_field(2, any("envoy.config.cluster.v3.Cluster", cluster)),
+                   bytes_field(4, kClusterType), bytes_field(5, "n1"), bytes_field(77, "unknown")});
+  };
+  const auto upstreams = open("f1e0", upstream_build());
+  const auto first = plane.expect_sotw();
+  ASSERT_TRUE(first);
+  plane.push_to(first->stream, response(kDefaultCluster));
+  EXPECT_EQ(upstreams->receive(), response(kStrippedCluster));
+
+  const auto istios = open("f1e1", istio_build());
+  const auto second = plane.expect_sotw();
+  ASSERT_TRUE(second);
+  plane.push_to(second->stream, response(kDefaultCluster));
+  EXPECT_EQ(istios->receive(), response(kDefaultCluster)) << "this one has them";
+  EXPECT_THAT(host.metrics(), HasSubstr("hawser_xds_stripped_total{extension=\"istio.metadata_exchange\"} 1"));
+}
+
 TEST_F(RelayCompatTest, KeepReportsAndForwardsAsItCame) {
   Relay::Options options;
   options.strip_istio_extensions = false;

@@ -22,19 +22,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr char kName[] = "istiod.istio-system.svc";
-
 class RelayFailureTest : public testing::Test {
  protected:
-  UpstreamOptions upstream(int port) const {
-    UpstreamOptions options;
-    options.dial_target = "ipv4:127.0.0.1:" + std::to_string(port);
-    options.server_name = kName;
-    options.roots_pem = certificates.root_pem;
-    options.backoff_base = 10ms;
-    options.backoff_cap = 50ms;
-    return options;
-  }
+  UpstreamOptions upstream(int port) const { return upstream_to(port, certificates.root_pem); }
   UpstreamOptions upstream() const { return upstream(plane.port()); }
   // The plane becomes usable: the relay must find out by itself.
   void expect_recovery() {
@@ -44,7 +34,7 @@ class RelayFailureTest : public testing::Test {
     EXPECT_EQ(host.wait_health("control-plane", "ok"), "ok");
   }
 
-  TestCertificates certificates = make_certificates(kName);
+  TestCertificates certificates = make_certificates(kPlaneName);
   AdsServer plane{certificates};
   RelayHost host;
 };
@@ -60,7 +50,7 @@ TEST_F(RelayFailureTest, NobodyListens) {
 
 TEST_F(RelayFailureTest, TheRootIsAnother) {
   auto options = upstream();
-  options.roots_pem = make_certificates(kName).root_pem;
+  options.roots_pem = make_certificates(kPlaneName).root_pem;
   host.start(options);
   EXPECT_EQ(host.wait_health("control-plane", "HWS-XDS-002"), "HWS-XDS-002");
   EXPECT_EQ(plane.streams(), 0);

@@ -149,6 +149,16 @@ std::string RelayHost::wait_health(const std::string& item, const std::string& e
   return impl_->health.wait(item, expected, within);
 }
 
+UpstreamOptions upstream_to(int port, const std::string& roots_pem) {
+  UpstreamOptions options;
+  options.dial_target = "ipv4:127.0.0.1:" + std::to_string(port);
+  options.server_name = kPlaneName;
+  options.roots_pem = roots_pem;
+  options.backoff_base = std::chrono::milliseconds(10);
+  options.backoff_cap = std::chrono::milliseconds(50);
+  return options;
+}
+
 std::string test_node(const std::string& ns) {
   envoy::config::core::v3::Node node;
   node.set_id("sidecar~10.0.0.1~vm." + ns + "~" + ns + ".svc.cluster.local");

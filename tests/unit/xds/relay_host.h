@@ -42,6 +42,11 @@ class RelayHost {
   std::unique_ptr<Impl> impl_;
 };
 
+inline constexpr char kPlaneName[] = "istiod.istio-system.svc";
+
+// The way to a plane of this machine with a certificate for kPlaneName. Tries again fast.
+UpstreamOptions upstream_to(int port, const std::string& roots_pem);
+
 // A node as our bootstrap makes it.
 std::string test_node(const std::string& ns = "default");
 

@@ -20,18 +20,12 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr char kName[] = "istiod.istio-system.svc";
 constexpr char kStrange[] = "type.googleapis.com/no.such.Type";
 
 class RelayMisbehaviourTest : public testing::Test {
  protected:
   UpstreamOptions upstream() const {
-    UpstreamOptions options;
-    options.dial_target = "ipv4:127.0.0.1:" + std::to_string(plane.port());
-    options.server_name = kName;
-    options.roots_pem = certificates.root_pem;
-    options.backoff_base = 10ms;
-    options.backoff_cap = 50ms;
+    UpstreamOptions options = upstream_to(plane.port(), certificates.root_pem);
     options.max_response = 4 << 20;
     return options;
   }
@@ -43,7 +37,7 @@ class RelayMisbehaviourTest : public testing::Test {
     plane.push(plane_response(kClusterType, "good", {{"c", "x"}}));
   }
 
-  TestCertificates certificates = make_certificates(kName);
+  TestCertificates certificates = make_certificates(kPlaneName);
   AdsServer plane{certificates};
   RelayHost host;
 };

@@ -22,19 +22,12 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 
-constexpr char kName[] = "istiod.istio-system.svc";
-
 class RelayTest : public testing::Test {
  protected:
   void SetUp() override { host.start(upstream()); }
   UpstreamOptions upstream() const {
-    UpstreamOptions options;
-    options.dial_target = "ipv4:127.0.0.1:" + std::to_string(plane.port());
-    options.server_name = kName;
-    options.roots_pem = certificates.root_pem;
+    UpstreamOptions options = upstream_to(plane.port(), certificates.root_pem);
     options.cluster_id = "Kubernetes";
-    options.backoff_base = 20ms;
-    options.backoff_cap = 100ms;
     return options;
   }
 
@@ -52,7 +45,7 @@ class RelayTest : public testing::Test {
     return bytes ? decoded(*bytes) : DeltaDiscoveryResponse();
   }
 
-  TestCertificates certificates = make_certificates(kName);
+  TestCertificates certificates = make_certificates(kPlaneName);
   AdsServer plane{certificates};
   RelayHost host;
 };

@@ -20,7 +20,6 @@ using envoy::service::discovery::v3::DiscoveryRequest;
 using envoy::service::discovery::v3::DiscoveryResponse;
 using testing::HasSubstr;
 
-constexpr char kName[] = "istiod.istio-system.svc";
 constexpr char kSotw[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
 DiscoveryRequest request(std::string_view type, const std::vector<std::string>& names = {}) {
@@ -52,13 +51,8 @@ class SotwTest : public testing::Test {
     ASSERT_TRUE(plane.wait_streams(1)) << "the host's own stream";
   }
   UpstreamOptions upstream() const {
-    UpstreamOptions options;
-    options.dial_target = "ipv4:127.0.0.1:" + std::to_string(plane.port());
-    options.server_name = kName;
-    options.roots_pem = certificates.root_pem;
+    UpstreamOptions options = upstream_to(plane.port(), certificates.root_pem);
     options.cluster_id = "Kubernetes";
-    options.backoff_base = 20ms;
-    options.backoff_cap = 100ms;
     return options;
   }
   std::unique_ptr<AdsClient> client() { return std::make_unique<AdsClient>(host.program_target(), "", kSotw); }
@@ -66,7 +60,7 @@ class SotwTest : public testing::Test {
     EXPECT_TRUE(client.send_bytes(message.SerializeAsString()));
   }
 
-  TestCertificates certificates = make_certificates(kName);
+  TestCertificates certificates = make_certificates(kPlaneName);
   AdsServer plane{certificates};
   RelayHost host;
 };
