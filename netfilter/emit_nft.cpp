@@ -49,12 +49,13 @@ std::string matches(const Rule& rule) {
   const Match& match = rule.match;
   const auto number = [](std::uint32_t value) { return std::to_string(value); };
   std::string out;
-  if (!match.interface.empty())
-    out += std::string(rule.hook == Hook::kOutput ? "oifname" : "iifname") + " \"" + match.interface + "\" ";
+  if (!match.interfaces.empty())
+    out += std::string(outgoing(rule.hook) ? "oifname " : "iifname ") +
+           set_of(match.interfaces, [](const std::string& name) { return "\"" + name + "\""; }) + " ";
   if (match.family != Family::kBoth && match.destinations.empty())
     out += std::string("meta nfproto ipv") + suffix(match.family) + " ";
   out += destinations(rule);
-  if (match.not_tcp) out += "meta l4proto != tcp ";
+  if (match.protocol == Protocol::kNotTcp) out += "meta l4proto != tcp ";
   if (match.midstream) out += "tcp flags & (fin | syn | rst | ack) != syn ";
   if (match.not_local) out += "fib daddr type != local ";
   if (!match.source_ports.empty()) out += "tcp sport " + set_of(match.source_ports, text_of) + " ";
@@ -62,14 +63,14 @@ std::string matches(const Rule& rule) {
   if (!match.uids.empty()) out += "meta skuid " + set_of(match.uids, number) + " ";
   if (!match.gids.empty()) out += "meta skgid " + set_of(match.gids, number) + " ";
   // Both `redirect to :PORT` and `reject with tcp reset` need a transport protocol.
-  if ((rule.redirect_to != 0 || rule.refuse) && match.destination_ports.empty() && match.source_ports.empty())
+  if (rule.action.captures() && match.destination_ports.empty() && match.source_ports.empty())
     out += "meta l4proto tcp ";
   return out;
 }
 
 std::string verdict(const Rule& rule) {
-  if (rule.refuse) return "reject with tcp reset";
-  return rule.redirect_to == 0 ? "return" : "redirect to :" + std::to_string(rule.redirect_to);
+  if (rule.action.kind == Action::Kind::kRefuse) return "reject with tcp reset";
+  return rule.action.kind == Action::Kind::kLeave ? "return" : "redirect to :" + std::to_string(rule.action.port);
 }
 
 std::string line(const Rule& rule) {

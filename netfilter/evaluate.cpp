@@ -18,8 +18,8 @@ bool any(const std::vector<Cidr>& networks, const Cidr& address) {
 }
 
 bool asks_for_more(const Match& match) {
-  return match.not_tcp || match.midstream || match.not_local || !match.interface.empty() || !match.uids.empty() ||
-         !match.gids.empty();
+  return match.protocol == Protocol::kNotTcp || match.midstream || match.not_local || !match.interfaces.empty() ||
+         !match.uids.empty() || !match.gids.empty();
 }
 
 bool matches(const Match& match, const Opening& opening) {
@@ -33,7 +33,7 @@ bool matches(const Match& match, const Opening& opening) {
 bool may_capture(const Plan& plan, const Opening& opening) {
   for (const Rule& rule : plan.rules) {
     if (rule.hook != Hook::kOutput || asks_for_more(rule.match)) continue;
-    if (matches(rule.match, opening)) return rule.redirect_to != 0 || rule.refuse;
+    if (matches(rule.match, opening)) return rule.action.captures();
   }
   return false;
 }

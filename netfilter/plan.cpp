@@ -70,11 +70,16 @@ class Builder {
 
   void add(Hook hook, Purpose purpose, Match match, std::uint32_t redirect_to = 0) {
     if (!wanted(match.family)) return;
-    if (redirect_to != 0 && intent_.refuse) {
-      if (purpose != Purpose::kProbe) rules_.push_back({hook, purpose, std::move(match), 0, true});
-      return;
+    Action action;
+    if (redirect_to != 0) {
+      action = {Action::Kind::kRedirect, static_cast<std::uint16_t>(redirect_to)};
+      match.protocol = Protocol::kTcp;
+      if (intent_.refuse) {
+        if (purpose == Purpose::kProbe) return;
+        action = {Action::Kind::kRefuse};
+      }
     }
-    rules_.push_back({hook, purpose, std::move(match), static_cast<std::uint16_t>(redirect_to), false});
+    rules_.push_back({hook, purpose, std::move(match), action});
   }
 
   // One rule per family, since an nftables set holds one type.
@@ -84,6 +89,7 @@ class Builder {
       Match match;
       match.family = family;
       match.destination_ports = ports;
+      if (!ports.empty()) match.protocol = Protocol::kTcp;
       for (const Cidr& network : networks)
         if (network.family == family) match.destinations.push_back(network);
       if (!match.destinations.empty()) add(hook, purpose, std::move(match));
@@ -103,6 +109,7 @@ class Builder {
   void add_ports(Hook hook, Purpose purpose, std::vector<PortRange> ports) {
     if (ports.empty()) return;
     Match match;
+    match.protocol = Protocol::kTcp;
     match.destination_ports = std::move(ports);
     add(hook, purpose, std::move(match));
   }
@@ -126,7 +133,7 @@ Match probe_match(Family family, const char* address) {
 
 Match not_tcp() {
   Match match;
-  match.not_tcp = true;
+  match.protocol = Protocol::kNotTcp;
   return match;
 }
 
@@ -134,13 +141,14 @@ Match not_tcp() {
 // packet for the first one, in either direction, and a redirect would break them.
 Match midstream() {
   Match match;
+  match.protocol = Protocol::kTcp;
   match.midstream = true;
   return match;
 }
 
 Match on_interface(const char* name) {
   Match match;
-  match.interface = name;
+  match.interfaces = {name};
   return match;
 }
 
@@ -158,6 +166,7 @@ void add_ssh(Builder& builder, Hook hook, const Guard& guard) {
   // number.
   builder.add_ports(hook, Purpose::kSsh, hook == Hook::kPrerouting ? listening : std::vector<PortRange>{{kSsh, kSsh}});
   Match replies;
+  replies.protocol = Protocol::kTcp;
   replies.source_ports = hook == Hook::kOutput ? listening : std::vector<PortRange>{{kSsh, kSsh}};
   builder.add(hook, Purpose::kSsh, std::move(replies));
 }
@@ -271,76 +280,7 @@ std::string digest_of(const std::vector<Rule>& rules) {
   return hex;
 }
 
-std::string to_string(const PortRange& range) {
-  const std::string first = std::to_string(range.first);
-  return range.first == range.last ? first : first + "-" + std::to_string(range.last);
-}
-
-template <typename T, typename Text>
-void append(std::string& out, const char* name, const std::vector<T>& values, Text text) {
-  if (values.empty()) return;
-  out += std::string(" ") + name + " ";
-  for (std::size_t i = 0; i < values.size(); ++i) out += (i == 0 ? "" : ",") + text(values[i]);
-}
-
 }  // namespace
-
-const char* to_string(Purpose purpose) {
-  switch (purpose) {
-    case Purpose::kProbe:
-      return "probe";
-    case Purpose::kOwnProbe:
-      return "own_probe";
-    case Purpose::kNotTcp:
-      return "not_tcp";
-    case Purpose::kMidstream:
-      return "midstream";
-    case Purpose::kSsh:
-      return "ssh";
-    case Purpose::kMetadata:
-      return "metadata";
-    case Purpose::kControlPlane:
-      return "control_plane";
-    case Purpose::kOwnPort:
-      return "own_port";
-    case Purpose::kExemptUser:
-      return "exempt_user";
-    case Purpose::kExemptGroup:
-      return "exempt_group";
-    case Purpose::kLoopback:
-      return "loopback";
-    case Purpose::kTransit:
-      return "transit";
-    case Purpose::kExcludedPort:
-      return "excluded_port";
-    case Purpose::kExcludedCidr:
-      return "excluded_cidr";
-    case Purpose::kRedirect:
-      return "redirect";
-  }
-  return "unknown";
-}
-
-std::string to_string(const Rule& rule) {
-  const Match& match = rule.match;
-  const auto number = [](std::uint32_t value) { return std::to_string(value); };
-  const auto range = [](const PortRange& value) { return to_string(value); };
-  std::string out = rule.hook == Hook::kOutput ? "out " : "in ";
-  out += to_string(rule.purpose);
-  out += ":";
-  if (match.family != Family::kBoth) out += match.family == Family::kIpv4 ? " ipv4" : " ipv6";
-  out += match.not_tcp ? " not tcp" : " tcp";
-  if (match.midstream) out += " midstream";
-  if (match.not_local) out += " to elsewhere";
-  if (!match.interface.empty()) out += " on " + match.interface;
-  append(out, "to", match.destinations, [](const Cidr& value) { return value.text(); });
-  append(out, "sport", match.source_ports, range);
-  append(out, "dport", match.destination_ports, range);
-  append(out, "uid", match.uids, number);
-  append(out, "gid", match.gids, number);
-  if (rule.refuse) return out + " → refused";
-  return out + (rule.redirect_to == 0 ? " → left alone" : " → " + std::to_string(rule.redirect_to));
-}
 
 Result<Plan> compile(const Intent& intent, const Guard& guard) {
   if (auto valid = check(intent); !valid) return valid.error();

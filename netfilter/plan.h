@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "netfilter/address.h"
+#include "netfilter/rule.h"
 
 // What: what shall be intercepted (Intent) → an ordered list of typed rules (Plan). Pure: the same input gives the same
 // rules and the same digest in hawserd and in the broker. The safety rules of interception are made here and nowhere
@@ -54,52 +54,6 @@ struct Intent {
 struct Guard {
   std::vector<std::uint16_t> ssh_ports;  // where sshd listens, besides 22
 };
-
-enum class Hook { kOutput, kPrerouting };
-
-enum class Purpose {
-  kProbe,
-  kOwnProbe,
-  kNotTcp,
-  kMidstream,
-  kSsh,
-  kMetadata,
-  kControlPlane,
-  kOwnPort,
-  kExemptUser,
-  kExemptGroup,
-  kLoopback,
-  kTransit,
-  kExcludedPort,
-  kExcludedCidr,
-  kRedirect,
-};
-// "probe", "ssh", …: part of the counters' names.
-const char* to_string(Purpose purpose);
-
-// All given parts have to match; an empty list matches everything.
-struct Match {
-  Family family = Family::kBoth;
-  bool not_tcp = false;
-  bool midstream = false;          // not the first packet of a connection
-  bool not_local = false;          // the destination isn't an address of this host
-  std::string interface;           // outgoing in kOutput, incoming in kPrerouting
-  std::vector<Cidr> destinations;  // all of `family`
-  std::vector<PortRange> source_ports;
-  std::vector<PortRange> destination_ports;
-  std::vector<std::uint32_t> uids;
-  std::vector<std::uint32_t> gids;
-};
-
-struct Rule {
-  Hook hook = Hook::kOutput;
-  Purpose purpose = Purpose::kRedirect;
-  Match match;
-  std::uint16_t redirect_to = 0;  // 0: left alone, or
-  bool refuse = false;            // refused
-};
-// One line for people and for the digest.
-std::string to_string(const Rule& rule);
 
 struct Plan {
   std::vector<Rule> rules;  // first match wins, per hook

@@ -378,7 +378,7 @@ TEST_F(InterceptionTest, ThePolicyRefusesInboundAndLetsOutboundGo) {
   ASSERT_TRUE(interception.apply_policy());
   EXPECT_FALSE(kernel_.applied->outbound);
   EXPECT_TRUE(kernel_.applied->inbound);
-  EXPECT_TRUE(kernel_.applied->rules.back().refuse);
+  EXPECT_TRUE(kernel_.applied->rules.back().action.kind == netfilter::Action::Kind::kRefuse);
   EXPECT_FALSE(interception.observe()->active) << "hawserd has to apply its plan again";
   EXPECT_TRUE(interception.guarded());
 }
@@ -424,7 +424,7 @@ TEST_F(InterceptionTest, OutboundWithoutAProxyNeedsAPolicyThatClosesIt) {
   auto interception = make();
   EXPECT_EQ(interception.plan({}, 0s, Interception::Proxy::kWithout).error().id(), "HWS-BR-019");
   EXPECT_TRUE(interception.plan({}, 0s, Interception::Proxy::kWithout, {.outbound_closed = true}));
-  for (const auto& rule : kernel_.applied->rules) EXPECT_EQ(rule.redirect_to, 0);
+  for (const auto& rule : kernel_.applied->rules) EXPECT_EQ(rule.action.port, 0);
 }
 
 TEST_F(InterceptionTest, TooLongATimeToConfirmIsRefused) {

@@ -39,10 +39,10 @@ bool has(const std::vector<std::uint32_t>& values, std::uint32_t value) {
 bool matches(const Match& match, const Packet& packet) {
   const Cidr to = parse_cidr(packet.to).value();
   if (match.family != Family::kBoth && match.family != to.family) return false;
-  if (match.not_tcp == packet.tcp) return false;
+  if (match.protocol == (packet.tcp ? Protocol::kNotTcp : Protocol::kTcp)) return false;
   if (match.midstream && packet.first) return false;
   if (match.not_local && packet.local) return false;
-  if (!match.interface.empty() && match.interface != packet.interface) return false;
+  if (!match.interfaces.empty() && match.interfaces.front() != packet.interface) return false;
   if (!match.destinations.empty() && std::none_of(match.destinations.begin(), match.destinations.end(),
                                                   [&to](const Cidr& cidr) { return cidr.contains(to); }))
     return false;
@@ -53,7 +53,7 @@ bool matches(const Match& match, const Packet& packet) {
 // Where the packet goes: a port of the proxy, or 0.
 std::uint16_t verdict(const Plan& plan, const Packet& packet) {
   for (const Rule& rule : plan.rules)
-    if (rule.hook == packet.hook && matches(rule.match, packet)) return rule.redirect_to;
+    if (rule.hook == packet.hook && matches(rule.match, packet)) return rule.action.port;
   return 0;
 }
 
