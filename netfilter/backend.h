@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/result.h"
@@ -15,6 +16,9 @@ struct Observation {
   bool rules = false;   // the rules are in the kernel
   bool anchor = false;  // the anchor is
   std::string text;     // both, as the kernel lists them
+  // All that apply() brought in (rules, anchor, routing), without what counts: as long as nobody else changes any of it,
+  // two looks are equal. Empty: `text` without its counters stands for it.
+  std::string shape;
   Listing listing;
 };
 
@@ -22,7 +26,12 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
-  // One transaction; what the kernel then lists is compared with the plan.
+  // Why it's this backend: "the kernel has nf_tables", …
+  virtual std::string reason() const { return {}; }
+  // Of the netlink socket that changes nftables, to tell its events from others'; 0: none.
+  virtual std::uint32_t port_id() const { return 0; }
+  // One transaction; what the kernel then lists is compared with the plan. Rules of a direction that stays
+  // (Plan::outbound_stays, inbound_stays) aren't owned by a socket: they outlive the broker.
   virtual Status apply(const Plan& plan) = 0;
   virtual Result<Observation> observe() = 0;
   // Nothing to remove is fine.

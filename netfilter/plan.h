@@ -64,6 +64,10 @@ struct Plan {
   bool ipv6 = false;
   std::uint16_t outbound_port = 0;
   std::uint16_t inbound_port = 0;
+  // A direction that fails closed: its rules stay when the broker and the keepers of its socket are gone. Set by the
+  // broker, after compile(); no part of the digest.
+  bool outbound_stays = false;
+  bool inbound_stays = false;
 };
 
 Result<Plan> compile(const Intent& intent, const Guard& guard = {});
