@@ -58,7 +58,7 @@ Cidr address(const nf_conntrack* entry, nf_conntrack_attr ipv4, nf_conntrack_att
 
 // The output hook sees what this host opens; what it routes for others isn't the plan's.
 std::vector<Cidr> own_addresses() {
-  std::vector<Cidr> out;
+  std::vector<Cidr> out{parse_cidr("127.0.0.0/8").value()};
   ifaddrs* all = nullptr;
   if (::getifaddrs(&all) != 0) return out;
   const std::unique_ptr<ifaddrs, Freed<::freeifaddrs>> guard(all);
@@ -78,15 +78,19 @@ bool unanswered_open(const nf_conntrack* entry) {
          (::nfct_get_attr_u32(entry, ATTR_STATUS) & kUnwanted) == 0;  // a kernel before 5.13 doesn't filter
 }
 
+bool is_own(const Search& search, const Cidr& address) {
+  return std::any_of(search.own.begin(), search.own.end(), [&](const Cidr& own) { return own.contains(address); });
+}
+
 int consider(nf_conntrack_msg_type /*type*/, nf_conntrack* entry, void* data) {
   auto& search = *static_cast<Search*>(data);
   if (search.found.size() >= kMaxForgotten) return NFCT_CB_STOP;
   if (!unanswered_open(entry)) return NFCT_CB_CONTINUE;
   const Cidr source = address(entry, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC);
-  if (std::find(search.own.begin(), search.own.end(), source) == search.own.end()) return NFCT_CB_CONTINUE;
-  const Opening opening{address(entry, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST),
-                        ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_SRC)),
-                        ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_DST))};
+  if (!is_own(search, source)) return NFCT_CB_CONTINUE;
+  const Cidr destination = address(entry, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST);
+  const Opening opening{destination, ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_SRC)),
+                        ntohs(::nfct_get_attr_u16(entry, ATTR_ORIG_PORT_DST)), is_own(search, destination)};
   if (may_capture(search.plan, opening)) search.found.emplace_back(::nfct_clone(entry));
   return NFCT_CB_CONTINUE;
 }
