@@ -92,6 +92,10 @@ class Lab:
             ]
         run(["ip", "-batch", "-"], "\n".join(lines))
 
+    def wire(self, a: Host, b: Host, name: str) -> None:
+        """One interface more for each of two hosts, connected; they are up once both hosts have said so."""
+        self._ip(f"link add {name} netns {a.pid} type veth peer name {name} netns {b.pid}")
+
     def keep_logs(self, where: pathlib.Path) -> pathlib.Path:
         """Copies the logs of all programs, for a failure that somebody has to read."""
         shutil.rmtree(where, ignore_errors=True)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Our packet evaluator, and random configurations and packets that it and the kernel are asked about."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import subprocess
+import typing
+
+from lab import facts, layout
+from lab.broker_wire import intent as intent_of
+from lab.broker_wire import message
+
+SSH_PORT = 2222  # sshd's, by its configuration; nobody listens there, so that it can be a client's port
+PORTS = (22, 53, 80, 443, 3306, 5432, 8080, 8081, 9100, 15001, 15006, 15008, 15009, 15020, 15021, 15053, 15090, 20000)
+OWNERS = ((0, 0), (facts.UID_AGENT, facts.GID_AGENT), (facts.UID_PROXY, facts.GID_PROXY), (1000, 1000), (1001, 1001))
+OWNERS += ((1002, facts.GID_PROXY), (1000, 2000), (1003, 2001), (facts.UID_APP, facts.GID_APP))
+
+# The host's two interfaces, and behind each a network whose every address is the peer's.
+VM = {"eth0": (facts.VM_IP, facts.VM_IP6), "eth1": ("10.78.0.20", "fd78::20")}
+PEER = {"eth0": (facts.OUTSIDE_IP, facts.OUTSIDE_IP6), "eth1": ("10.78.0.30", "fd78::30")}
+BEYOND = {"eth0": ("10.90.0.0/16", "fd90::/16"), "eth1": ("10.91.0.0/16", "fd91::/16")}
+METADATA = ("169.254.169.254", "fd00:ec2::254")
+
+
+@dataclasses.dataclass
+class Packet:
+    id: str
+    out: bool
+    transport: str
+    dst: str
+    dport: int
+    local: bool
+    interface: str
+    uid: int
+    gid: int
+    src: str | None = None
+    sport: int | None = None
+    mark: int = 0
+
+    def for_sender(self) -> dict[str, typing.Any]:
+        return dataclasses.asdict(self)
+
+    def for_evaluator(self) -> dict[str, typing.Any]:
+        fields = dataclasses.asdict(self)
+        if not self.out:  # the other host's owners and marks don't travel
+            fields.update(uid=None, gid=None, mark=0)
+        return fields
+
+
+def ask(intent: typing.Any, packets: list[Packet]) -> dict[str, typing.Any]:
+    """The digest of the plan, and an outcome for each packet."""
+    question = {
+        "intent": intent.SerializeToString().hex(),
+        "ssh_ports": [SSH_PORT],
+        "packets": [packet.for_evaluator() for packet in packets],
+    }
+    argv = [layout.bin_dir() / "hawser_evaluate"]
+    done = subprocess.run(argv, input=json.dumps(question), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class Dice:
+    """Configurations and packets, from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def coin(self, chance: float = 0.5) -> bool:
+        return self.random.random() < chance
+
+    def some(self, values: typing.Sequence, most: int = 4) -> list:
+        return self.random.sample(values, self.random.randint(0, most))
+
+    # -- configurations ----------------------------------------------------------------------------------------
+
+    def intent(self) -> typing.Any:
+        """Compiles; the same that the broker makes of it, which adds who is exempt."""
+        outbound = self.coin(0.9)
+        own = (facts.UID_AGENT, facts.UID_PROXY)
+        return intent_of(
+            capture_outbound=outbound,
+            capture_inbound=not outbound or self.coin(0.8),
+            ipv6=self.coin(0.8),
+            inbound_ports=self.ranges(0.4),
+            inbound_exclude=self.ranges(0.4),
+            outbound_exclude=self.ranges(0.5),
+            outbound_exclude_cidrs=[self.network() for _ in range(self.random.randint(0, 6))],
+            exempt_uids=[*own, *self.some([1001, 1003], 2)],
+            exempt_gids=[*own, *self.some([2000, 2001], 1)],
+            never=[message("Endpoint", address=PEER["eth0"][self.random.randint(0, 1)], port=self.random.choice((0, 443)))],
+            own_probes=[message("Endpoint", address=facts.VM_IP, port=8080)],
+            probe_uid=facts.UID_AGENT,
+        )
+
+    def ranges(self, chance: float) -> list:
+        if not self.coin(chance):
+            return []
+        firsts = self.some(PORTS, 4)
+        return [message("PortRange", first=p, last=p + self.random.choice((0, 0, 1, 700))) for p in firsts]
+
+    def network(self) -> str:
+        if self.coin():
+            return f"{self.random.choice((10, 10, 172))}.{self.random.choice((90, 91, 0))}.{self.random.choice((0, 64, 128))}.0/{self.random.randint(16, 24)}"
+        return f"fd{self.random.choice(('90', '91', '00'))}:{self.random.choice('0123')}::/{self.random.randint(16, 40)}"
+
+    # -- packets -----------------------------------------------------------------------------------------------
+
+    def packet(self, id: str) -> Packet:
+        uid, gid = self.random.choice(OWNERS)
+        family = self.random.randint(0, 1)
+        packet = self._out(id, family) if self.coin(0.7) else self._in(id, family)
+        packet.uid, packet.gid = uid, gid
+        if packet.transport == "tcp" and packet.sport is None and self.coin(0.05):
+            packet.sport = SSH_PORT
+        return packet
+
+    def _ends(self) -> dict[str, typing.Any]:
+        transport = "udp" if self.coin(0.25) else "tcp"
+        dport = 53 if self.coin(0.15) else self.random.choice(PORTS)
+        return {"transport": transport, "dport": dport, "uid": 0, "gid": 0}
+
+    def _out(self, id: str, family: int) -> Packet:
+        interface = self.random.choice(("eth0", "eth0", "eth1", "lo", "lo"))
+        if interface == "lo":
+            own = [addresses[family] for addresses in VM.values()]
+            dst = self.random.choice([*own, *(("127.0.0.1", "127.0.0.6") if family == 0 else ("::1", "::1"))])
+            src = "127.0.0.6" if family == 0 and self.coin(0.15) else None
+            return Packet(id, True, dst=dst, local=True, interface="lo", src=src, **self._ends())
+        special = [PEER["eth0"][family], METADATA[family]] if interface == "eth0" else [PEER["eth1"][family]]
+        dst = self.random.choice([self.beyond(interface, family)] * 4 + special)
+        return Packet(id, True, dst=dst, local=False, interface=interface, **self._ends())
+
+    def _in(self, id: str, family: int) -> Packet:
+        interface = self.random.choice(("eth0", "eth1"))
+        src = self.random.choice((PEER[interface][family], self.beyond(interface, family)))
+        return Packet(id, False, dst=VM[interface][family], local=True, interface=interface, src=src, **self._ends())
+
+    def beyond(self, interface: str, family: int) -> str:
+        network = BEYOND[interface][family].partition("/")[0]
+        if family == 0:
+            a, b, _, _ = network.split(".")
+            return f"{a}.{b}.{self.random.choice((0, 64, 128, 200))}.{self.random.randint(1, 9)}"
+        return f"{network[:4]}:{self.random.choice('0123')}::{self.random.randint(1, 9)}"
