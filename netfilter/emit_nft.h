@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "netfilter/plan.h"
 
@@ -16,19 +17,31 @@ inline constexpr const char* kTable = "hawser";
 // For a successor that can't take the old table's socket over: it makes this one, or that one, before the other goes.
 inline constexpr const char* kOtherTable = "hawser_next";
 inline constexpr const char* kAnchorTable = "hawser_anchor";
-// In front of every other table's dstnat (-100). A number: the name isn't accepted on the output hook.
+// In front of every other table's dstnat (-100), mangle (-150) and raw (-300). Numbers: the name dstnat isn't accepted
+// on the output hook.
 inline constexpr int kPriority = -101;
+inline constexpr int kManglePriority = -151;
+inline constexpr int kRawPriority = -301;
+
+// One inet table has both families; a kernel before 5.2 can't do NAT there, and gets two tables in one transaction.
+enum class Layout { kInet, kSplit };
+// "inet", or "ip" and "ip6".
+std::vector<std::string> table_families(Layout layout);
 
 // "out_redirect", "in_ssh", …: the named counter that a rule feeds.
 std::string counter_name(const Rule& rule);
+// A rule may need several lines, since one match of nft's has no "or" between masked marks or cgroups of unlike depth.
+std::size_t count_lines(const Plan& plan, Hook hook, Layout layout = Layout::kInet);
 
 // A table can neither gain nor lose its owner, so what is there (ours or a leftover) has to be deleted, in the same
 // transaction; deleting what isn't there would make the transaction fail.
 enum class Existing { kNothing, kRules };
 
-// The digest goes into the table's comment.
-std::string emit_nft(const Plan& plan, Existing existing, const std::string& table = kTable);
-std::string emit_remove_rules(const std::string& table = kTable);
-std::string emit_remove_anchor();
+// The digest goes into the tables' comment, with `generation` of what the plan alone doesn't say (at most 32
+// characters without spaces), if any.
+std::string emit_nft(const Plan& plan, Existing existing, const std::string& table = kTable,
+                     Layout layout = Layout::kInet, const std::string& generation = {});
+std::string emit_remove_rules(const std::string& table = kTable, Layout layout = Layout::kInet);
+std::string emit_remove_anchor(Layout layout = Layout::kInet);
 
 }  // namespace hawser::netfilter

@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <nftables/libnftables.h>
 
-#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/log.h"
-#include "netfilter/emit_nft.h"
+#include "netfilter/cgroup.h"
 
 namespace hawser::netfilter {
 namespace {
@@ -38,9 +38,14 @@ Error explain(const std::string& said) {
           "nothing was changed; report this"};
 }
 
-std::size_t rules_of(const Plan& plan, Hook hook) {
-  return static_cast<std::size_t>(
-      std::count_if(plan.rules.begin(), plan.rules.end(), [hook](const Rule& rule) { return rule.hook == hook; }));
+// What the kernel lists is this plan, as far as that can be seen.
+bool is_plan(const Listing& listing, const Plan& plan, Layout layout, const std::string& generation) {
+  if (listing.digest != plan.digest || listing.generation != generation) return false;
+  for (const Hook hook : kHooks) {
+    const auto found = listing.rules.find(to_string(hook));
+    if (count_lines(plan, hook, layout) != (found == listing.rules.end() ? 0 : found->second)) return false;
+  }
+  return true;
 }
 
 Status prepare(nft_ctx* context) {
@@ -48,8 +53,9 @@ Status prepare(nft_ctx* context) {
     ::nft_ctx_free(context);
     return Error(Code::kInternal, "HWS-NF-012", "libnftables can't buffer its output");
   }
-  // Numbers instead of names, so that nothing depends on /etc/passwd or /etc/services.
-  ::nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_NUMERIC_ALL);
+  // Numbers instead of names, so that nothing depends on /etc/passwd or /etc/services. Thousands of networks needn't
+  // be fetched each time: nobody else can edit them.
+  ::nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_TERSE);
   return {};
 }
 
@@ -71,11 +77,13 @@ Result<std::unique_ptr<NftBackend>> NftBackend::make() {
 }
 
 Result<std::unique_ptr<NftBackend>> NftBackend::make(std::vector<Inherited> inherited, Keeper keeper,
-                                                     const std::string& digest, Succession succession) {
+                                                     const std::string& digest, Succession succession,
+                                                     std::optional<Layout> layout) {
   auto context = prepared_context();
   if (!context) return context.error();
   std::unique_ptr<NftBackend> out(new NftBackend(*context, std::move(keeper)));
   out->table_ = kTable;
+  out->layout_ = layout ? *layout : out->probe_layout();
   if (!inherited.empty()) {
     const std::size_t chosen = out->choose(inherited, digest);
     for (std::size_t i = 0; i < inherited.size(); ++i)
@@ -85,6 +93,17 @@ Result<std::unique_ptr<NftBackend>> NftBackend::make(std::vector<Inherited> inhe
   // Kept from now on, and not only from the first rule: a crash right after a transaction is no gap either.
   if (out->keeper_.keep && !out->predecessor_) out->keeper_.keep(out->context_.socket, out->table_);
   return out;
+}
+
+// A transaction that the kernel checks and doesn't commit.
+Layout NftBackend::probe_layout() {
+  ::nft_ctx_set_dry_run(context_.context, true);
+  const auto possible = run("table inet hawser_try { chain c { type nat hook output priority -101; }; }");
+  ::nft_ctx_set_dry_run(context_.context, false);
+  // Whoever may do nothing at all learns it from apply().
+  const bool refused = !possible && possible.error().code() != Code::kPermissionDenied;
+  if (refused) log::info("the kernel has no NAT in inet tables, so ip and ip6 tables are used");
+  return refused ? Layout::kSplit : Layout::kInet;
 }
 
 std::size_t NftBackend::choose(const std::vector<Inherited>& inherited, const std::string& digest) {
@@ -125,9 +144,30 @@ Result<std::string> NftBackend::run(const std::string& commands) {
 }
 
 Result<std::string> NftBackend::list(const std::string& table) {
-  auto listed = run("list table inet " + table);
-  if (!listed && listed.error().code() == Code::kNotFound) return std::string();
-  return listed;
+  std::string out;
+  for (const std::string& family : table_families(layout_)) {
+    auto listed = run("list table " + family + " " + table);
+    if (!listed && listed.error().code() != Code::kNotFound) return listed;
+    if (listed) out += *listed;
+  }
+  return out;
+}
+
+// One of a pair is a leftover that nobody owns.
+Status NftBackend::delete_tables(const std::string& table) {
+  if (layout_ == Layout::kInet) {
+    auto removed = run(emit_remove_rules(table));
+    return removed ? Status() : removed.error();
+  }
+  std::string commands;
+  for (const std::string& family : table_families(layout_)) {
+    auto listed = run("list table " + family + " " + table);
+    if (!listed && listed.error().code() != Code::kNotFound) return listed.error();
+    if (listed) commands += "delete table " + family + " " + table + "\n";
+  }
+  if (commands.empty()) return {};
+  auto removed = run(commands);
+  return removed ? Status() : removed.error();
 }
 
 Status NftBackend::apply(const Plan& plan) {
@@ -135,28 +175,30 @@ Status NftBackend::apply(const Plan& plan) {
   auto applied = apply_to(plan, table_);
   const bool refused = !applied && applied.error().code() == Code::kPermissionDenied;
   if (!refused || !adopted_) {
-    adopted_ = adopted_ && !applied;
-    return applied;
+    adopted_ = adopted_ && (!applied || !*applied);
+    return applied ? Status() : applied.error();
   }
   log::warn("the adopted rules can't be changed, so they are replaced", {{"error", applied.error().to_string()}});
   if (auto anew = start_anew(); !anew) return anew;
   return succeed(plan);
 }
 
-Status NftBackend::apply_to(const Plan& plan, const std::string& table) {
+// Whether anything had to be changed.
+Result<bool> NftBackend::apply_to(const Plan& plan, const std::string& table) {
+  auto generation = observe_cgroups(plan);
+  if (!generation) return generation.error();
   auto before = list(table);
   if (!before) return before.error();
-  const Existing existing = before->empty() ? Existing::kNothing : Existing::kRules;
-  if (auto applied = run(emit_nft(plan, existing, table)); !applied) return applied.error();
-  auto now = list(table);
-  if (!now) return now.error();
   auto anchor = list(kAnchorTable);
   if (!anchor) return anchor.error();
-  const Listing listing = parse_listing(*now);
-  const bool same = !anchor->empty() && listing.digest == plan.digest &&
-                    listing.output_rules == rules_of(plan, Hook::kOutput) &&
-                    listing.prerouting_rules == rules_of(plan, Hook::kPrerouting);
-  if (same) return {};
+  if (!anchor->empty() && is_plan(parse_listing(*before), plan, layout_, *generation)) return false;
+  const Existing existing = before->empty() ? Existing::kNothing : Existing::kRules;
+  if (auto applied = run(emit_nft(plan, existing, table, layout_, *generation)); !applied) return applied.error();
+  auto now = list(table);
+  if (!now) return now.error();
+  anchor = list(kAnchorTable);
+  if (!anchor) return anchor.error();
+  if (!anchor->empty() && is_plan(parse_listing(*now), plan, layout_, *generation)) return true;
   return Error(Code::kAborted, "HWS-NF-013", "the kernel doesn't list the rules that were applied",
                "another program changes nftables at the same time; look with `nft monitor`");
 }
@@ -180,8 +222,8 @@ Status NftBackend::start_anew() {
 Status NftBackend::succeed(const Plan& plan) {
   if (keeper_.keep) keeper_.keep(context_.socket, table_);
   if (auto applied = apply_to(plan, table_); !applied) {
-    if (applied.error().id() == "HWS-NF-013") (void)run(emit_remove_rules(table_));
-    return applied;
+    if (applied.error().id() == "HWS-NF-013") (void)delete_tables(table_);
+    return applied.error();
   }
   close_predecessor();
   return {};
@@ -214,12 +256,12 @@ Status NftBackend::remove_rules() {
   auto listed = list(table_);
   if (!listed) return listed.error();
   if (listed->empty()) return {};
-  auto removed = run(emit_remove_rules(table_));
+  auto removed = delete_tables(table_);
   if (removed) {
     adopted_ = false;
     return {};
   }
-  if (!adopted_ || removed.error().code() != Code::kPermissionDenied) return removed.error();
+  if (!adopted_ || removed.error().code() != Code::kPermissionDenied) return removed;
   if (auto anew = start_anew(); !anew) return anew;
   return remove_rules();
 }
@@ -228,8 +270,7 @@ Status NftBackend::remove_anchor() {
   auto listed = list(kAnchorTable);
   if (!listed) return listed.error();
   if (listed->empty()) return {};
-  if (auto removed = run(emit_remove_anchor()); !removed) return removed.error();
-  return {};
+  return delete_tables(kAnchorTable);
 }
 
 }  // namespace hawser::netfilter

@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
 #include "netfilter/backend.h"
+#include "netfilter/emit_nft.h"
 #include "netfilter/nft_socket.h"
 
 namespace hawser::netfilter {
@@ -33,10 +35,12 @@ class NftBackend final : public Backend {
   };
 
   static Result<std::unique_ptr<NftBackend>> make();
+  // Without a layout, the kernel is asked for one.
   // Of several (a predecessor died in the middle of a succession) the one with `digest` is gone on with, if it's there.
   static Result<std::unique_ptr<NftBackend>> make(std::vector<Inherited> inherited, Keeper keeper,
                                                   const std::string& digest = {},
-                                                  Succession succession = Succession::kAdopt);
+                                                  Succession succession = Succession::kAdopt,
+                                                  std::optional<Layout> layout = {});
   ~NftBackend() override;
 
   const char* name() const override { return "nftables"; }
@@ -52,16 +56,19 @@ class NftBackend final : public Backend {
   void inherit(Inherited inherited, Succession succession);
   // Lets a context without the predecessor's table take this one's place. The predecessor's stays in force.
   Status start_anew();
-  Status apply_to(const Plan& plan, const std::string& table);
+  Layout probe_layout();
+  Result<bool> apply_to(const Plan& plan, const std::string& table);
   Status succeed(const Plan& plan);
   void close_predecessor();
   // The command's output.
   Result<std::string> run(const std::string& commands);
   // Empty if there is no such table.
   Result<std::string> list(const std::string& table);
+  Status delete_tables(const std::string& table);
 
   NftContext context_;
   Keeper keeper_;
+  Layout layout_ = Layout::kInet;
   std::string table_;     // ours, or the one that we'd make
   bool adopted_ = false;  // our socket was a predecessor's, and nothing has been changed with it yet
   UniqueFd predecessor_;  // its socket, where it couldn't be adopted

@@ -7,8 +7,8 @@
 #include <string>
 
 // What: what has to be read back from `list table inet hawser`. nft normalises rules when it lists them, so texts can't
-// be compared; the digest that emit_nft() left in the table's comment and the number of tagged rules can: others
-// can't edit an owned table. Pure. Threading, failure: none (what isn't found stays empty).
+// be compared; what emit_nft() left in the table's comment and the number of tagged rules a chain can: others can't
+// edit an owned table. Pure. Threading, failure: none (what isn't found stays empty).
 namespace hawser::netfilter {
 
 struct Traffic {
@@ -18,9 +18,9 @@ struct Traffic {
 
 struct Listing {
   std::string digest;
-  std::size_t output_rules = 0;
-  std::size_t prerouting_rules = 0;
-  std::map<std::string, Traffic> counters;
+  std::string generation;                    // what followed the digest in the comment
+  std::map<std::string, std::size_t> rules;  // tagged ones, by chain; of several tables together
+  std::map<std::string, Traffic> counters;   // of several tables together
 };
 
 Listing parse_listing(const std::string& text);

@@ -39,8 +39,8 @@ constexpr const char* kListing = R"(table inet hawser { # progname hawser-broker
 TEST(NftListing, DigestRulesAndCountersAreFound) {
   const Listing listing = parse_listing(kListing);
   EXPECT_EQ(listing.digest, "abc123");
-  EXPECT_EQ(listing.output_rules, 2U);
-  EXPECT_EQ(listing.prerouting_rules, 1U);
+  EXPECT_EQ(listing.rules.at("output"), 2U);
+  EXPECT_EQ(listing.rules.at("prerouting"), 1U);
   ASSERT_EQ(listing.counters.size(), 2U);
   EXPECT_EQ(listing.counters.at("out_ssh").packets, 12U);
   EXPECT_EQ(listing.counters.at("out_ssh").bytes, 720U);
@@ -50,7 +50,7 @@ TEST(NftListing, DigestRulesAndCountersAreFound) {
 TEST(NftListing, NothingIsNothing) {
   const Listing listing = parse_listing("");
   EXPECT_TRUE(listing.digest.empty());
-  EXPECT_EQ(listing.output_rules + listing.prerouting_rules, 0U);
+  EXPECT_TRUE(listing.rules.empty());
   EXPECT_TRUE(listing.counters.empty());
 }
 
