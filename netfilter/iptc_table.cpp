@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "netfilter/iptc_table.h"
+
+#include <libiptc/libiptc.h>
+
+// Has no guard of its own for C++ (1.8.9).
+extern "C" {
+#include <libiptc/libip6tc.h>
+}
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <tuple>
+
+namespace hawser::netfilter {
+namespace {
+
+// Both libraries' functions under one name.
+struct Ip4 {
+  using Entry = ipt_entry;
+  static constexpr Family kFamily = Family::kIpv4;
+  static constexpr auto init = ::iptc_init;
+  static constexpr auto free = ::iptc_free;
+  static constexpr auto first_chain = ::iptc_first_chain;
+  static constexpr auto next_chain = ::iptc_next_chain;
+  static constexpr auto first_rule = ::iptc_first_rule;
+  static constexpr auto next_rule = ::iptc_next_rule;
+  static constexpr auto target = ::iptc_get_target;
+  static constexpr auto builtin = ::iptc_builtin;
+  static constexpr auto insert = ::iptc_insert_entry;
+  static constexpr auto append = ::iptc_append_entry;
+  static constexpr auto erase = ::iptc_delete_num_entry;
+  static constexpr auto flush = ::iptc_flush_entries;
+  static constexpr auto create = ::iptc_create_chain;
+  static constexpr auto erase_chain = ::iptc_delete_chain;
+  static constexpr auto commit = ::iptc_commit;
+  static constexpr auto error = ::iptc_strerror;
+};
+
+struct Ip6 {
+  using Entry = ip6t_entry;
+  static constexpr Family kFamily = Family::kIpv6;
+  static constexpr auto init = ::ip6tc_init;
+  static constexpr auto free = ::ip6tc_free;
+  static constexpr auto first_chain = ::ip6tc_first_chain;
+  static constexpr auto next_chain = ::ip6tc_next_chain;
+  static constexpr auto first_rule = ::ip6tc_first_rule;
+  static constexpr auto next_rule = ::ip6tc_next_rule;
+  static constexpr auto target = ::ip6tc_get_target;
+  static constexpr auto builtin = ::ip6tc_builtin;
+  static constexpr auto insert = ::ip6tc_insert_entry;
+  static constexpr auto append = ::ip6tc_append_entry;
+  static constexpr auto erase = ::ip6tc_delete_num_entry;
+  static constexpr auto flush = ::ip6tc_flush_entries;
+  static constexpr auto create = ::ip6tc_create_chain;
+  static constexpr auto erase_chain = ::ip6tc_delete_chain;
+  static constexpr auto commit = ::ip6tc_commit;
+  static constexpr auto error = ::ip6tc_strerror;
+};
+
+const char* program(Family family) {
+  return family == Family::kIpv6 ? "ip6_tables" : "ip_tables";
+}
+
+Error denied(Family family) {
+  return {Code::kPermissionDenied, "HWS-NF-073", std::string("the kernel refused access to ") + program(family),
+          "run the broker with CAP_NET_ADMIN and CAP_NET_RAW"};
+}
+
+bool ours(const char* name) {
+  return std::strncmp(name, kXtPrefix, std::strlen(kXtPrefix)) == 0;
+}
+
+template <typename Ip>
+class TableOf final : public IptcTable {
+ public:
+  TableOf(xtc_handle* handle, XtTable table) : handle_(handle), table_(table) {}
+  ~TableOf() override {
+    if (handle_ != nullptr) Ip::free(handle_);
+  }
+  TableOf(const TableOf&) = delete;
+  TableOf& operator=(const TableOf&) = delete;
+
+  OwnRules own() override {
+    OwnRules out;
+    for (const std::string& name : chains()) {
+      const bool mine = ours(name.c_str());
+      OwnRules::Chain chain{name, {}};
+      std::size_t position = 0;
+      for (auto* entry = Ip::first_rule(name.c_str(), handle_); entry != nullptr;
+           entry = Ip::next_rule(entry, handle_), ++position) {
+        const char* target = Ip::target(entry, handle_);
+        if (mine) {
+          chain.entries.push_back(bytes_of(entry, target));
+        } else if (ours(target)) {
+          out.jumps.push_back({name, position, bytes_of(entry, target)});
+        }
+      }
+      if (mine) out.chains.push_back(std::move(chain));
+    }
+    std::sort(out.chains.begin(), out.chains.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::sort(out.jumps.begin(), out.jumps.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.from, a.position) < std::tie(b.from, b.position); });
+    return out;
+  }
+
+  void count(std::map<std::string, Traffic>& counters) override {
+    constexpr std::string_view kTag = "hawser:";
+    for (const std::string& name : chains()) {
+      if (!ours(name.c_str())) continue;
+      for (auto* entry = Ip::first_rule(name.c_str(), handle_); entry != nullptr;
+           entry = Ip::next_rule(entry, handle_)) {
+        std::string comment = comment_of(reinterpret_cast<const unsigned char*>(entry), Ip::kFamily);
+        if (!comment.starts_with(kTag)) continue;
+        comment.erase(0, kTag.size());
+        std::replace(comment.begin(), comment.end(), ':', '_');
+        Traffic& traffic = counters[comment];
+        traffic.packets += entry->counters.pcnt;
+        traffic.bytes += entry->counters.bcnt;
+      }
+    }
+  }
+
+  Status replace(const OwnRules& rules) override {
+    for (const std::string& name : chains()) {
+      if (ours(name.c_str())) {
+        if (Ip::flush(name.c_str(), handle_) == 0) return failed("flush", name);
+      } else if (auto s = erase_jumps(name); !s) {
+        return s;
+      }
+    }
+    for (const std::string& name : chains())
+      if (ours(name.c_str()) && Ip::erase_chain(name.c_str(), handle_) == 0) return failed("delete", name);
+    for (const auto& chain : rules.chains)
+      if (Ip::create(chain.name.c_str(), handle_) == 0) return failed("create", chain.name);
+    for (const auto& chain : rules.chains)
+      for (const EntryBytes& entry : chain.entries)
+        if (Ip::append(chain.name.c_str(), entry_of(entry), handle_) == 0) return failed("fill", chain.name);
+    for (const auto& jump : rules.jumps)
+      if (Ip::insert(jump.from.c_str(), entry_of(jump.entry), 0, handle_) == 0) return failed("jump from", jump.from);
+    return {};
+  }
+
+  Status commit() override {
+    if (Ip::commit(handle_) != 0) return {};
+    const int error = errno;
+    if (error == EAGAIN)
+      return Error(Code::kAborted, "HWS-NF-080", std::string("another program changed table ") + to_string(table_),
+                   "try again; programs that ignore the xtables lock can be told to wait for it");
+    if (error == EPERM || error == EACCES) return denied(Ip::kFamily);
+    return Error(Code::kInternal, "HWS-NF-075",
+                 std::string("the kernel refused table ") + to_string(table_) + " of " + program(Ip::kFamily) + ": " +
+                     Ip::error(error) + " (" + std::strerror(error) + ")",
+                 "nothing was changed; the kernel's log may say more");
+  }
+
+ private:
+  std::vector<std::string> chains() {
+    std::vector<std::string> out;
+    for (const char* name = Ip::first_chain(handle_); name != nullptr; name = Ip::next_chain(handle_))
+      out.emplace_back(name);
+    return out;
+  }
+
+  EntryBytes bytes_of(const typename Ip::Entry* entry, const char* target) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(entry);
+    const auto* named = reinterpret_cast<const xt_entry_target*>(bytes + entry->target_offset);
+    const bool verdict = named->u.user.name[0] == '\0';
+    return canonical(bytes, Ip::kFamily, verdict ? std::string(target) : std::string());
+  }
+
+  static const typename Ip::Entry* entry_of(const EntryBytes& bytes) {
+    return reinterpret_cast<const typename Ip::Entry*>(bytes.data());
+  }
+
+  Status erase_jumps(const std::string& name) {
+    std::vector<unsigned> found;
+    unsigned position = 0;
+    for (auto* entry = Ip::first_rule(name.c_str(), handle_); entry != nullptr;
+         entry = Ip::next_rule(entry, handle_), ++position)
+      if (ours(Ip::target(entry, handle_))) found.push_back(position);
+    for (auto at = found.rbegin(); at != found.rend(); ++at)
+      if (Ip::erase(name.c_str(), *at, handle_) == 0) return failed("remove the jump from", name);
+    return {};
+  }
+
+  Status failed(const char* what, const std::string& chain) const {
+    return Error(Code::kInternal, "HWS-NF-075",
+                 std::string("libiptc can't ") + what + " chain " + chain + ": " + Ip::error(errno),
+                 "nothing was changed; report this");
+  }
+
+  xtc_handle* handle_;
+  XtTable table_;
+};
+
+template <typename Ip>
+Result<std::unique_ptr<IptcTable>> open_table(XtTable table) {
+  xtc_handle* handle = Ip::init(to_string(table));
+  if (handle != nullptr) return std::unique_ptr<IptcTable>(new TableOf<Ip>(handle, table));
+  const int error = errno;
+  if (error == EPERM || error == EACCES) return denied(Ip::kFamily);
+  return Error(error == ENOMEM ? Code::kResourceExhausted : Code::kFailedPrecondition, "HWS-NF-074",
+               std::string("the kernel has no table ") + to_string(table) + " of " + program(Ip::kFamily) + ": " +
+                   Ip::error(error),
+               std::string("load the modules ") + program(Ip::kFamily) + " and " +
+                   (Ip::kFamily == Family::kIpv6 ? "ip6table_" : "iptable_") + to_string(table) +
+                   ", or use a kernel with nf_tables");
+}
+
+}  // namespace
+
+bool OwnRules::has(const std::string& chain) const {
+  return std::any_of(chains.begin(), chains.end(), [&](const Chain& one) { return one.name == chain; });
+}
+
+bool OwnRules::rules() const {
+  return !jumps.empty() ||
+         std::any_of(chains.begin(), chains.end(), [](const Chain& one) { return one.name != kXtAnchorChain; });
+}
+
+Result<std::unique_ptr<IptcTable>> IptcTable::open(Family family, XtTable table) {
+  return family == Family::kIpv6 ? open_table<Ip6>(table) : open_table<Ip4>(table);
+}
+
+bool table_registered(Family family, XtTable table) {
+  std::ifstream names(family == Family::kIpv6 ? "/proc/thread-self/net/ip6_tables_names"
+                                              : "/proc/thread-self/net/ip_tables_names");
+  std::string name;
+  while (std::getline(names, name))
+    if (name == to_string(table)) return true;
+  return false;
+}
+
+}  // namespace hawser::netfilter
