@@ -120,22 +120,26 @@ std::vector<Rule> lines_of(const Rule& rule, const std::string& family) {
 // One table's text.
 class Table {
  public:
-  Table(const Plan& plan, std::string name, std::string family)
-      : plan_(plan), name_(std::move(name)), family_(std::move(family)) {}
+  enum class Owner { kSocket, kNobody };
+  Table(const Plan& plan, std::string name, std::string family, Owner owner)
+      : plan_(plan), name_(std::move(name)), family_(std::move(family)), owner_(owner) {}
 
   std::string text(const std::string& comment) {
     std::string chains;
-    for (const Hook hook : kHooks) chains += chain(hook);
-    return "table " + family_ + " " + name_ + " {\n  flags owner\n  comment \"" + comment + "\"\n" + counters() +
-           sets_text_ + chains + "}\n";
+    for (const Hook hook : kHooks)
+      if (is_here(hook)) chains += chain(hook);
+    return "table " + family_ + " " + name_ + " {\n" + (owner_ == Owner::kSocket ? "  flags owner\n" : "") +
+           "  comment \"" + comment + "\"\n" + counters() + sets_text_ + chains + "}\n";
   }
 
  private:
+  bool is_here(Hook hook) const { return stays(plan_, hook) == (owner_ == Owner::kNobody); }
+
   std::string counters() const {
     std::string out;
     std::set<std::string> seen;
     for (const Rule& rule : plan_.rules)
-      if (in_table(rule, family_) && seen.insert(counter_name(rule)).second)
+      if (is_here(rule.hook) && in_table(rule, family_) && seen.insert(counter_name(rule)).second)
         out += "  counter " + counter_name(rule) + " { }\n";
     return out;
   }
@@ -290,6 +294,7 @@ class Table {
   const Plan& plan_;
   std::string name_;
   std::string family_;
+  Owner owner_;
   std::map<std::string, std::string> sets_;  // by their elements
   std::set<std::string> set_names_;
   std::string sets_text_;
@@ -327,14 +332,30 @@ std::size_t count_lines(const Plan& plan, Hook hook, Layout layout) {
   return out;
 }
 
+bool stays(const Plan& plan, Hook hook) {
+  switch (hook) {
+    case Hook::kOutput:
+    case Hook::kRawOutput:
+    case Hook::kRawPrerouting:  // answers to DNS
+      return plan.outbound_stays;
+    default:  // mangle is for TPROXY
+      return plan.inbound_stays;
+  }
+}
+
 std::string emit_nft(const Plan& plan, Existing existing, const std::string& table, Layout layout,
-                     const std::string& generation) {
+                     const std::string& generation, Existing staying) {
   const auto families = table_families(layout);
   std::string out;
   for (const std::string& family : families) out += emit_anchor(family);
   if (existing == Existing::kRules) out += emit_remove_rules(table, layout);
+  if (staying == Existing::kRules) out += emit_remove_rules(kStaysTable, layout);
   const std::string comment = "sha256:" + plan.digest + (generation.empty() ? "" : " " + generation);
-  for (const std::string& family : families) out += Table(plan, table, family).text(comment);
+  for (const std::string& family : families) {
+    out += Table(plan, table, family, Table::Owner::kSocket).text(comment);
+    if (plan.outbound_stays || plan.inbound_stays)
+      out += Table(plan, kStaysTable, family, Table::Owner::kNobody).text(comment);
+  }
   return out;
 }
 

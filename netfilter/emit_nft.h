@@ -8,14 +8,17 @@
 
 // What: a plan as one nftables transaction, in the language of nft(8) 1.0.6. Pure. Threading, failure: none.
 //
-// Two tables. `inet hawser` has the rules and is owned by the netlink socket that made it, so it vanishes with its
-// owner: a host whose broker died is a host without interception. `inet hawser_anchor` is not owned and holds what
-// keeps established redirected connections alive when the rules go: the NAT hooks and a use of conntrack state.
+// Up to three tables. `inet hawser` has the rules and is owned by the netlink socket that made it, so it vanishes with
+// its owner: a host whose broker died is a host without interception. Rules of a direction that fails closed stay,
+// whatever becomes of the broker: they are in `inet hawser_stays`, which isn't owned. `inet hawser_anchor` isn't either
+// and holds what keeps established redirected connections alive when the rules go: the NAT hooks and a use of conntrack
+// state.
 namespace hawser::netfilter {
 
 inline constexpr const char* kTable = "hawser";
 // For a successor that can't take the old table's socket over: it makes this one, or that one, before the other goes.
 inline constexpr const char* kOtherTable = "hawser_next";
+inline constexpr const char* kStaysTable = "hawser_stays";
 inline constexpr const char* kAnchorTable = "hawser_anchor";
 // In front of every other table's dstnat (-100), mangle (-150) and raw (-300). Numbers: the name dstnat isn't accepted
 // on the output hook.
@@ -38,9 +41,12 @@ std::size_t count_lines(const Plan& plan, Hook hook, Layout layout = Layout::kIn
 enum class Existing { kNothing, kRules };
 
 // The digest goes into the tables' comment, with `generation` of what the plan alone doesn't say (at most 32
-// characters without spaces), if any.
+// characters without spaces), if any. `stays` is of kStaysTable.
 std::string emit_nft(const Plan& plan, Existing existing, const std::string& table = kTable,
-                     Layout layout = Layout::kInet, const std::string& generation = {});
+                     Layout layout = Layout::kInet, const std::string& generation = {},
+                     Existing stays = Existing::kNothing);
+// Are rules of this hook to outlive the broker?
+bool stays(const Plan& plan, Hook hook);
 std::string emit_remove_rules(const std::string& table = kTable, Layout layout = Layout::kInet);
 std::string emit_remove_anchor(Layout layout = Layout::kInet);
 

@@ -4,11 +4,16 @@
 #include <fcntl.h>
 #include <nftables/libnftables.h>
 
+#include <linux/netlink.h>
+#include <sys/socket.h>
+
 #include <cerrno>
+#include <sstream>
 #include <utility>
 
 #include "base/log.h"
 #include "netfilter/cgroup.h"
+#include "netfilter/routing.h"
 
 namespace hawser::netfilter {
 namespace {
@@ -48,6 +53,17 @@ bool is_plan(const Listing& listing, const Plan& plan, Layout layout, const std:
   return true;
 }
 
+constexpr unsigned kOutput = NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_TERSE;
+
+std::string without_counters(const std::string& text) {
+  std::istringstream lines(text);
+  std::string line;
+  std::string out;
+  while (std::getline(lines, line))
+    if (line.find("\tpackets ") == std::string::npos) out += line + "\n";
+  return out;
+}
+
 Status prepare(nft_ctx* context) {
   if (::nft_ctx_buffer_output(context) != 0 || ::nft_ctx_buffer_error(context) != 0) {
     ::nft_ctx_free(context);
@@ -55,7 +71,7 @@ Status prepare(nft_ctx* context) {
   }
   // Numbers instead of names, so that nothing depends on /etc/passwd or /etc/services. Thousands of networks needn't
   // be fetched each time: nobody else can edit them.
-  ::nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_TERSE);
+  ::nft_ctx_output_set_flags(context, kOutput);
   return {};
 }
 
@@ -143,8 +159,10 @@ Result<std::string> NftBackend::run(const std::string& commands) {
   return std::string(output == nullptr ? "" : output);
 }
 
-Result<std::string> NftBackend::list(const std::string& table) {
+Result<std::string> NftBackend::list(const std::string& table, Detail detail) {
   std::string out;
+  ::nft_ctx_output_set_flags(context_.context,
+                             detail == Detail::kRules ? kOutput : kOutput & ~unsigned{NFT_CTX_OUTPUT_TERSE});
   for (const std::string& family : table_families(layout_)) {
     auto listed = run("list table " + family + " " + table);
     if (!listed && listed.error().code() != Code::kNotFound) return listed;
@@ -170,7 +188,34 @@ Status NftBackend::delete_tables(const std::string& table) {
   return removed ? Status() : removed.error();
 }
 
+std::string NftBackend::reason() const {
+  return layout_ == Layout::kInet ? "the kernel has nf_tables"
+                                  : "the kernel has nf_tables, without NAT in tables of both families";
+}
+
+// libnftables never binds its socket, so the kernel chose.
+std::uint32_t NftBackend::port_id() const {
+  sockaddr_nl address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(context_.socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  return address.nl_pid;
+}
+
 Status NftBackend::apply(const Plan& plan) {
+  const auto routing = observe_routing();
+  if (!routing) return routing.error();
+  if (auto added = add_routing(routing_of(plan)); !added) return added;
+  if (auto applied = apply_rules(plan); !applied) {
+    (void)trim_routing(*routing);
+    return applied;
+  }
+  if (auto trimmed = trim_routing(routing_of(plan)); !trimmed) log::warn(trimmed.error().to_string());
+  const auto now = observe_tables(table_);
+  shape_ = now ? now->shape : std::string();
+  return {};
+}
+
+Status NftBackend::apply_rules(const Plan& plan) {
   if (predecessor_) return succeed(plan);
   auto applied = apply_to(plan, table_);
   const bool refused = !applied && applied.error().code() == Code::kPermissionDenied;
@@ -187,18 +232,23 @@ Status NftBackend::apply(const Plan& plan) {
 Result<bool> NftBackend::apply_to(const Plan& plan, const std::string& table) {
   auto generation = observe_cgroups(plan);
   if (!generation) return generation.error();
-  auto before = list(table);
+  const auto before = observe_tables(table);
   if (!before) return before.error();
-  auto anchor = list(kAnchorTable);
-  if (!anchor) return anchor.error();
-  if (!anchor->empty() && is_plan(parse_listing(*before), plan, layout_, *generation)) return false;
-  const Existing existing = before->empty() ? Existing::kNothing : Existing::kRules;
-  if (auto applied = run(emit_nft(plan, existing, table, layout_, *generation)); !applied) return applied.error();
-  auto now = list(table);
+  // What isn't owned may have been edited.
+  const bool untouched = !(plan.outbound_stays || plan.inbound_stays) || before->shape == shape_;
+  if (before->anchor && untouched && is_plan(before->listing, plan, layout_, *generation)) return false;
+  const auto owned = list(table);
+  if (!owned) return owned.error();
+  const auto staying = list(kStaysTable);
+  if (!staying) return staying.error();
+  const auto existing = [](const std::string& listed) {
+    return listed.empty() ? Existing::kNothing : Existing::kRules;
+  };
+  const std::string commands = emit_nft(plan, existing(*owned), table, layout_, *generation, existing(*staying));
+  if (auto applied = run(commands); !applied) return applied.error();
+  const auto now = observe_tables(table);
   if (!now) return now.error();
-  anchor = list(kAnchorTable);
-  if (!anchor) return anchor.error();
-  if (!anchor->empty() && is_plan(parse_listing(*now), plan, layout_, *generation)) return true;
+  if (now->anchor && is_plan(now->listing, plan, layout_, *generation)) return true;
   return Error(Code::kAborted, "HWS-NF-013", "the kernel doesn't list the rules that were applied",
                "another program changes nftables at the same time; look with `nft monitor`");
 }
@@ -235,19 +285,44 @@ void NftBackend::close_predecessor() {
 }
 
 Result<Observation> NftBackend::observe() {
-  auto rules = list(predecessor_ ? predecessor_table_ : table_);
+  auto out = observe_tables(predecessor_ ? predecessor_table_ : table_);
+  if (!out) return out;
+  const auto routing = observe_routing();
+  if (!routing) return routing.error();
+  out->text += to_string(*routing);
+  out->shape += to_string(*routing);
+  return out;
+}
+
+Result<Observation> NftBackend::observe_tables(const std::string& table) {
+  const auto rules = list(table);
   if (!rules) return rules.error();
-  auto anchor = list(kAnchorTable);
+  const auto staying = list(kStaysTable, Detail::kElements);
+  if (!staying) return staying.error();
+  const auto anchor = list(kAnchorTable);
   if (!anchor) return anchor.error();
   Observation out;
-  out.rules = !rules->empty();
+  out.rules = !rules->empty() || !staying->empty();
   out.anchor = !anchor->empty();
-  out.listing = parse_listing(*rules);
-  out.text = *rules + *anchor;
+  out.listing = parse_listing(*rules + *staying);
+  out.text = *rules + *staying + *anchor;
+  out.shape = without_counters(out.text);
   return out;
 }
 
 Status NftBackend::remove_rules() {
+  auto removed = remove_tables();
+  // Rules go first: nothing is marked any more for a table that isn't there.
+  auto trimmed = trim_routing();
+  return removed ? trimmed : removed;
+}
+
+Status NftBackend::remove_tables() {
+  shape_.clear();
+  const auto staying = list(kStaysTable);
+  if (!staying) return staying.error();
+  if (!staying->empty())
+    if (auto removed = delete_tables(kStaysTable); !removed) return removed;
   if (predecessor_) {
     if (keeper_.keep) keeper_.keep(context_.socket, table_);
     close_predecessor();
@@ -263,7 +338,7 @@ Status NftBackend::remove_rules() {
   }
   if (!adopted_ || removed.error().code() != Code::kPermissionDenied) return removed;
   if (auto anew = start_anew(); !anew) return anew;
-  return remove_rules();
+  return remove_tables();
 }
 
 Status NftBackend::remove_anchor() {

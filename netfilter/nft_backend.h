@@ -44,6 +44,8 @@ class NftBackend final : public Backend {
   ~NftBackend() override;
 
   const char* name() const override { return "nftables"; }
+  std::string reason() const override;
+  std::uint32_t port_id() const override;
   Status apply(const Plan& plan) override;
   Result<Observation> observe() override;
   Status remove_rules() override;
@@ -57,13 +59,18 @@ class NftBackend final : public Backend {
   // Lets a context without the predecessor's table take this one's place. The predecessor's stays in force.
   Status start_anew();
   Layout probe_layout();
+  Status apply_rules(const Plan& plan);
+  Status remove_tables();
   Result<bool> apply_to(const Plan& plan, const std::string& table);
   Status succeed(const Plan& plan);
   void close_predecessor();
   // The command's output.
   Result<std::string> run(const std::string& commands);
-  // Empty if there is no such table.
-  Result<std::string> list(const std::string& table);
+  // Empty if there is no such table. Elements of sets only where somebody else could have changed them.
+  enum class Detail { kRules, kElements };
+  Result<std::string> list(const std::string& table, Detail detail = Detail::kRules);
+  // All of ours; `table` is the owned one.
+  Result<Observation> observe_tables(const std::string& table);
   Status delete_tables(const std::string& table);
 
   NftContext context_;
@@ -71,6 +78,7 @@ class NftBackend final : public Backend {
   Layout layout_ = Layout::kInet;
   std::string table_;     // ours, or the one that we'd make
   bool adopted_ = false;  // our socket was a predecessor's, and nothing has been changed with it yet
+  std::string shape_;     // as it was after the last apply()
   UniqueFd predecessor_;  // its socket, where it couldn't be adopted
   std::string predecessor_table_;
 };

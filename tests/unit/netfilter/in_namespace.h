@@ -14,26 +14,6 @@
 
 namespace hawser::netfilter {
 
-// Runs `work` in a network and a mount namespace of its own, with cgroup v2 at /sys/fs/cgroup. It needs root: without,
-// the test is skipped.
-inline void in_namespace(const std::function<void()>& work) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root for namespaces";
-  std::string failed;
-  std::thread thread([&] {
-    if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) {
-      failed = "unshare: " + std::to_string(errno);
-      return;
-    }
-    (void)::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
-    if (::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, nullptr) != 0)
-      failed = "cgroup2: " + std::to_string(errno);
-    else
-      work();
-  });
-  thread.join();
-  if (!failed.empty()) GTEST_SKIP() << "no namespaces here: " << failed;
-}
-
 // A program's standard output, run in the calling thread's namespaces.
 inline std::string output_of(const std::string& command) {
   std::string out;
@@ -43,6 +23,27 @@ inline std::string output_of(const std::string& command) {
   for (std::size_t n = 0; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.append(buffer, n);
   (void)::pclose(pipe);
   return out;
+}
+
+// Runs `work` in a network and a mount namespace of its own, with lo up and cgroup v2 at /sys/fs/cgroup. It needs root:
+// without, the test is skipped.
+inline void in_namespace(const std::function<void()>& work) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root for namespaces";
+  std::string failed;
+  std::thread thread([&] {
+    if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) {
+      failed = "unshare: " + std::to_string(errno);
+      return;
+    }
+    (void)output_of("ip link set lo up");
+    (void)::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+    if (::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, nullptr) != 0)
+      failed = "cgroup2: " + std::to_string(errno);
+    else
+      work();
+  });
+  thread.join();
+  if (!failed.empty()) GTEST_SKIP() << "no namespaces here: " << failed;
 }
 
 }  // namespace hawser::netfilter

@@ -238,6 +238,77 @@ TEST(NftBackend, CgroupsAreFollowedWhenTheyAreMadeAnew) {
   });
 }
 
+// The end of the backend is the end of its socket, as the broker's death is.
+TEST(NftBackend, ADirectionThatFailsClosedOutlivesTheSocket) {
+  in_namespace([] {
+    Rule out;
+    out.hook = Hook::kOutput;
+    Rule in;
+    in.hook = Hook::kPrerouting;
+    Plan plan = plan_of({out, in});
+    plan.inbound_stays = true;
+    {
+      auto backend = NftBackend::make();
+      const auto applied = (*backend)->apply(plan);
+      ASSERT_TRUE(applied) << applied.error().to_string();
+      EXPECT_NE((*backend)->port_id(), 0U);
+    }
+    EXPECT_THAT(output_of("nft list ruleset"), HasSubstr("in:redirect"));
+    EXPECT_THAT(output_of("nft list ruleset"), Not(HasSubstr("out:redirect")));
+    auto successor = NftBackend::make();
+    EXPECT_TRUE((*successor)->observe()->rules);
+    ASSERT_TRUE((*successor)->apply(plan));
+    EXPECT_THAT(output_of("nft list ruleset"), HasSubstr("out:redirect"));
+    plan.inbound_stays = false;
+    plan.digest = "open";
+    ASSERT_TRUE((*successor)->apply(plan));
+    EXPECT_THAT(output_of("nft list tables"), Not(HasSubstr("hawser_stays")));
+    ASSERT_TRUE((*successor)->remove_rules() && (*successor)->remove_anchor());
+    EXPECT_EQ(output_of("nft list ruleset"), "");
+  });
+}
+
+TEST(NftBackend, ItsShapeTellsWhatOthersDidAndTheSamePlanHealsIt) {
+  in_namespace([] {
+    Rule rule;
+    rule.hook = Hook::kPrerouting;
+    rule.match.family = Family::kIpv4;
+    rule.match.destinations = {cidr("10.0.0.0/8"), cidr("192.168.0.0/16")};
+    Plan plan = plan_of({rule});
+    plan.inbound_stays = true;
+    auto backend = NftBackend::make();
+    ASSERT_TRUE((*backend)->apply(plan));
+    const std::string shape = (*backend)->observe()->shape;
+    EXPECT_EQ((*backend)->observe()->shape, shape);
+    (void)output_of("nft add element inet hawser_stays in_redirect4 '{ 172.16.0.0/12 }'");
+    EXPECT_NE((*backend)->observe()->shape, shape);
+    ASSERT_TRUE((*backend)->apply(plan));
+    EXPECT_EQ((*backend)->observe()->shape, shape);
+    (void)output_of("nft flush ruleset");
+    EXPECT_NE((*backend)->observe()->shape, shape);
+    ASSERT_TRUE((*backend)->apply(plan));
+    EXPECT_EQ((*backend)->observe()->shape, shape);
+  });
+}
+
+TEST(NftBackend, RoutingComesAndGoesWithTheRules) {
+  in_namespace([] {
+    Rule rule;
+    rule.hook = Hook::kManglePrerouting;
+    rule.match.protocol = Protocol::kTcp;
+    rule.action = action(Action::Kind::kTproxy, 15006, 0x539);
+    auto backend = NftBackend::make();
+    ASSERT_TRUE((*backend)->apply(plan_of({rule})));
+    EXPECT_THAT(output_of("ip rule"), HasSubstr("fwmark 0x539"));
+    EXPECT_THAT((*backend)->observe()->shape, HasSubstr("ip route (IPv6)"));
+    ASSERT_TRUE((*backend)->apply(plan_of({Rule{}}, "redirect")));
+    EXPECT_THAT(output_of("ip rule"), Not(HasSubstr("fwmark")));
+    ASSERT_TRUE((*backend)->apply(plan_of({rule})));
+    ASSERT_TRUE((*backend)->remove_rules());
+    EXPECT_THAT(output_of("ip rule"), Not(HasSubstr("fwmark")));
+  });
+}
+
 TEST(NftBackend, WithoutCgroupV2ItSaysSo) {
   Plan plan = plan_of({Rule{}});
   plan.rules.front().match.cgroups = {"system.slice"};
