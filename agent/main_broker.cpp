@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/service_notify.h"
 #include "base/unix_socket.h"
+#include "broker/backend.h"
 #include "broker/fd_store.h"
 #include "broker/generations.h"
 #include "broker/guardian.h"
@@ -25,7 +26,6 @@
 #include "broker/withdraw.h"
 #include "netfilter/conntrack.h"
 #include "netfilter/guard.h"
-#include "netfilter/nft_backend.h"
 #include "netfilter/probe.h"
 #include "proxy/binary_store.h"
 #include "proxy/direct_launcher.h"
@@ -39,6 +39,7 @@ struct Arguments {
   std::string agent_user = "hawser";
   std::string proxy_user = "hawser-proxy";
   std::string launcher = "auto";
+  std::string backend = "auto";
   std::string socket = "/run/hawser/broker.sock";
   std::string state_dir = "/var/lib/hawser";
   std::string proxy_log_dir;
@@ -114,25 +115,6 @@ std::unique_ptr<proxy::Launcher> make_launcher(AsioLoop& loop, bool by_systemd, 
   return std::make_unique<proxy::DirectLauncher>(loop, options);
 }
 
-constexpr const char* kStoredPrefix = "nft-";
-
-// With systemd, the rules outlive us: their socket waits in its store for our successor.
-Result<std::unique_ptr<netfilter::NftBackend>> make_backend(broker::FdStore& store, const broker::PlanRecord& record,
-                                                            const std::string& succession) {
-  if (!store.available()) return netfilter::NftBackend::make();
-  std::vector<netfilter::NftBackend::Inherited> inherited;
-  for (auto& stored : store.take(kStoredPrefix))
-    if (netfilter::is_nft_socket(stored.fd.get()))
-      inherited.push_back({std::move(stored.fd), stored.name.substr(std::string(kStoredPrefix).size())});
-  return netfilter::NftBackend::make(
-      std::move(inherited),
-      {[&store](int socket, const std::string& table) { store.put(socket, kStoredPrefix + table); },
-       [&store](const std::string& table) { store.forget(kStoredPrefix + table); }},
-      record.in_force ? record.in_force->digest : std::string(),
-      succession == "replace" ? netfilter::NftBackend::Succession::kReplace
-                              : netfilter::NftBackend::Succession::kAdopt);
-}
-
 broker::Guardian::Actions guardian_actions(broker::Interception& interception, broker::Generations& generations) {
   return {[&interception] { return interception.guarded(); },
           [&generations] { return generations.any_running(); },
@@ -163,7 +145,10 @@ int run(const Arguments& arguments) {
   auto record = broker::PlanRecord::load(interception_options.plan_path);
   if (!record) log::warn(record.error().to_string());
   auto fd_store = broker::FdStore::of_environment();
-  auto backend = make_backend(fd_store, record ? *record : broker::PlanRecord(), arguments.succession);
+  auto kind = netfilter::parse_backend(arguments.backend);
+  if (!kind) return refuse(kind.error(), EX_USAGE);
+  auto backend = broker::make_backend(
+      fd_store, *kind, record && record->in_force ? record->in_force->digest : std::string(), arguments.succession);
   if (!backend) return refuse(backend.error(), EX_UNAVAILABLE);
 
   const bool by_systemd =
@@ -213,9 +198,10 @@ int run(const Arguments& arguments) {
                                            : broker::Interception::Rules::kWithdrawn);
     loop.stop();
   });
-  log::info(
-      "serving",
-      {{"socket", arguments.socket}, {"backend", (*backend)->name()}, {"launcher", by_systemd ? "systemd" : "direct"}});
+  log::info("serving", {{"socket", arguments.socket},
+                        {"backend", (*backend)->name()},
+                        {"because", (*backend)->reason()},
+                        {"launcher", by_systemd ? "systemd" : "direct"}});
   guardian.start(interception.policy_in_force());
   notify_status("serving " + arguments.socket);
   notify_ready();
@@ -234,6 +220,9 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--launcher", arguments.launcher,
                  "What starts proxies: systemd or direct; auto is systemd where that is the init")
       ->check(CLI::IsMember({"auto", "direct", "systemd"}))
+      ->capture_default_str();
+  app.add_option("--backend", arguments.backend, "What rules are made with; auto asks the kernel, nftables first")
+      ->check(CLI::IsMember({"auto", "nftables", "xtables"}))
       ->capture_default_str();
   app.add_option("--socket", arguments.socket, "Socket to serve")->capture_default_str();
   app.add_option("--state-dir", arguments.state_dir, "Folder with netfilter/ and proxy/")->capture_default_str();

@@ -4,6 +4,8 @@
 #include <sysexits.h>
 
 #include "base/log.h"
+#include "netfilter/detect.h"
+#include "netfilter/iptc_backend.h"
 #include "netfilter/nft_backend.h"
 
 namespace hawser::broker {
@@ -18,8 +20,10 @@ Status remove_all(netfilter::Backend& backend) {
   auto left = backend.observe();
   if (!left) return left.error();
   if (left->rules || left->anchor)
-    return Error(Code::kFailedPrecondition, "HWS-BR-070", "rules are left after their removal",
-                 "stop hawser-broker.service, then: nft delete table inet hawser");
+    return Error(
+        Code::kFailedPrecondition, "HWS-BR-070", "rules are left after their removal",
+        std::string("stop hawser-broker.service, then: ") +
+            (std::string(backend.name()) == "nftables" ? "nft delete table inet hawser" : "hawser-broker --withdraw"));
   return {};
 }
 
@@ -27,16 +31,19 @@ Status remove_all(netfilter::Backend& backend) {
 
 int withdraw() {
   log::init("hawser-broker", log::Level::kInfo, log::Format::kText);
-  auto backend = netfilter::NftBackend::make();
-  if (!backend) {
-    log::error(backend.error().to_string());
-    return EX_UNAVAILABLE;
+  Status removed;
+  netfilter::IptcBackend xtables;
+  if (auto done = remove_all(xtables); !done) removed = done;
+  // A kernel without nftables has no rules of it.
+  const auto usable = netfilter::nftables_usable();
+  if (usable || usable.error().code() == Code::kPermissionDenied) {
+    auto nft = netfilter::NftBackend::make();
+    const Status done = nft ? remove_all(**nft) : Status(nft.error());
+    if (!done) removed = done;
   }
-  if (auto removed = remove_all(**backend); !removed) {
-    log::error(removed.error().to_string());
-    return removed.error().code() == Code::kPermissionDenied ? EX_NOPERM : EX_UNAVAILABLE;
-  }
-  return EX_OK;
+  if (removed) return EX_OK;
+  log::error(removed.error().to_string());
+  return removed.error().code() == Code::kPermissionDenied ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
 }  // namespace hawser::broker
