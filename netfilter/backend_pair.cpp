@@ -2,6 +2,7 @@
 #include "netfilter/backend_pair.h"
 
 #include "base/log.h"
+#include "netfilter/routing.h"
 
 namespace hawser::netfilter {
 
@@ -21,6 +22,9 @@ Status BackendPair::apply(const Plan& plan) {
     (void)chosen_->remove_rules();
     return removed;
   }
+  // The other one's routing is the same thing as the chosen one's.
+  if (!empty) removed = add_routing(routing_of(plan));
+  if (!removed) return removed;
   if (!empty) log::info("the rules of another backend were replaced", {{"from", other_->name()}, {"to", name()}});
   other_.reset();
   return {};

@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "netfilter/cgroup.h"
+#include "netfilter/routing.h"
 
 namespace hawser::netfilter {
 namespace {
@@ -149,6 +150,18 @@ Result<std::vector<IptcBackend::Slot>> IptcBackend::wanted_slots(const Plan& pla
 }
 
 Status IptcBackend::apply(const Plan& plan) {
+  const auto routing = observe_routing();
+  if (!routing) return routing.error();
+  if (auto added = add_routing(routing_of(plan)); !added) return added;
+  if (auto applied = apply_rules(plan); !applied) {
+    (void)trim_routing(*routing);
+    return applied;
+  }
+  if (auto trimmed = trim_routing(routing_of(plan)); !trimmed) log::warn(trimmed.error().to_string());
+  return {};
+}
+
+Status IptcBackend::apply_rules(const Plan& plan) {
   auto slots = wanted_slots(plan);
   if (!slots) return slots.error();
   auto lock = XtablesLock::take(options_.lock_path, options_.lock_wait);
@@ -250,7 +263,10 @@ Result<Observation> IptcBackend::observe() {
       }
       out.rules = out.rules || own.rules();
     }
-  out.shape = out.rules || out.anchor ? shape.text() : std::string();
+  const auto routing = observe_routing();
+  if (!routing) return routing.error();
+  out.text += to_string(*routing);
+  out.shape = (out.rules || out.anchor ? shape.text() : std::string()) + to_string(*routing);
   const std::size_t digest_end = jumps.rfind(':');
   if (jumps.starts_with(kJumpTag) && digest_end > kJumpTag.size() &&
       jumps.substr(digest_end + 1, print.text().size()) == print.text())
@@ -277,7 +293,10 @@ Status IptcBackend::change_all(const Change& change) {
 }
 
 Status IptcBackend::remove_rules() {
-  return change_all(only_anchor);
+  auto removed = change_all(only_anchor);
+  // Rules go first: nothing is marked any more for a table that isn't there.
+  auto trimmed = trim_routing();
+  return removed ? trimmed : removed;
 }
 
 Status IptcBackend::remove_anchor() {

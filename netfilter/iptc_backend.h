@@ -54,6 +54,7 @@ class IptcBackend final : public Backend {
   };
   using Change = std::function<OwnRules(const OwnRules&)>;
 
+  Status apply_rules(const Plan& plan);
   Result<std::vector<Slot>> wanted_slots(const Plan& plan);
   Status check(const XtablesForm& form);
   static Status write(std::vector<Slot>& slots);

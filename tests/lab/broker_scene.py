@@ -31,10 +31,11 @@ PEER, PEER6 = facts.OUTSIDE_IP, facts.OUTSIDE_IP6
 class Scene:
     """A host with a broker and a server on each interesting port, and a peer with the same servers."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *broker_options: str) -> None:
         self.vm = lab.add_host("vm", facts.VM_IP, facts.VM_IP6)
         self.peer = lab.add_host("peer", facts.OUTSIDE_IP, facts.OUTSIDE_IP6)
         self.hawser = hawser.HawserHost(self.vm)
+        self.hawser.broker_options = broker_options
         self._servers = {}
         for host in (self.vm, self.peer):
             self.start_servers(host)

@@ -49,6 +49,7 @@ class HawserHost:
         self.host = host
         self.agent: subprocess.Popen | None = None
         self.broker: subprocess.Popen | None = None
+        self.broker_options: tuple[str, ...] = ()
         for path, mode, uid, gid in FOLDERS:
             host.mkdir(path, mode, uid, gid)
         host.write("/etc/hawser/hawser.yaml", config)
@@ -66,6 +67,7 @@ class HawserHost:
     ) -> None:
         """Only exec. `before` is a command that runs the program, such as prlimit; so for the agent."""
         options = ["--agent-user", str(AGENT), "--proxy-user", str(PROXY), "--launcher", "direct"]
+        options += self.broker_options
         self.broker = self.host.popen(
             [*before, f"{layout.BIN_IN_HOST}/hawser-broker", *options, *more],
             caps=BROKER_CAPS,

@@ -102,6 +102,7 @@ std::string by_table(const std::string& text) {
 TEST_F(IptcBackendTest, TheKernelHasWhatIptablesMakesOfThePrintedForm) {
   for (const Plan& plan : {every_kind(), compile(basic()).value()}) {
     ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
+    run("ip link set lo up");  // TPROXY's route
     auto own = backend();
     auto applied = own.apply(plan);
     ASSERT_TRUE(applied) << applied.error().to_string();
