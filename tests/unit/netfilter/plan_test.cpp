@@ -239,7 +239,7 @@ TEST(Plan, BadInputIsNamedAndHasAHint) {
   expect("HWS-NF-003", [](Intent& intent) { intent.outbound_exclude_cidrs = {"10.0.0.0/40"}; });
   expect("HWS-NF-003", [](Intent& intent) { intent.never = {{"istiod.istio-system.svc", 15012}}; });
   expect("HWS-NF-006", [](Intent& intent) { intent.inbound_port = intent.outbound_port; });
-  expect("HWS-NF-007", [](Intent& intent) { intent.outbound_exclude_cidrs.assign(5000, "10.0.0.0/8"); });
+  expect("HWS-NF-007", [](Intent& intent) { intent.outbound_exclude_cidrs.assign(20000, "10.0.0.0/8"); });
 }
 
 TEST(Plan, TheDigestFollowsTheRulesAndNotTheOrderOfTheInput) {
