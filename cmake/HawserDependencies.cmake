@@ -21,6 +21,7 @@ pkg_check_modules(conntrack REQUIRED IMPORTED_TARGET libnetfilter_conntrack)
 pkg_check_modules(md REQUIRED IMPORTED_TARGET libmd)
 if(HAWSER_TESTS)
   find_package(GTest REQUIRED)
+  find_package(rapidcheck REQUIRED)
 endif()
 
 set(HAWSER_LOG_LIBRARIES spdlog::spdlog fmt::fmt)
