@@ -12,8 +12,6 @@
 // Failure: HWS-NF-020 (sock_diag). A missing or unreadable sshd_config means port 22 alone.
 namespace hawser::netfilter {
 
-// The `Port` and `ListenAddress` lines of sshd_config(5).
-std::vector<std::uint16_t> parse_ssh_ports(const std::string& sshd_config);
 Guard observe_guard();
 
 // Does a TCP socket listen on this port, at whatever address (sock_diag(7))?

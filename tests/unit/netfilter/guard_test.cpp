@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "netfilter/sshd_config.h"
 
 namespace hawser::netfilter {
 namespace {
