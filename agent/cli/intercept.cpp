@@ -5,7 +5,7 @@
 
 #include "cli/admin_call.h"
 #include "cli/broker_call.h"
-#include "cli/command.h"
+#include "cli/intercept.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -41,7 +41,9 @@ void remove(Context& context) {
 
 void add_intercept(CLI::App& app, Context& context) {
   auto* intercept = app.add_subcommand("intercept", "The kernel's redirection of this host's traffic");
-  intercept->require_subcommand(1);
+  intercept->require_subcommand(1)->fallthrough();
+  add_intercept_plan(*intercept, context);
+  add_intercept_explain(*intercept, context);
   auto as_json = std::make_shared<bool>(false);
   auto* command = intercept->add_subcommand("show", "Rules in force, as the kernel lists them, with counters");
   command->add_flag("--json", *as_json, "Print as JSON");

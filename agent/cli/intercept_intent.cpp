@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/intercept_intent.h"
+
+#include <cstdio>
+
+#include "base/file.h"
+#include "config/load.h"
+#include "netfilter/sshd_config.h"
+
+namespace hawser::cli {
+namespace {
+
+using netfilter::Intent;
+
+bool literal(const std::string& host) {
+  return netfilter::parse_cidr(host).has_value();
+}
+
+Result<config::Config> load(Context& context) {
+  const std::string given = context.paths.main_file;
+  if (given != config::Paths().main_file && !file::exists(given))
+    return Error(Code::kNotFound, "HWS-CF-001", given + " doesn't exist", "check the path after --config");
+  auto loaded = config::load(context.paths);
+  if (loaded.errors.empty()) return loaded.config;
+  for (std::size_t i = 1; i < loaded.errors.size(); ++i)
+    std::fprintf(stderr, "hawser: %s\n", loaded.errors[i].to_string().c_str());
+  return loaded.errors.front();
+}
+
+// Packets to the control plane and the CA go to addresses; names have some only where hawserd looks them up.
+void add_never(const config::Config& config, Interception& out) {
+  std::vector<config::HostPort> all;
+  const auto add = [&all](const config::HostPort& at, const std::vector<std::string>& dial) {
+    if (at.empty()) return;
+    if (dial.empty()) all.push_back(at);
+    for (const auto& address : dial) all.push_back({address, at.port});
+  };
+  add(config.control_plane.address, config.control_plane.dial);
+  for (const auto& address : config.control_plane.addresses) add(address.at, {});
+  add(config.ca, {});
+  for (const auto& address : config.ca_addresses) add(address.at, {});
+  add(config.control_plane.http_proxy.address, {});
+  for (const auto& at : all) {
+    if (literal(at.host))
+      out.intent.never.push_back({at.host, at.port});
+    else
+      out.unknown.push_back("the addresses of " + at.host + ", which are never captured");
+  }
+}
+
+Status add_own(const config::Config& config, Intent& out) {
+  const auto agent = config::resolve_user(config.users.agent);
+  const auto proxy = config::resolve_user(config.users.proxy);
+  const auto group = config::resolve_group(config.users.proxy);
+  if (!agent) return agent.error();
+  if (!proxy) return proxy.error();
+  out.exempt_uids = {*agent, *proxy};
+  if (const auto agents = config::resolve_group(config.users.agent)) out.exempt_gids.push_back(*agents);
+  if (group) out.exempt_gids.push_back(*group);
+  out.probe_uid = *agent;
+  out.proxy.uids = {*proxy};
+  if (config.workload.addresses.empty()) return {};
+  for (const auto& probe : config.health_probes())
+    if (probe.through_proxy) out.own_probes.push_back({config.workload.addresses.front(), probe.port});
+  return {};
+}
+
+template <typename From>
+std::vector<netfilter::PortRange> ranges(const From& from) {
+  std::vector<netfilter::PortRange> out;
+  for (const auto& range : from) out.push_back({range.first, range.last});
+  return out;
+}
+
+void add_settings(const config::Interception& settings, Intent& out) {
+  out.capture_inbound = settings.inbound;
+  out.capture_outbound = settings.outbound;
+  out.inbound_ports = ranges(settings.inbound_ports);
+  out.inbound_exclude = ranges(settings.inbound_exclude);
+  out.outbound_exclude = ranges(settings.outbound_exclude_ports);
+  out.outbound_exclude_cidrs = settings.outbound_exclude_cidrs;
+}
+
+}  // namespace
+
+Result<Interception> configured_interception(Context& context, const std::string& families) {
+  const auto config = load(context);
+  if (!config) return config.error();
+  Interception out;
+  add_settings(config->interception, out.intent);
+  if (auto own = add_own(*config, out.intent); !own) return own.error();
+  add_never(*config, out);
+  out.intent.ipv4 = families != "ipv6";
+  out.intent.ipv6 = families != "ipv4";
+  out.guard.ssh_ports = netfilter::configured_ssh_ports();
+  auto plan = netfilter::compile(out.intent, out.guard);
+  if (!plan) return plan.error();
+  out.plan = std::move(*plan);
+  return out;
+}
+
+void say_unknown(const Interception& interception) {
+  for (const std::string& what : interception.unknown) warn("not known here: " + what);
+}
+
+}  // namespace hawser::cli
