@@ -198,11 +198,12 @@ class HookBuilder {
                        std::size_t outside) {
     const std::size_t chain = new_chain();
     std::vector<NetworkGroup> groups;
-    if (list.size() <= kTreeWidth) {
+    if (list.size() <= kLeafWidth) {
       for (const Cidr& network : list) groups.push_back({network, {network}});
     } else {
       groups = split_networks(list);
     }
+    entries(chain).reserve(groups.size() + 1);
     for (const NetworkGroup& group : groups) {
       const bool more = group.networks.size() > 1 && group.networks.size() < list.size();
       const std::size_t target = more ? networks(group.networks, member, inside, outside) : inside;
@@ -370,7 +371,7 @@ class Emitter {
     bool networks = false;
     bool refuses = false;
     for (const Rule& rule : plan_.rules) {
-      networks = networks || rule.match.destinations.size() + rule.match.not_destinations.size() > kTreeWidth;
+      networks = networks || rule.match.destinations.size() + rule.match.not_destinations.size() > kLeafWidth;
       refuses = refuses || rule.action.kind == Action::Kind::kRefuse;
     }
     if (networks) out.push_back("xtables has no sets: lists of networks are trees of chains by common prefix");

@@ -17,12 +17,18 @@ constexpr XtTable kTables[] = {XtTable::kRaw, XtTable::kMangle, XtTable::kNat, X
 constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
 constexpr std::string_view kJumpTag = "hawser:sha256:";
 
-// FNV-1a, 64 bits: tells accidents and other programs' edits, not forgers, who could as well read how it's made.
+// FNV-1a over words of 64 bits: tells accidents and other programs' edits, not forgers, who could as well read how it's
+// made.
 class Fingerprint {
  public:
   void add(const void* data, std::size_t size) {
     const auto* bytes = static_cast<const unsigned char*>(data);
-    for (std::size_t i = 0; i < size; ++i) value_ = (value_ ^ bytes[i]) * 0x100000001b3U;
+    for (std::size_t i = 0; i < size; i += sizeof(std::uint64_t)) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, bytes + i, std::min(size - i, sizeof word));
+      value_ = (value_ ^ word) * 0x100000001b3U;
+      value_ ^= value_ >> 32U;  // else high bits would never reach low ones
+    }
   }
   void add(const std::string& text) { add(text.c_str(), text.size() + 1); }
   std::string text() const {
@@ -118,13 +124,14 @@ Result<std::vector<IptcBackend::Slot>> IptcBackend::wanted_slots(const Plan& pla
 
   std::vector<Slot> out;
   Fingerprint print;
+  const auto registered = RegisteredTables::observe();
   for (const Family family : kFamilies)
     for (const XtTable table : kTables) {
       const auto wanted = std::find_if(form->tables.begin(), form->tables.end(), [&](const XtTableForm& one) {
         return one.family == family && one.table == table;
       });
       if (wanted == form->tables.end()) {
-        if (table_registered(family, table)) out.push_back({family, table, false, true});
+        if (registered.has(family, table)) out.push_back({family, table, false, true});
         continue;
       }
       Slot slot{family, table, wanted->captures || table == XtTable::kRaw, false};
@@ -150,14 +157,20 @@ Result<std::vector<IptcBackend::Slot>> IptcBackend::wanted_slots(const Plan& pla
 }
 
 Status IptcBackend::apply(const Plan& plan) {
+  const Routing wanted = routing_of(plan);
+  // Most plans have none: then the kernel isn't asked each time.
+  if (wanted.empty() && no_routing_) return apply_rules(plan);
   const auto routing = observe_routing();
   if (!routing) return routing.error();
-  if (auto added = add_routing(routing_of(plan)); !added) return added;
+  no_routing_ = false;
+  if (auto added = add_routing(wanted); !added) return added;
   if (auto applied = apply_rules(plan); !applied) {
     (void)trim_routing(*routing);
     return applied;
   }
-  if (auto trimmed = trim_routing(routing_of(plan)); !trimmed) log::warn(trimmed.error().to_string());
+  auto trimmed = trim_routing(wanted);
+  if (!trimmed) log::warn(trimmed.error().to_string());
+  no_routing_ = trimmed && wanted.empty();
   return {};
 }
 
@@ -167,7 +180,8 @@ Status IptcBackend::apply_rules(const Plan& plan) {
   auto lock = XtablesLock::take(options_.lock_path, options_.lock_wait);
   if (!lock) return lock.error();
   if (auto written = write(*slots); !written) return written;
-  return read_back(*slots);
+  const bool changed = std::any_of(slots->begin(), slots->end(), [](const Slot& slot) { return slot.changed; });
+  return changed ? read_back(*slots) : Status();
 }
 
 Status IptcBackend::write(std::vector<Slot>& slots) {
@@ -177,6 +191,7 @@ Status IptcBackend::write(std::vector<Slot>& slots) {
       slot.before = before;
       // Of a family that isn't captured any more, established connections still live on their anchor.
       if (slot.unwanted) slot.wanted = only_anchor(before);
+      slot.changed = before != slot.wanted;
       return slot.wanted;
     };
     Status written;
@@ -232,9 +247,10 @@ Result<Observation> IptcBackend::observe() {
   Fingerprint shape;
   std::string jumps;  // all comments of jumps have to be the same
   bool first = true;
+  const auto registered = RegisteredTables::observe();
   for (const Family family : kFamilies)
     for (const XtTable name : kTables) {
-      if (!table_registered(family, name)) continue;
+      if (!registered.has(family, name)) continue;
       auto table = IptcTable::open(family, name);
       if (!table) return table.error();
       const OwnRules own = (*table)->own();
@@ -278,9 +294,10 @@ Result<Observation> IptcBackend::observe() {
 Status IptcBackend::change_all(const Change& change) {
   constexpr XtTable kOrder[] = {XtTable::kNat, XtTable::kFilter, XtTable::kMangle, XtTable::kRaw};
   std::vector<Slot> slots;
+  const auto registered = RegisteredTables::observe();
   for (const XtTable table : kOrder)
     for (const Family family : kFamilies)
-      if (table_registered(family, table)) slots.push_back({family, table});
+      if (registered.has(family, table)) slots.push_back({family, table});
   if (slots.empty()) return {};
   auto lock = XtablesLock::take(options_.lock_path, options_.lock_wait);
   if (!lock) return lock.error();

@@ -49,6 +49,7 @@ class IptcBackend final : public Backend {
     XtTable table;
     bool captures = false;
     bool unwanted = false;  // the plan has nothing for it
+    bool changed = false;   // before isn't what is wanted
     OwnRules before = {};
     OwnRules wanted = {};
   };
@@ -65,6 +66,7 @@ class IptcBackend final : public Backend {
 
   Options options_;
   XtRevisions revisions_;
+  bool no_routing_ = false;  // none of ours is there, and nobody else makes any
 };
 
 }  // namespace hawser::netfilter

@@ -226,15 +226,19 @@ Result<std::unique_ptr<IptcTable>> IptcTable::open(Family family, XtTable table)
   return family == Family::kIpv6 ? open_table<Ip6>(table) : open_table<Ip4>(table);
 }
 
-bool table_registered(Family family, XtTable table) {
-  // Where that isn't shown to us, the table itself has to be asked.
-  if (::access("/proc/thread-self/net", X_OK) != 0) return true;
-  std::ifstream names(family == Family::kIpv6 ? "/proc/thread-self/net/ip6_tables_names"
-                                              : "/proc/thread-self/net/ip_tables_names");
-  std::string name;
-  while (std::getline(names, name))
-    if (name == to_string(table)) return true;
-  return false;
+RegisteredTables RegisteredTables::observe() {
+  RegisteredTables out;
+  out.unknown_ = ::access("/proc/thread-self/net", X_OK) != 0;
+  const char* paths[] = {"/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"};
+  for (int i = 0; i < 2; ++i) {
+    std::ifstream names(paths[i]);
+    for (std::string name; std::getline(names, name);) out.names_[i].insert(name);
+  }
+  return out;
+}
+
+bool RegisteredTables::has(Family family, XtTable table) const {
+  return unknown_ || names_[family == Family::kIpv6 ? 1 : 0].contains(to_string(table));
 }
 
 }  // namespace hawser::netfilter

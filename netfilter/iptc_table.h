@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,14 @@ class IptcTable {
 };
 
 // Those that this network namespace has already; asking makes none.
-bool table_registered(Family family, XtTable table);
+class RegisteredTables {
+ public:
+  static RegisteredTables observe();
+  bool has(Family family, XtTable table) const;
+
+ private:
+  bool unknown_ = false;  // then each has to be asked itself
+  std::set<std::string> names_[2];
+};
 
 }  // namespace hawser::netfilter

@@ -9,7 +9,8 @@
 // What: splits a list of networks where few comparisons tell most. Pure. Threading, failure: none.
 namespace hawser::netfilter {
 
-inline constexpr std::size_t kTreeWidth = 24;
+inline constexpr std::size_t kTreeWidth = 24;  // groups of a list
+inline constexpr std::size_t kLeafWidth = 32;  // a list that long isn't split
 
 // `common` covers all of `networks`; a group of one is just that network.
 struct NetworkGroup {

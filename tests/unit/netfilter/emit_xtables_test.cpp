@@ -57,7 +57,7 @@ TEST(EmitXtables, LimitsAreTold) {
 
 // The longest way of a packet through a list that doesn't contain it.
 std::size_t comparisons(const std::vector<Cidr>& networks, const Cidr& address) {
-  if (networks.size() <= kTreeWidth) return networks.size();
+  if (networks.size() <= kLeafWidth) return networks.size();
   std::size_t out = 0;
   for (const auto& group : split_networks(networks)) {
     ++out;
