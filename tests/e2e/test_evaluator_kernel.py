@@ -14,24 +14,26 @@ import subprocess
 import pytest
 
 from lab import evaluator, facts, hawser, poll, services
-from lab.broker_wire import call
+from lab.broker_wire import call, message
 from lab.evaluator import BEYOND, METADATA, PEER, PORTS, VM, Dice, Packet
 from lab.network import Lab
 
-PLANS, PACKETS = 8, 60  # of each plan
+PLANS, PACKETS = 8, 60  # of each plan, and of each backend
+BACKENDS = ("nftables", "xtables")
 SEED = int(os.environ.get("HAWSER_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 class Range:
     """A host with a broker, and a peer that has every address beyond its two interfaces."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, backend: str) -> None:
         self.vm = lab.add_host("vm", facts.VM_IP, facts.VM_IP6)
         self.peer = lab.add_host("peer", facts.OUTSIDE_IP, facts.OUTSIDE_IP6)
         lab.wire(self.vm, self.peer, "eth1")
         for host, addresses in ((self.vm, VM), (self.peer, PEER)):
             lines = ["link set eth1 up", f"address add {addresses['eth1'][0]}/24 dev eth1"]
-            host.run(["ip", "-batch", "-"], input="\n".join([*lines, f"address add {addresses['eth1'][1]}/64 dev eth1 nodad"]))
+            lines.append(f"address add {addresses['eth1'][1]}/64 dev eth1 nodad")
+            host.run(["ip", "-batch", "-"], input="\n".join(lines))
         there, here = [], []
         for interface, networks in BEYOND.items():
             for network, gateway in zip(networks, PEER[interface]):
@@ -50,7 +52,7 @@ class Range:
             self.servers[host] = host.popen(program, log=f"landed-{host.name}.log")
             poll.until(f"{host.name} listens", lambda h=host: self.landed(h)[:1] == ["up"])
         self.hawser = hawser.HawserHost(self.vm)
-        self.hawser.start_broker()
+        self.hawser.start_broker("--backend", backend)
 
     def landed(self, host) -> list[str]:
         return (host.log_dir / f"landed-{host.name}.log").read_text().splitlines()
@@ -73,10 +75,17 @@ class Range:
         return out | {id: self.datagrams().get(id, "none") for id in sent}
 
 
-@pytest.fixture(scope="module")
-def place():
+@pytest.fixture(scope="module", params=BACKENDS)
+def place(request):
     with Lab() as lab:
-        yield Range(lab)
+        yield Range(lab, request.param)
+
+
+def apply(place: Range, intent) -> str:
+    """The digest of what is in force."""
+    closed = message("FailurePolicy", inbound_closed=True, outbound_closed=True)
+    fields = {"without_proxy": True, "on_failure": closed} if intent.refuse else {}
+    return call(place.vm, "plan", intent=intent, confirm_seconds=0, **fields).plan.digest
 
 
 def expected(packet: Packet, outcome: dict) -> str:
@@ -89,9 +98,8 @@ def expected(packet: Packet, outcome: dict) -> str:
 
 def differences(place: Range, intent, packets: list[Packet]) -> list[str]:
     """Applies, sends, and says what landed elsewhere."""
-    done = call(place.vm, "plan", intent=intent, confirm_seconds=0).plan
     said = evaluator.ask(intent, packets)
-    assert said["digest"] == done.digest, "the broker has compiled another plan"
+    assert said["digest"] == apply(place, intent), "the broker has compiled another plan"
     landed = place.send(packets)
     out = []
     for packet, outcome in zip(packets, said["outcomes"]):
@@ -115,7 +123,7 @@ def test_a_wrong_evaluation_would_be_noticed(place):
     """The same packets, said of another plan than the one in force: else this module couldn't fail."""
     dice = Dice(SEED)
     packets = [dice.packet(f"x-{i}") for i in range(PACKETS)]
-    call(place.vm, "plan", intent=dice.intent(), confirm_seconds=0)
+    apply(place, dice.intent())
     other = evaluator.intent_of(exempt_uids=[facts.UID_AGENT, facts.UID_PROXY, 0, 1000, 1001, 1002, 1003])
     said = evaluator.ask(other, packets)["outcomes"]
     landed = place.send(packets)
@@ -125,4 +133,8 @@ def test_a_wrong_evaluation_would_be_noticed(place):
 def test_nothing_is_left(place):
     call(place.vm, "remove")
     assert place.vm.run(["nft", "list", "ruleset"]).stdout == ""
+    for program in ("iptables-legacy-save", "ip6tables-legacy-save"):
+        assert "HAWSER" not in place.vm.run([program]).stdout
+    for family in ("-4", "-6"):
+        assert "fwmark" not in place.vm.run(["ip", family, "rule"]).stdout
     assert isinstance(place.hawser.broker, subprocess.Popen) and place.hawser.broker.poll() is None

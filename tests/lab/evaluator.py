@@ -81,31 +81,78 @@ class Dice:
         """Compiles; the same that the broker makes of it, which adds who is exempt."""
         outbound = self.coin(0.9)
         own = (facts.UID_AGENT, facts.UID_PROXY)
-        return intent_of(
+        never = PEER["eth0"][self.random.randint(0, 1)]
+        intent = intent_of(
             capture_outbound=outbound,
             capture_inbound=not outbound or self.coin(0.8),
             ipv6=self.coin(0.8),
-            inbound_ports=self.ranges(0.4),
-            inbound_exclude=self.ranges(0.4),
-            outbound_exclude=self.ranges(0.5),
-            outbound_exclude_cidrs=[self.network() for _ in range(self.random.randint(0, 6))],
+            refuse=self.coin(0.12),
             exempt_uids=[*own, *self.some([1001, 1003], 2)],
             exempt_gids=[*own, *self.some([2000, 2001], 1)],
-            never=[message("Endpoint", address=PEER["eth0"][self.random.randint(0, 1)], port=self.random.choice((0, 443)))],
+            exempt_marks=[message("Mark", value=0x100, mask=0xF00)] if self.coin(0.3) else [],
+            never=[message("Endpoint", address=never, port=self.random.choice((0, 443)))],
             own_probes=[message("Endpoint", address=facts.VM_IP, port=8080)],
             probe_uid=facts.UID_AGENT,
+            self_call=self.coin(0.8),
+            proxy=message("Owner", uids=[facts.UID_PROXY], gids=self.some([facts.GID_PROXY], 1)),
+            exclude_interfaces=self.random.choice(([], [], ["eth1"], ["eth1*", "docker*"])),
+        )
+        self._inbound(intent)
+        self._outbound(intent)
+        if self.coin():
+            intent.dns.CopyFrom(self.dns())
+        return intent
+
+    def _inbound(self, intent: typing.Any) -> None:
+        intent.inbound_mode = 1 if self.coin(0.35) else 0  # TPROXY
+        intent.inbound_ports.extend(self.ranges(0.4))
+        if self.coin(0.25):
+            intent.services.append(message("Service", ports=[message("PortRange", first=8080, last=8081)]))
+        intent.inbound_exclude.extend(self.ranges(0.4))
+        intent.hbone_port = 15008 if self.coin() else 0
+        intent.drop_invalid = self.coin(0.3)
+
+    def _outbound(self, intent: typing.Any) -> None:
+        intent.outbound_ports.extend(self.ranges(0.25))
+        if self.coin(0.25):
+            intent.outbound_cidrs.extend({self.network() for _ in range(4)})
+        intent.outbound_exclude.extend(self.ranges(0.5))
+        # now and then more than a rule takes inline
+        count = self.random.choice((0, 3, 6, 40))
+        intent.outbound_exclude_cidrs.extend(sorted({self.network() for _ in range(count)}))
+        if self.coin(0.2):
+            intent.groups_include.extend([0, 1000, 1001, facts.GID_APP])
+        if self.coin(0.2):
+            intent.groups_exclude.append(2000)
+        if self.coin(0.3):
+            protocol = self.random.randint(0, 2)
+            intent.user_ports.append(message("UserPorts", uids=[1000], ports=self.ranges(0.8), protocol=protocol))
+
+    def dns(self) -> typing.Any:
+        resolvers = [PEER["eth0"][0], PEER["eth0"][1], "127.0.0.6", METADATA[0]]
+        return message(
+            "Dns",
+            capture=self.random.randint(1, 2),  # the resolvers', or all
+            port=15053,
+            ipv4=True,
+            ipv6=self.coin(0.8),
+            agent=message("Owner", uids=[facts.UID_AGENT]),
+            resolvers=self.random.sample(resolvers, self.random.randint(1, 4)),
+            host_resolver=message("Owner", uids=self.some([1001], 1)),
         )
 
     def ranges(self, chance: float) -> list:
         if not self.coin(chance):
             return []
-        firsts = self.some(PORTS, 4)
-        return [message("PortRange", first=p, last=p + self.random.choice((0, 0, 1, 700))) for p in firsts]
+        lengths = (0, 0, 1, 700)
+        return [message("PortRange", first=p, last=p + self.random.choice(lengths)) for p in self.some(PORTS, 4)]
 
     def network(self) -> str:
         if self.coin():
-            return f"{self.random.choice((10, 10, 172))}.{self.random.choice((90, 91, 0))}.{self.random.choice((0, 64, 128))}.0/{self.random.randint(16, 24)}"
-        return f"fd{self.random.choice(('90', '91', '00'))}:{self.random.choice('0123')}::/{self.random.randint(16, 40)}"
+            third = self.random.choice((0, 64, 128, 200))
+            return f"10.{self.random.choice((90, 91, 0))}.{third}.0/{self.random.randint(16, 24)}"
+        first = self.random.choice(("90", "91", "00"))
+        return f"fd{first}:{self.random.choice('0123')}::/{self.random.randint(16, 40)}"
 
     # -- packets -----------------------------------------------------------------------------------------------
 
@@ -114,6 +161,7 @@ class Dice:
         family = self.random.randint(0, 1)
         packet = self._out(id, family) if self.coin(0.7) else self._in(id, family)
         packet.uid, packet.gid = uid, gid
+        packet.mark = 0x177 if self.coin(0.1) else 0
         if packet.transport == "tcp" and packet.sport is None and self.coin(0.05):
             packet.sport = SSH_PORT
         return packet
