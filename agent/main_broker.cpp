@@ -17,6 +17,7 @@
 #include "base/service_notify.h"
 #include "base/unix_socket.h"
 #include "broker/backend.h"
+#include "broker/drift_feed.h"
 #include "broker/fd_store.h"
 #include "broker/generations.h"
 #include "broker/guardian.h"
@@ -26,6 +27,7 @@
 #include "broker/withdraw.h"
 #include "netfilter/conntrack.h"
 #include "netfilter/guard.h"
+#include "netfilter/leftovers.h"
 #include "netfilter/probe.h"
 #include "proxy/binary_store.h"
 #include "proxy/direct_launcher.h"
@@ -124,6 +126,17 @@ broker::Guardian::Actions guardian_actions(broker::Interception& interception, b
           [&interception] { return interception.apply_policy(); }};
 }
 
+// Without the kernel's word, changes by others are found by looking.
+std::unique_ptr<broker::DriftFeed> watch_drift(AsioLoop& loop, broker::Interception& interception) {
+  auto events = netfilter::DriftEvents::make();
+  if (!events) {
+    log::warn(events.error().to_string());
+    return nullptr;
+  }
+  return std::make_unique<broker::DriftFeed>(loop, std::move(*events),
+                                             [&interception](const auto& changes) { interception.heard(changes); });
+}
+
 int run(const Arguments& arguments) {
   auto agent = resolve(arguments.agent_user);
   if (!agent) return refuse(agent.error(), EX_NOUSER);
@@ -167,12 +180,15 @@ int run(const Arguments& arguments) {
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
   interception_options.exempt_gids = {agent->gid, proxy_user->gid};
-  broker::Interception interception(loop, **backend,
-                                    {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected,
-                                     netfilter::observe_listening, netfilter::forget_unanswered},
-                                    interception_options);
+  broker::Interception interception(
+      loop, **backend,
+      {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected, netfilter::observe_listening,
+       netfilter::forget_unanswered, netfilter::observe_leftovers},
+      interception_options);
   if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
     log::warn(adopted.error().to_string());
+
+  const auto drift_feed = watch_drift(loop, interception);
 
   broker::Guardian::Options guardian_options;
   guardian_options.wait = std::chrono::milliseconds(arguments.guardian_wait_ms);

@@ -16,8 +16,8 @@ struct Observation {
   bool rules = false;   // the rules are in the kernel
   bool anchor = false;  // the anchor is
   std::string text;     // both, as the kernel lists them
-  // All that apply() brought in (rules, anchor, routing), without what counts: as long as nobody else changes any of it,
-  // two looks are equal. Empty: `text` without its counters stands for it.
+  // All that apply() brought in (rules, anchor, routing), without what counts: as long as nobody else changes any of
+  // it, two looks are equal. Empty: `text` without its counters stands for it.
   std::string shape;
   Listing listing;
 };
@@ -33,6 +33,8 @@ class Backend {
   // One transaction; what the kernel then lists is compared with the plan. Rules of a direction that stays
   // (Plan::outbound_stays, inbound_stays) aren't owned by a socket: they outlive the broker.
   virtual Status apply(const Plan& plan) = 0;
+  // The same, also where it looks as if all of it were there: others may have changed what apply() doesn't compare.
+  virtual Status repair(const Plan& plan) { return apply(plan); }
   virtual Result<Observation> observe() = 0;
   // Nothing to remove is fine.
   virtual Status remove_rules() = 0;

@@ -13,7 +13,16 @@ bool BackendPair::other_empty() {
 }
 
 Status BackendPair::apply(const Plan& plan) {
-  if (auto applied = chosen_->apply(plan); !applied) return applied;
+  auto applied = chosen_->apply(plan);
+  return applied ? only_chosen() : applied;
+}
+
+Status BackendPair::repair(const Plan& plan) {
+  auto applied = chosen_->repair(plan);
+  return applied ? only_chosen() : applied;
+}
+
+Status BackendPair::only_chosen() {
   if (!other_) return {};
   const bool empty = other_empty();
   auto removed = empty ? Status() : other_->remove_rules();

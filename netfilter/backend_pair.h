@@ -23,11 +23,13 @@ class BackendPair final : public Backend {
   std::string reason() const override { return reason_; }
   std::uint32_t port_id() const override { return chosen_->port_id(); }
   Status apply(const Plan& plan) override;
+  Status repair(const Plan& plan) override;
   Result<Observation> observe() override;
   Status remove_rules() override;
   Status remove_anchor() override;
 
  private:
+  Status only_chosen();
   // Nothing of it is left: it isn't asked any more. False also if it can't tell.
   bool other_empty();
 

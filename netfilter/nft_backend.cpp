@@ -2,9 +2,8 @@
 #include "netfilter/nft_backend.h"
 
 #include <fcntl.h>
-#include <nftables/libnftables.h>
-
 #include <linux/netlink.h>
+#include <nftables/libnftables.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -201,6 +200,13 @@ std::uint32_t NftBackend::port_id() const {
   return address.nl_pid;
 }
 
+Status NftBackend::repair(const Plan& plan) {
+  repairing_ = true;
+  auto applied = apply(plan);
+  repairing_ = false;
+  return applied;
+}
+
 Status NftBackend::apply(const Plan& plan) {
   const auto routing = observe_routing();
   if (!routing) return routing.error();
@@ -236,7 +242,7 @@ Result<bool> NftBackend::apply_to(const Plan& plan, const std::string& table) {
   if (!before) return before.error();
   // What isn't owned may have been edited.
   const bool untouched = !(plan.outbound_stays || plan.inbound_stays) || before->shape == shape_;
-  if (before->anchor && untouched && is_plan(before->listing, plan, layout_, *generation)) return false;
+  if (!repairing_ && before->anchor && untouched && is_plan(before->listing, plan, layout_, *generation)) return false;
   const auto owned = list(table);
   if (!owned) return owned.error();
   const auto staying = list(kStaysTable);

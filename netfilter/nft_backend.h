@@ -47,6 +47,7 @@ class NftBackend final : public Backend {
   std::string reason() const override;
   std::uint32_t port_id() const override;
   Status apply(const Plan& plan) override;
+  Status repair(const Plan& plan) override;
   Result<Observation> observe() override;
   Status remove_rules() override;
   Status remove_anchor() override;
@@ -76,6 +77,7 @@ class NftBackend final : public Backend {
   NftContext context_;
   Keeper keeper_;
   Layout layout_ = Layout::kInet;
+  bool repairing_ = false;
   std::string table_;     // ours, or the one that we'd make
   bool adopted_ = false;  // our socket was a predecessor's, and nothing has been changed with it yet
   std::string shape_;     // as it was after the last apply()

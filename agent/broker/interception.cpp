@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 
 namespace hawser::broker {
@@ -16,7 +17,12 @@ std::int64_t unix_ms(Loop::Wall when) {
 }  // namespace
 
 Interception::Interception(Loop& loop, netfilter::Backend& backend, Kernel kernel, Options options)
-    : loop_(loop), backend_(backend), kernel_(std::move(kernel)), options_(std::move(options)) {}
+    : loop_(loop),
+      backend_(backend),
+      kernel_(std::move(kernel)),
+      options_(std::move(options)),
+      drain_time_(options_.drain),
+      drift_(loop, options_.drift, {[this] { return look(); }, [this] { return heal(); }}) {}
 
 std::string Interception::failures(const std::vector<netfilter::ProbeResult>& probes) {
   std::string out;
@@ -37,60 +43,114 @@ netfilter::Intent Interception::with_exemptions(netfilter::Intent intent) const 
 
 Result<Interception::Applied> Interception::plan(netfilter::Intent intent, std::chrono::seconds confirm, Proxy proxy,
                                                  FailurePolicy on_failure) {
-  if (proxy == Proxy::kWithout && intent.capture_outbound && !on_failure.outbound_closed)
+  return plan(std::move(intent), Terms{confirm, proxy, on_failure});
+}
+
+Status Interception::check(const netfilter::Intent& intent, const Terms& terms) const {
+  if (terms.proxy == Proxy::kWithout && intent.capture_outbound && !terms.on_failure.outbound_closed)
     return Error(Code::kInvalidArgument, "HWS-BR-019", "outbound traffic can't be captured without a proxy",
                  "ask for inbound alone, or for outbound to fail closed");
-  if (confirm > options_.max_confirm)
+  if (terms.confirm > options_.max_confirm)
     return Error(Code::kInvalidArgument, "HWS-BR-013", "an hour is the longest time to wait for confirmation",
                  "ask for less, or for 0: no time limit");
+  return {};
+}
+
+Result<Interception::Applied> Interception::plan(netfilter::Intent intent, const Terms& terms) {
+  if (auto fine = check(intent, terms); !fine) return fine.error();
   intent = with_exemptions(std::move(intent));
-  intent.refuse = proxy == Proxy::kWithout;
+  intent.refuse = terms.proxy == Proxy::kWithout;
   auto compiled = netfilter::compile(intent, kernel_.guard());
   if (!compiled) return compiled.error();
+  if (compiled->digest == record_.refused && !terms.by_operator)
+    return Error(Code::kFailedPrecondition, "HWS-BR-038", "this plan was tried, and not confirmed in its time",
+                 "put interception's settings back as they were, or `hawser intercept apply`");
 
   const auto begun = loop_.now();
-  PlanRecord::InForce in_force{compiled->digest, std::move(intent), false, 0, false, on_failure};
-  if (confirm.count() > 0) in_force.confirm_until = unix_ms(loop_.wall() + confirm);
+  const auto transactions = transactions_;
+  PlanRecord::InForce in_force{compiled->digest, std::move(intent), false, 0, false, terms.on_failure};
+  in_force.revert = terms.unconfirmed == Unconfirmed::kRevert;
+  if (terms.confirm.count() > 0) in_force.confirm_until = unix_ms(loop_.wall() + terms.confirm);
   if (auto applied = bring_in(*compiled, std::move(in_force)); !applied) return applied.error();
   Applied out;
-  out.apply_ms = std::chrono::duration<double, std::milli>(loop_.now() - begun).count();
+  if (transactions_ != transactions)
+    out.apply_ms = std::chrono::duration<double, std::milli>(loop_.now() - begun).count();
   out.digest = digest_;
-  if (proxy == Proxy::kThere) out.probes = kernel_.probe(backend_, *compiled);
+  if (terms.proxy == Proxy::kThere) out.probes = kernel_.probe(backend_, *compiled);
   if (const std::string failed = failures(out.probes); !failed.empty()) {
-    (void)withdraw("a probe failed");
+    (void)give_up("a probe failed");
     return Error(Code::kFailedPrecondition, "HWS-BR-010",
                  "the rules don't lead to the proxy, so they were withdrawn: " + failed,
                  "is the proxy LIVE, and does it listen on the two ports in each family that is captured?");
   }
-  if (confirm.count() > 0) expect_confirmation(confirm);
+  if (terms.confirm.count() > 0) expect_confirmation(terms.confirm);
   log::info("interception applied", {{"digest", digest_}, {"ms", std::to_string(out.apply_ms)}});
   return out;
 }
 
 // Recorded first: a broker that finds the rules and no record of them would have to withdraw them.
-Status Interception::bring_in(const netfilter::Plan& plan, PlanRecord::InForce in_force) {
+Status Interception::bring_in(netfilter::Plan plan, PlanRecord::InForce in_force) {
+  plan.outbound_stays = plan.outbound && in_force.on_failure.outbound_closed;
+  plan.inbound_stays = plan.inbound && in_force.on_failure.inbound_closed;
+  const bool unchanged = in_kernel(plan);
   const auto found = backend_.observe();
   const bool there = found && found->rules && found->listing.digest == plan.digest;
   auto before = std::exchange(record_.in_force, std::move(in_force));
   save_record();
-  if (auto applied = backend_.apply(plan); !applied) {
-    // What was in force before still is, timer included; what doesn't read back is no use to anybody.
-    record_.in_force = std::move(before);
-    if (applied.error().id() == "HWS-NF-013") {
-      (void)withdraw("it doesn't read back");
-    } else {
-      save_record();
+  (void)failpoint::fails("plan.recorded", "rules");
+  if (!unchanged) {
+    if (auto applied = there ? backend_.repair(plan) : backend_.apply(plan); !applied) {
+      // What was in force before still is, timer included; what doesn't read back is no use to anybody.
+      record_.in_force = std::move(before);
+      if (applied.error().id() == "HWS-NF-013") {
+        (void)withdraw("it doesn't read back");
+      } else {
+        save_record();
+      }
+      return applied;
     }
-    return applied;
+    ++transactions_;
+    (void)failpoint::fails("plan.applied", "rules");
+    // Else what is unanswered has met these very rules. Who forgets it all the same may make a firewall drop the
+    // answer.
+    if (!there) forget_unanswered(plan);
   }
-  // Else what is unanswered has met these very rules. Who forgets it all the same may make a firewall drop the answer.
-  if (!there) forget_unanswered(plan);
   end_drain(Error(Code::kAborted, "HWS-BR-014", "new rules were applied while the old ones drained", "remove again"));
   confirm_timer_.reset();
   intent_ = record_.in_force->intent;
-  digest_ = plan.digest;
   confirmed_ = false;
+  in_force_now(std::move(plan));
+  (void)failpoint::fails("plan.in_force", "rules");
   return {};
+}
+
+// The very plan, and nobody has changed a thing.
+bool Interception::in_kernel(const netfilter::Plan& plan) {
+  if (!plan_ || plan_->digest != plan.digest || plan_->outbound_stays != plan.outbound_stays ||
+      plan_->inbound_stays != plan.inbound_stays)
+    return false;
+  const auto now = look();
+  return now && drift_.expects(*now);
+}
+
+void Interception::in_force_now(netfilter::Plan plan) {
+  digest_ = plan.digest;
+  plan_ = std::move(plan);
+  const auto seen = backend_.observe();
+  if (!seen) return drift_.rest();
+  // Somebody may be quicker than our look: what misses a part is no pattern for later ones.
+  const bool whole = seen->rules && seen->listing.digest == digest_ && (seen->anchor || !anchored_);
+  anchored_ = anchored_ || seen->anchor;
+  drift_.expect(whole ? shape_of(*seen) : std::string());
+}
+
+void Interception::nothing_in_force() {
+  confirm_timer_.reset();
+  digest_.clear();
+  plan_.reset();
+  anchored_ = false;
+  confirmed_ = false;
+  drift_.rest();
 }
 
 // Programs that began to connect before the rules were there (again) are served with their next attempt. Rules are of
@@ -105,7 +165,7 @@ void Interception::forget_unanswered(const netfilter::Plan& plan) {
 }
 
 void Interception::expect_confirmation(std::chrono::milliseconds within) {
-  confirm_timer_ = loop_.after(within, [this] { (void)withdraw("it wasn't confirmed in time"); });
+  confirm_timer_ = loop_.after(within, [this] { expire(); });
 }
 
 void Interception::save_record() {
@@ -119,11 +179,15 @@ Status Interception::confirm(const std::string& digest) {
     return Error(Code::kFailedPrecondition, "HWS-BR-013", "these rules aren't in force (any more)", "apply them again");
   PlanRecord confirmed = record_;
   confirmed.confirmed = intent_;
+  confirmed.confirmed_digest = digest_;
+  confirmed.refused.clear();
   confirmed.on_failure = record_.in_force->on_failure;
   confirmed.in_force->confirmed = true;
   confirmed.in_force->confirm_until = 0;
+  confirmed.in_force->revert = false;
   // Stored first: rules that outlive their timer must be known after a crash.
   if (auto saved = confirmed.save(options_.plan_path); !saved) return saved;
+  (void)failpoint::fails("confirm.recorded", "rules");
   record_ = std::move(confirmed);
   confirm_timer_.reset();
   confirmed_ = true;
@@ -133,24 +197,23 @@ Status Interception::confirm(const std::string& digest) {
 
 Status Interception::withdraw(const std::string& why) {
   log::warn("interception withdrawn", {{"why", why}});
-  confirm_timer_.reset();
-  digest_.clear();
-  confirmed_ = false;
+  nothing_in_force();
   auto removed = backend_.remove_rules();
   if (!removed) log::error("rules can't be removed", {{"error", removed.error().to_string()}});
+  (void)failpoint::fails("withdraw.removed", "rules");
   record_.in_force.reset();
   save_record();
   start_drain(Patience::kBounded);
   return removed;
 }
 
-void Interception::remove(Done done) {
-  confirm_timer_.reset();
-  digest_.clear();
-  confirmed_ = false;
+void Interception::remove(Done done, std::chrono::milliseconds drain) {
+  nothing_in_force();
   if (auto removed = backend_.remove_rules(); !removed) return done(removed);
   record_ = {};
   if (auto forgotten = record_.save(options_.plan_path); !forgotten) return done(forgotten);
+  (void)failpoint::fails("remove.recorded", "rules");
+  drain_time_ = drain.count() > 0 ? drain : options_.drain;
   log::info("interception removed");
   removing_.push_back(std::move(done));
   // else the one under way answers
@@ -162,7 +225,8 @@ void Interception::start_drain(Patience patience) {
   // Without an anchor nothing lives on redirection any more; sockets that were cut off may linger, though.
   if (now && !now->anchor) return end_drain({});
   patience_ = patience;
-  drain_end_ = loop_.now() + options_.drain;
+  drain_end_ = loop_.now() + drain_time_;
+  drain_time_ = options_.drain;
   drain();
 }
 
@@ -203,11 +267,13 @@ Result<Interception::State> Interception::observe() {
   // The failure policy isn't what hawserd asked for: it has to apply its plan again.
   out.active = !digest_.empty() && !policy_in_force() && out.kernel.rules && out.kernel.listing.digest == digest_;
   out.confirmed = out.active && confirmed_;
+  out.draining = drain_timer_ != nullptr;
   return out;
 }
 
 void Interception::stop(Rules rules) {
   confirm_timer_.reset();
+  drift_.rest();
   end_drain(Error(Code::kCancelled, "HWS-BR-014", "the broker is stopping", "remove again when it runs"));
   drain_timer_.reset();
   if (rules == Rules::kKept) return;

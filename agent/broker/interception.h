@@ -10,6 +10,7 @@
 
 #include "base/loop.h"
 #include "base/result.h"
+#include "broker/drift.h"
 #include "broker/plan_record.h"
 #include "netfilter/backend.h"
 #include "netfilter/plan.h"
@@ -19,11 +20,13 @@ namespace hawser::broker {
 
 // What: the state of interception: none → applied (unconfirmed) → confirmed → draining → none. Rules that don't pass
 // their probe, or that nobody confirms in time, are withdrawn from here: a hawserd that hangs or dies half-way leaves a
-// host without interception, not without network. When rules go, the anchor stays until the connections that live on
-// redirection have ended, at most `drain`.
+// host without interception, not without network. A plan that is only tried gives way to the one that was confirmed
+// before. When rules go, the anchor stays until the connections that live on redirection have ended, at most `drain`.
+// What others change is healed (drift.h). The same plan once more is no transaction.
 // Threading: on the loop. Failure: netfilter's; HWS-BR-010 (probe), HWS-BR-013 (nothing to confirm), HWS-BR-014
-// (overtaken). Durability: what is in force is recorded before it's applied, so that a successor that finds the rules
-// in the kernel goes on where we were; a confirmed plan is remembered until remove, which needs no configuration.
+// (overtaken), HWS-BR-038 (was tried, and not confirmed). Durability: what is in force is recorded before it's applied,
+// so that a successor that finds the rules in the kernel goes on where we were; a confirmed plan is remembered until
+// remove, which needs no configuration.
 class Interception {
  public:
   struct Options {
@@ -34,6 +37,7 @@ class Interception {
     std::chrono::milliseconds drain{5000};
     std::chrono::milliseconds drain_poll{50};
     std::chrono::seconds max_confirm{3600};
+    Drift::Options drift = {};
   };
   // What isn't rules: the host around them, as netfilter/guard.h, probe.h and conntrack.h see it.
   struct Kernel {
@@ -42,17 +46,20 @@ class Interception {
     std::function<Result<std::size_t>(std::uint16_t, std::uint16_t)> redirected;
     std::function<Result<bool>(std::uint16_t)> listening;
     std::function<Result<std::size_t>(const netfilter::Plan&)> forget_unanswered;
+    std::function<std::vector<netfilter::ProbeResult>()> leftovers = {};
   };
   struct Applied {
     std::string digest;
     std::vector<netfilter::ProbeResult> probes;
-    double apply_ms = 0;
+    double apply_ms = 0;  // 0: it was in force already
   };
   struct State {
     bool active = false;
     bool confirmed = false;
+    bool draining = false;
     netfilter::Observation kernel;
   };
+  using Check = netfilter::ProbeResult;
   using Done = std::function<void(const Status&)>;
 
   Interception(Loop& loop, netfilter::Backend& backend, Kernel kernel, Options options);
@@ -63,18 +70,37 @@ class Interception {
   Status adopt(PlanRecord record);
 
   // Replaces whatever is in force. `confirm` zero: without a timer. `kWithout`: nobody can answer a probe, and what is
-  // captured is refused.
+  // captured is refused. `kRevert`: when the time is over, what was confirmed before comes back.
   enum class Proxy { kThere, kWithout };
+  enum class Unconfirmed { kWithdraw, kRevert };
+  struct Terms {
+    std::chrono::seconds confirm{0};
+    Proxy proxy = Proxy::kThere;
+    FailurePolicy on_failure = {};
+    Unconfirmed unconfirmed = Unconfirmed::kWithdraw;
+    bool by_operator = false;  // who may ask again for what wasn't confirmed
+  };
+  Result<Applied> plan(netfilter::Intent intent, const Terms& terms);
   Result<Applied> plan(netfilter::Intent intent, std::chrono::seconds confirm, Proxy proxy = Proxy::kThere,
                        FailurePolicy on_failure = {});
   Status confirm(const std::string& digest);
-  void remove(Done done);
+  // `drain` zero: as the options say.
+  void remove(Done done, std::chrono::milliseconds drain = {});
+  // What the kernel told of changes.
+  void heard(const std::vector<netfilter::Change>& changes);
+  // Reads back and probes; changes nothing.
+  std::vector<Check> verify();
+  // What there is of ours, with nothing in force.
+  std::vector<Check> leftovers() const { return kernel_.leftovers ? kernel_.leftovers() : std::vector<Check>(); }
   Result<State> observe();
   // The broker ends. Kept rules are the next broker's; the others go, but for the anchor of connections that live on
   // it.
   enum class Rules { kWithdrawn, kKept };
   void stop(Rules rules = Rules::kWithdrawn);
-  const char* backend_name() const { return backend_.name(); }
+  const netfilter::Backend& backend() const { return backend_; }
+  const PlanRecord& record() const { return record_; }
+  Drift::View drift() const { return drift_.view(); }
+  std::uint64_t transactions() const { return transactions_; }
 
   // For the guardian. A confirmed plan, in force or stored:
   bool guarded() const { return record_.confirmed.has_value(); }
@@ -87,11 +113,21 @@ class Interception {
 
  private:
   netfilter::Intent with_exemptions(netfilter::Intent intent) const;
-  Status bring_in(const netfilter::Plan& plan, PlanRecord::InForce in_force);
+  Status bring_in(netfilter::Plan plan, PlanRecord::InForce in_force);
+  bool in_kernel(const netfilter::Plan& plan);
+  Status heal();
+  Result<std::string> look();
+  void in_force_now(netfilter::Plan plan);
+  void nothing_in_force();
+  bool ports_bound(const netfilter::Intent& plan);
+  Status check(const netfilter::Intent& intent, const Terms& terms) const;
+  void expire();
+  Status give_up(const std::string& why);
+  Status go_back(const std::string& why);
   Status probe_confirmed();
   static std::string failures(const std::vector<netfilter::ProbeResult>& probes);
   bool recorded(const std::string& digest);
-  void resume(const PlanRecord::InForce& in_force);
+  Status resume(const PlanRecord::InForce& in_force);
   void expect_confirmation(std::chrono::milliseconds within);
   void forget_unanswered(const netfilter::Plan& plan);
   void save_record();
@@ -107,12 +143,17 @@ class Interception {
   Kernel kernel_;
   Options options_;
   PlanRecord record_;
-  netfilter::Intent intent_;  // in force, or the last that was
-  std::string digest_;        // in force; empty: nothing is
+  netfilter::Intent intent_;             // in force, or the last that was
+  std::string digest_;                   // in force; empty: nothing is
+  std::optional<netfilter::Plan> plan_;  // the same
   bool confirmed_ = false;
   std::unique_ptr<Loop::Timer> confirm_timer_;
   std::unique_ptr<Loop::Timer> drain_timer_;
   Loop::Monotonic drain_end_{};
+  std::chrono::milliseconds drain_time_;
+  std::uint64_t transactions_ = 0;
+  bool anchored_ = false;  // the anchor was seen with the rules in force
+  Drift drift_;
   Patience patience_ = Patience::kBounded;
   std::vector<Done> removing_;
 };

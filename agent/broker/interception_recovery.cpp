@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-// The parts of Interception for bad times: what a predecessor left, and what the guardian decides.
+// The parts of Interception for bad times: what a predecessor left, what nobody confirmed, what others changed, and
+// what the guardian decides.
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "broker/interception.h"
 
@@ -26,9 +28,9 @@ Status Interception::adopt(PlanRecord record) {
     if (found->anchor) start_drain(Patience::kEndless);
     return {};
   }
-  if (!recorded(found->listing.digest)) return withdraw("no record explains these rules");
-  resume(*record_.in_force);
-  return {};
+  // One that died between two plans, or a try that nobody knows any more: what was confirmed is still wanted.
+  if (!recorded(found->listing.digest)) return give_up("no record explains these rules");
+  return resume(*record_.in_force);
 }
 
 // A predecessor that died between the record and the rules left the ones before, which were the confirmed ones.
@@ -43,21 +45,99 @@ bool Interception::recorded(const std::string& digest) {
   return true;
 }
 
-void Interception::resume(const PlanRecord::InForce& in_force) {
-  digest_ = in_force.digest;
+Status Interception::resume(const PlanRecord::InForce& in_force) {
   confirmed_ = in_force.confirmed;
-  log::info("interception adopted", {{"digest", digest_}, {"confirmed", confirmed_ ? "yes" : "no"}});
-  if (in_force.confirm_until == 0) return;
-  const milliseconds now = std::chrono::duration_cast<milliseconds>(loop_.wall().time_since_epoch());
-  const milliseconds left = milliseconds(in_force.confirm_until) - now;
-  // Whatever the clock did meanwhile.
-  expect_confirmation(std::clamp(left, milliseconds(0), milliseconds(options_.max_confirm)));
+  log::info("interception adopted", {{"digest", in_force.digest}, {"confirmed", confirmed_ ? "yes" : "no"}});
+  if (in_force.confirm_until != 0) {
+    const milliseconds now = std::chrono::duration_cast<milliseconds>(loop_.wall().time_since_epoch());
+    const milliseconds left = milliseconds(in_force.confirm_until) - now;
+    // Whatever the clock did meanwhile.
+    expect_confirmation(std::clamp(left, milliseconds(0), milliseconds(options_.max_confirm)));
+  }
+  digest_ = in_force.digest;
+  auto compiled = netfilter::compile(in_force.intent, kernel_.guard());
+  // The host has changed since, sshd's ports for one: it's hawserd's to bring a new plan.
+  if (!compiled || compiled->digest != in_force.digest) return {};
+  compiled->outbound_stays = compiled->outbound && in_force.on_failure.outbound_closed;
+  compiled->inbound_stays = compiled->inbound && in_force.on_failure.inbound_closed;
+  const bool ours_alone = !compiled->outbound_stays && !compiled->inbound_stays;
+  if (ours_alone || !ports_bound(in_force.intent)) {
+    in_force_now(std::move(*compiled));
+    // What an owner took with it isn't brought back to a proxy that isn't there.
+    if (!ours_alone) drift_.rest();
+    return {};
+  }
+  // Rules without an owner may have been changed while nobody looked, and the others went with their owner.
+  plan_ = std::move(*compiled);
+  return heal();
+}
+
+void Interception::expire() {
+  confirm_timer_.reset();
+  const bool revert = record_.in_force && record_.in_force->revert;
+  if (revert) record_.refused = digest_;
+  (void)(revert ? give_up("it wasn't confirmed in time") : withdraw("it wasn't confirmed in time"));
+}
+
+// What was tried and is no good gives way to what was good before.
+Status Interception::give_up(const std::string& why) {
+  const bool tried = !record_.in_force || record_.in_force->revert || digest_.empty();
+  if (!tried || !record_.confirmed) return withdraw(why);
+  auto back = go_back(why);
+  return back ? back : withdraw(back.error().to_string());
+}
+
+Status Interception::go_back(const std::string& why) {
+  auto compiled = netfilter::compile(*record_.confirmed, kernel_.guard());
+  if (!compiled) return compiled.error();
+  log::warn("interception goes back to what was confirmed", {{"why", why}, {"digest", compiled->digest}});
+  PlanRecord::InForce in_force{compiled->digest, *record_.confirmed, true, 0, false, record_.on_failure};
+  if (auto applied = bring_in(std::move(*compiled), std::move(in_force)); !applied) return applied;
+  confirmed_ = true;
+  return {};
+}
+
+void Interception::heard(const std::vector<netfilter::Change>& changes) {
+  drift_.heard(changes, backend_.port_id());
+}
+
+Result<std::string> Interception::look() {
+  auto seen = backend_.observe();
+  if (!seen) return seen.error();
+  return shape_of(*seen);
+}
+
+Status Interception::heal() {
+  if (!plan_) return {};
+  (void)failpoint::fails("heal.begun", "rules");
+  if (auto applied = backend_.repair(*plan_); !applied) return applied;
+  ++transactions_;
+  (void)failpoint::fails("heal.applied", "rules");
+  forget_unanswered(*plan_);
+  in_force_now(*plan_);
+  return {};
+}
+
+std::vector<Interception::Check> Interception::verify() {
+  const auto seen = backend_.observe();
+  if (!seen) return {{"read back", false, seen.error().to_string()}};
+  if (digest_.empty()) return {{"read back", false, "nothing is in force"}};
+  std::vector<Check> out;
+  const bool same = seen->listing.digest == digest_ && (!plan_ || drift_.expects(shape_of(*seen)));
+  out.push_back({"read back", same, same ? "as applied, sha256:" + digest_ : "another program changed the rules"});
+  if (!plan_ || intent_.refuse) return out;
+  for (const auto& probe : kernel_.probe(backend_, *plan_)) out.push_back({probe.name, probe.passed, probe.detail});
+  return out;
 }
 
 bool Interception::listeners_bound() {
-  if (!record_.confirmed || !kernel_.listening) return false;
-  const auto& plan = *record_.confirmed;
+  if (!record_.confirmed) return false;
+  return ports_bound(*record_.confirmed);
+}
+
+bool Interception::ports_bound(const netfilter::Intent& plan) {
   const auto bound = [this](std::uint32_t port) {
+    if (!kernel_.listening) return false;
     const auto found = kernel_.listening(static_cast<std::uint16_t>(port));
     return found && *found;
   };
@@ -92,7 +172,8 @@ Status Interception::apply_policy() {
   if (!compiled) return compiled.error();
   const std::string inbound = intent.capture_inbound ? "refused" : "open";
   const std::string outbound = intent.capture_outbound ? "refused" : "open";
-  if (auto applied = bring_in(*compiled, {compiled->digest, std::move(intent), false, 0, true, record_.on_failure});
+  if (auto applied = bring_in(
+          *compiled, PlanRecord::InForce{compiled->digest, std::move(intent), false, 0, true, record_.on_failure});
       !applied)
     return applied;
   log::warn("the failure policy is in force", {{"inbound", inbound}, {"outbound", outbound}});

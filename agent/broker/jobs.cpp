@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "broker/jobs.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "broker/failure.h"
 #include "broker/intent_proto.h"
@@ -8,6 +10,8 @@
 
 namespace hawser::broker {
 namespace {
+
+constexpr std::uint32_t kLongestDrainMs = 24U * 3600U * 1000U;
 
 v1::Response failed(const Error& error) {
   v1::Response out;
@@ -34,6 +38,54 @@ FailurePolicy to_policy(const v1::PlanRequest& request) {
   return {request.on_failure().inbound_closed(), request.on_failure().outbound_closed()};
 }
 
+void to_proto(const FailurePolicy& policy, v1::FailurePolicy& out) {
+  out.set_inbound_closed(policy.inbound_closed);
+  out.set_outbound_closed(policy.outbound_closed);
+}
+
+Interception::Terms to_terms(const v1::PlanRequest& request) {
+  Interception::Terms out;
+  out.confirm = std::chrono::seconds(request.confirm_seconds());
+  if (request.without_proxy()) out.proxy = Interception::Proxy::kWithout;
+  out.on_failure = to_policy(request);
+  if (request.revert()) out.unconfirmed = Interception::Unconfirmed::kRevert;
+  out.by_operator = request.by_operator();
+  return out;
+}
+
+void fill(const Drift::View& view, v1::Drift& out) {
+  using std::chrono::duration_cast;
+  using std::chrono::milliseconds;
+  out.set_found(view.found);
+  out.set_healed(view.healed);
+  out.set_failed(view.failed);
+  out.set_backing_off(view.backing_off);
+  out.set_what(view.what);
+  out.set_program(view.program);
+  if (view.found > 0)
+    out.set_found_at(static_cast<std::uint64_t>(duration_cast<milliseconds>(view.found_at.time_since_epoch()).count()));
+}
+
+template <typename Checks>
+void fill(const std::vector<Interception::Check>& checks, Checks& out) {
+  for (const auto& check : checks) {
+    auto* added = out.add_checks();
+    added->set_name(check.name);
+    added->set_passed(check.passed);
+    added->set_detail(check.detail);
+  }
+}
+
+// Of what is in force, as it was recorded.
+void fill(const PlanRecord& record, v1::ObserveResponse& out) {
+  out.set_stored_digest(record.confirmed ? record.confirmed_digest : std::string());
+  if (!record.in_force) return;
+  out.set_confirm_until(static_cast<std::uint64_t>(record.in_force->confirm_until));
+  out.set_revert(record.in_force->revert);
+  out.set_policy(record.in_force->policy);
+  to_proto(record.in_force->on_failure, *out.mutable_on_failure());
+}
+
 void fill(const Guardian::View& view, v1::Guardian& out) {
   out.set_state(to_string(view.state));
   out.set_detail(view.detail);
@@ -58,7 +110,7 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
     case v1::Request::kConfirm:
       return confirm(request, answer);
     case v1::Request::kRemove:
-      return remove(std::move(answer));
+      return remove(request, std::move(answer));
     case v1::Request::kObserve:
       return observe(answer);
     case v1::Request::kValidate:
@@ -72,6 +124,8 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
       return reap(request, std::move(answer));
     case v1::Request::kLease:
       return lease(request, answer);
+    case v1::Request::kVerify:
+      return verify(answer);
     case v1::Request::JOB_NOT_SET:
       break;
   }
@@ -80,10 +134,7 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
 }
 
 void Jobs::plan(const v1::Request& request, const Answer& answer) {
-  auto applied =
-      interception_.plan(to_intent(request.plan().intent()), std::chrono::seconds(request.plan().confirm_seconds()),
-                         request.plan().without_proxy() ? Interception::Proxy::kWithout : Interception::Proxy::kThere,
-                         to_policy(request.plan()));
+  auto applied = interception_.plan(to_intent(request.plan().intent()), to_terms(request.plan()));
   if (!applied) return answer(failed(applied.error()));
   v1::Response out;
   auto* plan = out.mutable_plan();
@@ -104,9 +155,22 @@ void Jobs::confirm(const v1::Request& request, const Answer& answer) {
   answer(of_status(confirmed));
 }
 
-void Jobs::remove(Answer answer) {
+void Jobs::remove(const v1::Request& request, Answer answer) {
   generations_.forget_good();
-  interception_.remove([answer = std::move(answer)](const Status& status) { answer(of_status(status)); });
+  interception_.remove(
+      [this, answer = std::move(answer)](const Status& status) {
+        if (!status) return answer(failed(status.error()));
+        v1::Response out;
+        fill(interception_.leftovers(), *out.mutable_remove());
+        answer(out);
+      },
+      std::chrono::milliseconds(std::min(request.remove().drain_ms(), kLongestDrainMs)));
+}
+
+void Jobs::verify(const Answer& answer) {
+  v1::Response out;
+  fill(interception_.verify(), *out.mutable_verify());
+  answer(out);
 }
 
 void Jobs::lease(const v1::Request& request, const Answer& answer) {
@@ -123,7 +187,12 @@ void Jobs::observe(const Answer& answer) {
   if (!state) return answer(failed(state.error()));
   v1::Response out;
   auto* observed = out.mutable_observe();
-  observed->set_backend(interception_.backend_name());
+  observed->set_backend(interception_.backend().name());
+  observed->set_backend_reason(interception_.backend().reason());
+  observed->set_transactions(interception_.transactions());
+  observed->set_draining(state->draining);
+  fill(interception_.record(), *observed);
+  fill(interception_.drift(), *observed->mutable_drift());
   observed->set_active(state->active);
   observed->set_confirmed(state->confirmed);
   observed->set_digest(state->kernel.listing.digest);

@@ -28,7 +28,8 @@ class Jobs {
  private:
   void plan(const v1::Request& request, const Answer& answer);
   void confirm(const v1::Request& request, const Answer& answer);
-  void remove(Answer answer);
+  void remove(const v1::Request& request, Answer answer);
+  void verify(const Answer& answer);
   void lease(const v1::Request& request, const Answer& answer);
   void observe(const Answer& answer);
   void validate(const v1::Request& request, Answer answer);

@@ -30,20 +30,25 @@ Result<PlanRecord> PlanRecord::load(const std::string& path) {
   if (!stored.ParseFromString(*bytes))
     return Error(Code::kDataLoss, "HWS-BR-015", path + " is damaged", "remove it; nothing else is needed");
   if (stored.has_confirmed()) out.confirmed = to_intent(stored.confirmed());
+  out.confirmed_digest = stored.confirmed_digest();
+  out.refused = stored.refused();
   if (stored.has_on_failure()) out.on_failure = to_policy(stored.on_failure());
   if (!stored.has_in_force()) return out;
   const auto& in_force = stored.in_force();
   out.in_force = InForce{in_force.digest(),    to_intent(in_force.intent()),
                          in_force.confirmed(), static_cast<std::int64_t>(in_force.confirm_until()),
-                         in_force.policy(),    to_policy(in_force.on_failure())};
+                         in_force.policy(),    to_policy(in_force.on_failure()),
+                         in_force.revert()};
   return out;
 }
 
 Status PlanRecord::save(const std::string& path) const {
-  if (!confirmed && !in_force) return file::remove_durable(path);
+  if (!confirmed && !in_force && refused.empty()) return file::remove_durable(path);
   v1::StoredPlan stored;
   if (confirmed) to_proto(*confirmed, *stored.mutable_confirmed());
   to_proto(on_failure, *stored.mutable_on_failure());
+  stored.set_confirmed_digest(confirmed_digest);
+  stored.set_refused(refused);
   if (in_force) {
     auto* out = stored.mutable_in_force();
     out->set_digest(in_force->digest);
@@ -52,6 +57,7 @@ Status PlanRecord::save(const std::string& path) const {
     out->set_confirm_until(static_cast<std::uint64_t>(in_force->confirm_until));
     out->set_policy(in_force->policy);
     to_proto(in_force->on_failure, *out->mutable_on_failure());
+    out->set_revert(in_force->revert);
   }
   const std::string bytes = stored.SerializeAsString();
   // A hawserd that comes back brings in what is in force already: a full disk must not refuse what needs no space.

@@ -26,8 +26,11 @@ struct PlanRecord {
     std::int64_t confirm_until = 0;  // Unix milliseconds; 0: no timer
     bool policy = false;             // the failure policy, and not what hawserd asked for
     FailurePolicy on_failure = {};   // becomes the record's when it's confirmed
+    bool revert = false;             // unconfirmed in time, it gives way to `confirmed`
   };
   std::optional<netfilter::Intent> confirmed;  // the last one
+  std::string confirmed_digest;
+  std::string refused;  // the digest of what was tried and not confirmed; empty: nothing was
   FailurePolicy on_failure;
   std::optional<InForce> in_force;
 
