@@ -195,7 +195,7 @@ ProbeResult interfaces() {
 }  // namespace
 
 std::vector<ProbeResult> observe_leftovers() {
-  return {nftables(false), nftables(true),  legacy(false),    legacy(true), rules(Family::kIpv4),
+  return {nftables(false),      nftables(true),        legacy(false),         legacy(true), rules(Family::kIpv4),
           rules(Family::kIpv6), routes(Family::kIpv4), routes(Family::kIpv6), address(),    interfaces()};
 }
 

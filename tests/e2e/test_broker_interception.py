@@ -268,8 +268,12 @@ def _echo(connection: socket.socket) -> bool:
         return False
 
 
+OPEN = message("FailurePolicy", inbound_closed=False, outbound_closed=False)
+CLOSED = message("FailurePolicy", inbound_closed=True, outbound_closed=True)
+
+
 def test_connections_through_the_proxy_survive_the_end_of_the_broker(scene):
-    scene.plan()
+    scene.ask("plan", intent=scene.intent(), on_failure=OPEN)
     with contextlib.closing(_connection(scene)) as open_before:
         assert open_before.recv(16) == b"15001\n"
         scene.kill_broker()
@@ -281,6 +285,32 @@ def test_connections_through_the_proxy_survive_the_end_of_the_broker(scene):
         assert _echo(open_before)
         assert not scene.observe().active  # nothing is intercepted without being asked
     scene.ask("remove")
+
+
+def test_what_fails_closed_outlives_the_broker_and_is_gone_on_with(scene):
+    scene.ask("plan", intent=scene.intent(), on_failure=CLOSED)
+    with contextlib.closing(_connection(scene)) as open_before:
+        assert open_before.recv(16) == b"15001\n"
+        scene.kill_broker()
+        assert scene.reached((PEER, 80), (PEER6, 80)) == ["15001"] * 2
+        assert scene.reached((facts.VM_IP, 80), (facts.VM_IP, 22), host=scene.peer) == ["15006", "22"]
+        assert _echo(open_before)
+        edited = scene.vm.run(["nft", "flush", "chain", "inet", "hawser_stays", "output"], check=False)
+        assert edited.returncode == 0, "nobody owns it, so that it can stay"
+        scene.hawser.start_broker()
+        assert scene.observe().active
+        assert scene.reached((PEER, 80), (PEER6, 80)) == ["15001"] * 2
+        assert _echo(open_before)
+
+
+def test_what_fails_closed_refuses_while_nobody_listens(scene):
+    scene.ask("plan", intent=scene.intent(), on_failure=CLOSED)
+    scene.kill_broker()
+    scene.start_servers(scene.vm, without=("15001", "15006"))
+    assert not scene.vm.tcp(PEER, 80) and scene.vm.tcp(PEER, 22)
+    scene.hawser.start_broker()
+    assert not scene.vm.tcp(PEER, 80), "closed it stays, and isn't brought to a proxy that isn't there"
+    scene.start_servers(scene.vm)
 
 
 def test_remove_waits_for_connections_and_no_longer_than_that(scene):
