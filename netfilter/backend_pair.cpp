@@ -14,15 +14,15 @@ bool BackendPair::other_empty() {
 
 Status BackendPair::apply(const Plan& plan) {
   auto applied = chosen_->apply(plan);
-  return applied ? only_chosen() : applied;
+  return applied ? only_chosen(plan) : applied;
 }
 
 Status BackendPair::repair(const Plan& plan) {
   auto applied = chosen_->repair(plan);
-  return applied ? only_chosen() : applied;
+  return applied ? only_chosen(plan) : applied;
 }
 
-Status BackendPair::only_chosen() {
+Status BackendPair::only_chosen(const Plan& plan) {
   if (!other_) return {};
   const bool empty = other_empty();
   auto removed = empty ? Status() : other_->remove_rules();

@@ -276,12 +276,22 @@ void Interception::stop(Rules rules) {
   drift_.rest();
   end_drain(Error(Code::kCancelled, "HWS-BR-014", "the broker is stopping", "remove again when it runs"));
   drain_timer_.reset();
-  if (rules == Rules::kKept) return;
+  if (rules == Rules::kKept) return keep_by_socket();
   if (auto removed = backend_.remove_rules(); !removed)
     log::error("rules can't be removed", {{"error", removed.error().to_string()}});
   if (redirected() > 0) return;
   if (auto removed = backend_.remove_anchor(); !removed)
     log::error("the anchor can't be removed", {{"error", removed.error().to_string()}});
+}
+
+// A stop on purpose is a way out for an operator who knows only systemctl: what nobody owns would stay. So all of it goes
+// to the socket, which a successor gets and which systemd closes when there is none.
+void Interception::keep_by_socket() {
+  if (!plan_ || (!plan_->outbound_stays && !plan_->inbound_stays)) return;
+  auto plan = *plan_;
+  plan.outbound_stays = plan.inbound_stays = false;
+  if (auto kept = backend_.repair(plan); !kept)
+    log::warn("rules that fail closed outlive the broker", {{"error", kept.error().to_string()}});
 }
 
 }  // namespace hawser::broker

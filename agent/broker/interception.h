@@ -119,6 +119,7 @@ class Interception {
   Result<std::string> look();
   void in_force_now(netfilter::Plan plan);
   void nothing_in_force();
+  void keep_by_socket();
   bool ports_bound(const netfilter::Intent& plan);
   Status check(const netfilter::Intent& intent, const Terms& terms) const;
   void expire();

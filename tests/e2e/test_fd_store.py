@@ -14,7 +14,6 @@ import pytest
 
 from lab import facts, poll
 from lab.broker_scene import PEER, PEER6, Scene
-from lab.broker_wire import message
 from lab.fd_store import FdStore
 from lab.network import Lab
 
@@ -175,10 +174,7 @@ def test_rules_without_a_record_are_withdrawn(scene, store):
 
 
 def test_a_stop_for_good_leaves_open_connections_their_anchor_until_they_end(scene, store):
-    """Where both directions fail open; what fails closed stays, in a table that nobody owns."""
-    failing_open = message("FailurePolicy", inbound_closed=False, outbound_closed=False)
-    done = scene.ask("plan", intent=scene.intent(), on_failure=failing_open).plan
-    scene.ask("confirm", digest=done.digest)
+    confirmed(scene)
 
     def connect() -> socket.socket:
         return socket.create_connection((PEER, 80), timeout=5)
