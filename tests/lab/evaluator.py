@@ -15,7 +15,9 @@ from lab.broker_wire import message
 
 SSH_PORT = 2222  # sshd's, by its configuration; nobody listens there, so that it can be a client's port
 PORTS = (22, 53, 80, 443, 3306, 5432, 8080, 8081, 9100, 15001, 15006, 15008, 15009, 15020, 15021, 15053, 15090, 20000)
+USUAL_PORTS = (80, 443, 8080, 8081)
 OWNERS = ((0, 0), (facts.UID_AGENT, facts.GID_AGENT), (facts.UID_PROXY, facts.GID_PROXY), (1000, 1000), (1001, 1001))
+ORDINARY = ((1000, 1000), (facts.UID_APP, facts.GID_APP), (0, 0))
 OWNERS += ((1002, facts.GID_PROXY), (1000, 2000), (1003, 2001), (facts.UID_APP, facts.GID_APP))
 
 # The host's two interfaces, and behind each a network whose every address is the peer's.
@@ -157,9 +159,11 @@ class Dice:
     # -- packets -----------------------------------------------------------------------------------------------
 
     def packet(self, id: str) -> Packet:
-        uid, gid = self.random.choice(OWNERS)
+        uid, gid = self.random.choice(ORDINARY if self.coin(0.7) else OWNERS)
         family = self.random.randint(0, 1)
         packet = self._out(id, family) if self.coin(0.7) else self._in(id, family)
+        if packet.interface == "lo" and self.coin(0.3):  # the proxy's calls to itself
+            uid, gid = facts.UID_PROXY, facts.GID_PROXY
         packet.uid, packet.gid = uid, gid
         packet.mark = 0x177 if self.coin(0.1) else 0
         if packet.transport == "tcp" and packet.sport is None and self.coin(0.05):
@@ -168,7 +172,7 @@ class Dice:
 
     def _ends(self) -> dict[str, typing.Any]:
         transport = "udp" if self.coin(0.25) else "tcp"
-        dport = 53 if self.coin(0.15) else self.random.choice(PORTS)
+        dport = 53 if self.coin(0.15) else self.random.choice(USUAL_PORTS if self.coin() else PORTS)
         return {"transport": transport, "dport": dport, "uid": 0, "gid": 0}
 
     def _out(self, id: str, family: int) -> Packet:
