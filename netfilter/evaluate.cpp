@@ -149,11 +149,12 @@ Cidr loopback(Family family) {
   return out;
 }
 
-// The route of TPROXY is for the marks that its rules set.
-bool routed_to_lo(const Plan& plan, std::uint32_t mark) {
-  return mark != 0 && any(plan.rules, [mark](const Rule& rule) {
+// The route of TPROXY is for the marks that its rules set, in the families that have such rules.
+bool routed_to_lo(const Plan& plan, Family family, std::uint32_t mark) {
+  return mark != 0 && any(plan.rules, [family, mark](const Rule& rule) {
+           const bool of_family = rule.match.family == Family::kBoth || rule.match.family == family;
            const bool marks = rule.action.kind == Action::Kind::kTproxy || rule.action.kind == Action::Kind::kDivert;
-           return marks && rule.action.mark == mark;
+           return of_family && marks && rule.action.mark == mark;
          });
 }
 
@@ -164,7 +165,7 @@ class Walk {
   Outcome go() {
     if (packet_.outgoing) {
       const bool on = pass(Hook::kRawOutput) && pass(Hook::kMangleOutput) && pass(Hook::kOutput);
-      if (on && (packet_.local || routed_to_lo(plan_, packet_.mark))) come_in_again();
+      if (on && (packet_.local || routed_to_lo(plan_, packet_.destination.family, packet_.mark))) come_in_again();
     } else {
       (void)(pass(Hook::kRawPrerouting) && pass(Hook::kManglePrerouting) && pass(Hook::kPrerouting));
     }

@@ -19,7 +19,11 @@ bool Builder::wanted(Family family) const {
   return family == Family::kBoth || (family == Family::kIpv4 ? intent_.ipv4 : intent_.ipv6);
 }
 
+// What changes a packet is for the families that are captured; to leave one alone does no harm in the other.
 void Builder::add(Hook hook, Purpose purpose, Match match, Action action) {
+  const bool changes = action.kind != Action::Kind::kLeave;
+  if (changes && match.family == Family::kBoth && intent_.ipv4 != intent_.ipv6)
+    match.family = intent_.ipv4 ? Family::kIpv4 : Family::kIpv6;
   if (wanted(match.family)) rules_.push_back({hook, purpose, std::move(match), action});
 }
 

@@ -93,20 +93,20 @@ class Meaning {
                        p_.destination.family == Family::kIpv4;
     if (probe && !i_.refuse && tproxy()) return {Kind::kTproxied, static_cast<std::uint16_t>(i_.inbound_port)};
     const bool kept = !local || excluded_interface() || left_by_its_port() || *p_.source_port == 22 || metadata();
-    const bool ours = !kept && served();
+    const bool ours = !kept && served() && on();
     if (p_.state == State::kInvalid) return ours && i_.drop_invalid ? Expected{Kind::kDropped, 0} : kLeftAlone;
     if (tproxy()) return proxied(ours);
     if (p_.state != State::kFirst) {
       const bool sent_on = probe && !i_.refuse && p_.state == State::kMidstream;
       return sent_on ? captured(i_.inbound_port) : kLeftAlone;
     }
-    return (ours && on()) || (probe && !i_.refuse) ? captured(i_.inbound_port) : kLeftAlone;
+    return ours || (probe && !i_.refuse) ? captured(i_.inbound_port) : kLeftAlone;
   }
 
   Expected proxied(bool ours) const {
     if (!ours) return kLeftAlone;
     if (p_.state == State::kEstablished) return {Kind::kDiverted, 0};
-    if (p_.state == State::kFirst && on()) return {Kind::kTproxied, static_cast<std::uint16_t>(i_.inbound_port)};
+    if (p_.state == State::kFirst) return {Kind::kTproxied, static_cast<std::uint16_t>(i_.inbound_port)};
     return kLeftAlone;
   }
 

@@ -38,9 +38,10 @@ class XtWalk {
   // By the route of TPROXY: for the mark that its rules set.
   bool to_proxy() const {
     for (const XtTableForm& table : form_.tables)
-      for (const XtChain& chain : table.chains)
-        for (const XtEntry& entry : chain.entries)
-          if (entry.target.kind == XtTarget::Kind::kTproxy && entry.target.mark == packet_.mark) return true;
+      if (table.family == packet_.destination.family)
+        for (const XtChain& chain : table.chains)
+          for (const XtEntry& entry : chain.entries)
+            if (entry.target.kind == XtTarget::Kind::kTproxy && entry.target.mark == packet_.mark) return true;
     return false;
   }
 
