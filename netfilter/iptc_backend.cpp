@@ -194,12 +194,7 @@ Status IptcBackend::write(std::vector<Slot>& slots) {
       slot.changed = before != slot.wanted;
       return slot.wanted;
     };
-    Status written;
-    if (i > 0 && failpoint::fails("xtables", to_string(slot.table))) {
-      written = errno_error(errno, "HWS-NF-075", "a table can't be written");
-    } else {
-      written = write_one(slot, target);
-    }
+    auto written = write_one(slot, target);
     if (written) continue;
     take_back(slots, i);
     return written;
@@ -215,6 +210,8 @@ Status IptcBackend::write_one(const Slot& slot, const Change& change) {
     const OwnRules before = (*table)->own();
     const OwnRules after = change(before);
     if (before == after) return {};
+    if (failpoint::fails("xtables", to_string(slot.table)))
+      return errno_error(errno, "HWS-NF-075", std::string("table ") + to_string(slot.table) + " can't be written");
     written = (*table)->replace(after);
     if (written) written = (*table)->commit();
     if (written || written.error().code() != Code::kAborted) break;

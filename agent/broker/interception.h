@@ -128,6 +128,7 @@ class Interception {
   Status probe_confirmed();
   static std::string failures(const std::vector<netfilter::ProbeResult>& probes);
   bool recorded(const std::string& digest);
+  bool mended();
   Status resume(const PlanRecord::InForce& in_force);
   void expect_confirmation(std::chrono::milliseconds within);
   void forget_unanswered(const netfilter::Plan& plan);

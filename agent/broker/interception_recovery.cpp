@@ -28,9 +28,28 @@ Status Interception::adopt(PlanRecord record) {
     if (found->anchor) start_drain(Patience::kEndless);
     return {};
   }
+  if (found->listing.digest.empty() && mended()) return {};
   // One that died between two plans, or a try that nobody knows any more: what was confirmed is still wanted.
   if (!recorded(found->listing.digest)) return give_up("no record explains these rules");
   return resume(*record_.in_force);
+}
+
+// Of a predecessor that died between two tables, one has the old rules and the other the new ones; and what no socket
+// owns may have been edited meanwhile. The record, which was there before the rules, says what they were to be.
+bool Interception::mended() {
+  if (!record_.in_force) return false;
+  auto compiled = netfilter::compile(record_.in_force->intent, kernel_.guard());
+  if (!compiled) return false;
+  compiled->outbound_stays = compiled->outbound && record_.in_force->on_failure.outbound_closed;
+  compiled->inbound_stays = compiled->inbound && record_.in_force->on_failure.inbound_closed;
+  if (auto applied = backend_.apply(*compiled); !applied) {
+    log::warn("rules that are damaged can't be mended", {{"error", applied.error().to_string()}});
+    return false;
+  }
+  log::warn("rules that were damaged are mended");
+  record_.in_force->digest = compiled->digest;
+  save_record();
+  return static_cast<bool>(resume(*record_.in_force));
 }
 
 // A predecessor that died between the record and the rules left the ones before, which were the confirmed ones.

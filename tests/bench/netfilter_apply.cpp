@@ -2,16 +2,20 @@
 // What netfilter/ costs by itself, in the network namespace that it's started in; a line of JSON on standard output.
 //   bench-netfilter apply RUNS         apply, re-apply and remove by both backends; plans
 //   bench-netfilter text FOLDER        the rules as nft and iptables-restore read them
-//   bench-netfilter listen PORT        accepts and closes, until it's killed
-//   bench-netfilter connect HOST PORT COUNT
+//   bench-netfilter listen PORT        says its port to whoever connects, until it's killed
+//   bench-netfilter connect HOST PORT COUNT     the median time of connect(2) in µs
+//   bench-netfilter tally COUNT HOST…  connects to port 80 of each in turn, and counts which port answered
+//   bench-netfilter hold BACKEND NETWORKS ONE_MORE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -156,17 +160,60 @@ sockaddr_in address_of(const char* host, int port) {
   return out;
 }
 
+// In both families.
 int listen_on(int port) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  UniqueFd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const sockaddr_in address = address_of("0.0.0.0", port);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(static_cast<std::uint16_t>(port));
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(fd.get(), 4096) != 0)
     die("the port can't be listened on");
   std::printf("up\n");
   std::fflush(stdout);
-  for (;;) UniqueFd(::accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const std::string banner = std::to_string(port);
+  for (;;) {
+    UniqueFd client(::accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (client) (void)::send(client.get(), banner.data(), banner.size(), MSG_NOSIGNAL);
+  }
+}
+
+std::string answer_of(const sockaddr* address, socklen_t size) {
+  UniqueFd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const linger reset{1, 0};  // no TIME_WAIT, so ports never run out
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  const timeval patience{5, 0};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  if (::connect(fd.get(), address, size) != 0) return std::strerror(errno);
+  char text[16];
+  const auto n = ::recv(fd.get(), text, sizeof text, 0);
+  if (n < 0) return std::strerror(errno);
+  return n == 0 ? "nothing" : std::string(text, static_cast<std::size_t>(n));
+}
+
+int tally(int count, const std::vector<std::string>& hosts) {
+  std::map<std::string, int> seen;
+  for (int i = 0; i < count; ++i) {
+    const std::string& host = hosts[static_cast<std::size_t>(i) % hosts.size()];
+    if (host.find(':') == std::string::npos) {
+      const sockaddr_in address = address_of(host.c_str(), 80);
+      ++seen[answer_of(reinterpret_cast<const sockaddr*>(&address), sizeof address)];
+      continue;
+    }
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    address.sin6_port = htons(80);
+    if (::inet_pton(AF_INET6, host.c_str(), &address.sin6_addr) != 1) die(host + " is no address");
+    ++seen[answer_of(reinterpret_cast<const sockaddr*>(&address), sizeof address)];
+  }
+  std::string out;
+  for (const auto& [name, number] : seen)
+    out += (out.empty() ? "{\"" : ", \"") + name + "\": " + std::to_string(number);
+  std::printf("%s}\n", out.c_str());
+  return 0;
 }
 
 int connect_to(const char* host, int port, int count) {
@@ -214,6 +261,8 @@ int main(int argc, char** argv) {
   if (what == "text" && argc == 3) return text(argv[2]);
   if (what == "listen" && argc == 3) return listen_on(std::atoi(argv[2]));
   if (what == "connect" && argc == 5) return connect_to(argv[2], std::atoi(argv[3]), std::atoi(argv[4]));
+  if (what == "tally" && argc > 3) return tally(std::atoi(argv[2]), {argv + 3, argv + argc});
   if (what == "hold" && argc == 5) return hold(argv[2], static_cast<unsigned>(std::atoi(argv[3])), argv[4]);
-  die("apply RUNS | text FOLDER | listen PORT | connect HOST PORT COUNT | hold BACKEND NETWORKS ONE_MORE");
+  die("apply RUNS | text FOLDER | listen PORT | connect HOST PORT COUNT | tally COUNT HOST… | hold BACKEND NETWORKS "
+      "ONE_MORE");
 }
