@@ -241,7 +241,6 @@ Status IptcBackend::read_back(const std::vector<Slot>& slots) {
 Result<Observation> IptcBackend::observe() {
   Observation out;
   Fingerprint print;
-  Fingerprint shape;
   std::string jumps;  // all comments of jumps have to be the same
   bool first = true;
   const auto registered = RegisteredTables::observe();
@@ -256,30 +255,33 @@ Result<Observation> IptcBackend::observe() {
       const std::string where = std::string(family == Family::kIpv6 ? "ip6 " : "ip ") + to_string(name) + " ";
       (*table)->count(out.listing.counters);
       add(print, family, name, own);
-      shape.add(where);
       for (const auto& jump : own.jumps) {
         const std::string comment = comment_of(jump.entry.data(), family);
-        out.text += where + jump.from + ": rule " + std::to_string(jump.position + 1) + ", " + comment + "\n";
-        shape.add(jump.from + comment + std::to_string(jump.position));
+        const std::string line =
+            where + jump.from + ": rule " + std::to_string(jump.position + 1) + ", " + comment + "\n";
+        out.text += line;
+        out.shape += line;
         if (first) jumps = comment;
         if (comment != jumps) jumps.clear();
         first = false;
       }
       for (const auto& chain : own.chains) {
-        out.text += where + chain.name + ": " + std::to_string(chain.entries.size()) + " entries\n";
-        shape.add(chain.name);
+        const std::string line = where + chain.name + ": " + std::to_string(chain.entries.size()) + " entries";
+        out.text += line + "\n";
+        Fingerprint entries;
         for (const EntryBytes& entry : chain.entries) {
-          shape.add(entry.data(), entry.size());
+          entries.add(entry.data(), entry.size());
           const std::string comment = comment_of(entry.data(), family);
           if (comment.starts_with("hawser:")) ++out.listing.rules[std::string(to_string(name)) + " " + chain.name];
         }
+        out.shape += line + " " + entries.text() + "\n";
       }
       out.rules = out.rules || own.rules();
     }
   const auto routing = observe_routing();
   if (!routing) return routing.error();
   out.text += to_string(*routing);
-  out.shape = (out.rules || out.anchor ? shape.text() : std::string()) + to_string(*routing);
+  out.shape += to_string(*routing);
   const std::size_t digest_end = jumps.rfind(':');
   if (jumps.starts_with(kJumpTag) && digest_end > kJumpTag.size() &&
       jumps.substr(digest_end + 1, print.text().size()) == print.text())

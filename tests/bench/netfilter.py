@@ -109,7 +109,7 @@ class Bench:
         scene = Scene.__new__(Scene)
         scene.vm = self.lab.hosts["vm"]
         scene.hawser = hawser.HawserHost(scene.vm)
-        scene.hawser.start_broker("--backend", backend)
+        scene.hawser.start_broker("--backend", backend, "--guardian-wait", "600000")  # nobody renews a lease here
         try:
             self._rules_of(scene)
             self.book.note(backend, "rss", procfs.memory_mb(scene.hawser.broker.pid)["rss"])

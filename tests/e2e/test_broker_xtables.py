@@ -30,6 +30,7 @@ from lab.broker_wire import Refused
 from lab.network import Lab
 
 LOCK = "/run/xtables.lock"
+OPTIONS = ("--backend", "xtables", "--guardian-wait", "600000")
 
 
 def saved(host) -> str:
@@ -43,7 +44,8 @@ def saved(host) -> str:
 
 class XtablesScene(Scene):
     def __init__(self, lab: Lab) -> None:
-        super().__init__(lab, "--backend", "xtables")
+        # Nobody renews a lease here.
+        super().__init__(lab, *OPTIONS)
 
     def ruleset(self) -> str:
         return saved(self.vm)
@@ -177,6 +179,16 @@ def test_an_edit_while_no_broker_ran_is_mended(scene):
     assert scene.reached((PEER, 80)) == ["15001"]
 
 
+def test_a_flush_is_noticed_by_looking_and_healed(scene):
+    """Nothing tells of changes to xtables, so it takes until the next look."""
+    scene.ask("confirm", digest=scene.plan().digest)
+    scene.vm.run(["iptables-legacy", "-t", "nat", "-F"])
+    scene.vm.run(["ip6tables-legacy", "-t", "nat", "-D", "OUTPUT", "1"])
+    assert scene.reached((PEER, 80), (PEER6, 80)) == ["80", "80"]
+    poll.until("the rules are healed", lambda: scene.reached((PEER, 80), (PEER6, 80)) == ["15001"] * 2, timeout=30)
+    assert scene.observe().active and scene.observe().drift.healed == 1
+
+
 LOAD = """
 import socket, sys, time, json
 end = time.monotonic() + float(sys.argv[1]); n = {}
@@ -232,4 +244,4 @@ def test_going_over_to_nftables_leaks_nothing(scene):
         scene.ask("remove")
     finally:
         scene.kill_broker()
-        scene.hawser.broker_options = ("--backend", "xtables")
+        scene.hawser.broker_options = OPTIONS
