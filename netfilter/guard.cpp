@@ -10,7 +10,8 @@
 #include <cerrno>
 #include <memory>
 
-#include "netfilter/sshd_config.h"
+#include "netfilter/resolvers.h"
+#include "netfilter/ssh_guard.h"
 
 namespace hawser::netfilter {
 namespace {
@@ -77,7 +78,8 @@ Result<std::size_t> count_sockets(std::uint16_t port, std::uint16_t other_port, 
 
 Guard observe_guard() {
   Guard guard;
-  guard.ssh_ports = configured_ssh_ports();
+  guard.ssh_ports = observe_ssh_ports();
+  observe_resolvers(guard);
   return guard;
 }
 

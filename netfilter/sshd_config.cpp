@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "netfilter/sshd_config.h"
 
+#include <glob.h>
+
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <sstream>
 
 #include "base/file.h"
@@ -12,7 +13,8 @@ namespace hawser::netfilter {
 namespace {
 
 constexpr std::size_t kMaxConfig = 1U << 20U;
-constexpr std::size_t kMaxDropIns = 64;
+constexpr std::size_t kMaxFiles = 256;
+constexpr int kMaxDepth = 16;  // as sshd has it
 
 std::uint16_t port_of(const std::string& text) {
   std::uint16_t port = 0;
@@ -33,11 +35,42 @@ std::string lower(std::string text) {
   return text;
 }
 
-void add_file(const std::string& path, std::vector<std::uint16_t>& ports) {
-  auto content = file::read_bounded(path, kMaxConfig);
-  if (!content) return;
-  for (const std::uint16_t port : parse_ssh_ports(*content)) ports.push_back(port);
-}
+// `Include` takes patterns, relative ones below /etc/ssh; what is included may include.
+struct Reader {
+  std::vector<std::uint16_t> ports;
+  std::size_t files = 0;
+
+  void read(const std::string& path, int depth) {
+    if (depth > kMaxDepth || ++files > kMaxFiles) return;
+    auto content = file::read_bounded(path, kMaxConfig);
+    if (!content) return;
+    for (const std::uint16_t port : parse_ssh_ports(*content)) ports.push_back(port);
+    for (const std::string& pattern : includes(*content)) read_all(pattern, depth + 1);
+  }
+
+  void read_all(const std::string& pattern, int depth) {
+    glob_t found{};
+    const std::string path = pattern.front() == '/' ? pattern : "/etc/ssh/" + pattern;
+    if (::glob(path.c_str(), 0, nullptr, &found) == 0)
+      for (std::size_t i = 0; i < found.gl_pathc; ++i) read(found.gl_pathv[i], depth);
+    ::globfree(&found);
+  }
+
+  static std::vector<std::string> includes(const std::string& content) {
+    std::vector<std::string> out;
+    std::istringstream lines(content);
+    std::string line;
+    while (std::getline(lines, line)) {
+      std::replace(line.begin(), line.end(), '=', ' ');
+      std::replace(line.begin(), line.end(), '"', ' ');
+      std::istringstream words(line);
+      std::string word;
+      if (!(words >> word) || lower(word) != "include") continue;
+      while (words >> word && word.front() != '#') out.push_back(word);
+    }
+    return out;
+  }
+};
 
 }  // namespace
 
@@ -62,14 +95,13 @@ std::vector<std::uint16_t> parse_ssh_ports(const std::string& sshd_config) {
 }
 
 std::vector<std::uint16_t> configured_ssh_ports() {
-  std::vector<std::uint16_t> out;
-  add_file("/etc/ssh/sshd_config", out);
-  std::error_code error;
-  std::size_t seen = 0;
-  for (std::filesystem::directory_iterator at("/etc/ssh/sshd_config.d", error), end;
-       !error && at != end && seen < kMaxDropIns; at.increment(error), ++seen)
-    if (at->path().extension() == ".conf") add_file(at->path().string(), out);
+  Reader reader;
+  reader.read("/etc/ssh/sshd_config", 0);
+  // Also where the main file is a distribution's that doesn't include them.
+  reader.read_all("/etc/ssh/sshd_config.d/*.conf", 1);
+  auto& out = reader.ports;
   std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

@@ -11,7 +11,7 @@ namespace hawser::netfilter {
 
 // The `Port` and `ListenAddress` lines of one file.
 std::vector<std::uint16_t> parse_ssh_ports(const std::string& sshd_config);
-// Of /etc/ssh/sshd_config and its drop-ins.
+// Of /etc/ssh/sshd_config, of what it includes, and of its drop-ins.
 std::vector<std::uint16_t> configured_ssh_ports();
 
 }  // namespace hawser::netfilter

@@ -5,8 +5,14 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "base/fd.h"
+#include "netfilter/resolvers.h"
+#include "netfilter/sockets.h"
+#include "netfilter/ssh_guard.h"
 #include "netfilter/sshd_config.h"
 
 namespace hawser::netfilter {
@@ -26,6 +32,18 @@ TEST(Guard, ListenAddressMayNameAPort) {
 
 TEST(Guard, NonsenseNamesNoPort) {
   EXPECT_EQ(parse_ssh_ports("Port\nPort x\nPort 70000\nPort 0\n"), Ports{});
+}
+
+TEST(Guard, ListenLinesOfSocketUnitsAreRead) {
+  EXPECT_EQ(parse_listen_ports("[Socket]\nListenStream=\nListenStream=0.0.0.0:2222\nListenStream=[::]:2223\n"
+                               "ListenStream=22\nListenStream=/run/ssh.sock\n#ListenStream=99\n"),
+            (Ports{2222, 2223, 22}));
+}
+
+TEST(Guard, NameserverLinesAreReadWithoutZones) {
+  EXPECT_EQ(parse_resolvers("search corp\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\n# nameserver 1.1.1.1\n"
+                            "nameserver ten\nnameserver 10.0.0.0/8\nnameserver 127.0.0.53 # again\n"),
+            (std::vector<std::string>{"127.0.0.53", "fe80::1"}));
 }
 
 // A listener on a free loopback port with one connection to it.
@@ -49,6 +67,18 @@ Pair connect_pair() {
   EXPECT_EQ(::connect(pair.client.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
   pair.server = UniqueFd(::accept4(pair.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   return pair;
+}
+
+TEST(Guard, SocketsAreListedWithTheirOwner) {
+  Pair pair = connect_pair();
+  const auto listening = observe_sockets(SocketKind::kTcpListening);
+  ASSERT_TRUE(listening) << listening.error().to_string();
+  const auto at = std::find_if(listening->begin(), listening->end(),
+                               [&pair](const SocketFacts& socket) { return socket.port == pair.port; });
+  ASSERT_NE(at, listening->end());
+  EXPECT_EQ(at->address, parse_cidr("127.0.0.1").value());
+  EXPECT_EQ(at->uid, ::geteuid());
+  EXPECT_NE(at->inode, 0U);
 }
 
 TEST(Guard, EstablishedConnectionsToTheProxysPortsAreCounted) {
