@@ -25,7 +25,13 @@ import tempfile
 REPO = pathlib.Path(__file__).resolve().parents[2]
 TESTS = ("netfilter_laws_test", "netfilter_test")
 # A whole statement in one line that adds rules, or leaves something out.
-ADDS = re.compile(r"^\s+(if \(.*\) )?(builder\.(leave|capture|add)\w*|leave_owner|add_\w+|but)\(.*\);(\s*//.*)?$")
+ADDS = re.compile(r"^\s+(if \(.*\) )?(builder\.(leave|capture|add)\w*|leave_owner|add_(?!new)\w+|but)\(.*\);(\s*//.*)?$")
+# Two of these in either order mean the same: they only leave packets alone, or fill one list.
+COMMUTE = re.compile(
+    r"builder\.leave|leave_owner|\bbut\(|add_(ssh|interfaces|groups|user_ports|exemptions|inbound_exemptions|included)\("
+)
+# Nor has the order of these any meaning: no packet meets both rules (a probe is TCP), or they do the same.
+APART = ("Purpose::kProbe, std::move(probe)", "builder.add_owner(hook, Purpose::kDnsZone, question")
 TIMEOUT = 120
 
 
@@ -45,7 +51,9 @@ def mutants() -> list[Mutant]:
         for i in candidates:
             what = lines[i].strip()
             out.append(Mutant(file, i + 1, f"without `{what}`", "".join(lines[:i] + lines[i + 1 :])))
-            if i + 1 in candidates:
+            pair = lines[i : i + 2]
+            same = all(COMMUTE.search(line) for line in pair) or any(text in pair[0] for text in APART)
+            if i + 1 in candidates and not same:
                 swapped = lines[:i] + [lines[i + 1], lines[i]] + lines[i + 2 :]
                 out.append(Mutant(file, i + 1, f"after the next line: `{what}`", "".join(swapped)))
     return out
