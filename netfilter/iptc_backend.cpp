@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <set>
 
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -99,6 +101,60 @@ int rank(bool captures, XtTable table) {
   if (captures) return table == XtTable::kMangle ? 1 : table == XtTable::kFilter ? 2 : 3;
   return table == XtTable::kNat ? 4 : table == XtTable::kFilter ? 5 : 6;
 }
+
+// What of ours is in the tables, put together.
+class Look {
+ public:
+  std::map<std::string, Traffic>& counters() { return out_.listing.counters; }
+
+  void add(Family family, XtTable table, const OwnRules& own) {
+    const std::string where = std::string(family == Family::kIpv6 ? "ip6 " : "ip ") + to_string(table) + " ";
+    out_.anchor = out_.anchor || own.has(kXtAnchorChain);
+    out_.rules = out_.rules || own.rules();
+    netfilter::add(print_, family, table, own);
+    for (const auto& jump : own.jumps) add_jump(where, jump, comment_of(jump.entry.data(), family));
+    for (const auto& chain : own.chains) add_chain(where, chain, family);
+  }
+
+  Observation result(const std::string& routing) {
+    out_.text += routing;
+    out_.shape += routing;
+    if (comments_.size() == 1) out_.listing.digest = digest_in(*comments_.begin());
+    return std::move(out_);
+  }
+
+ private:
+  void add_jump(const std::string& where, const OwnRules::Jump& jump, const std::string& comment) {
+    const std::string line = where + jump.from + ": rule " + std::to_string(jump.position + 1) + ", " + comment + "\n";
+    out_.text += line;
+    out_.shape += line;
+    comments_.insert(comment);
+  }
+
+  void add_chain(const std::string& where, const OwnRules::Chain& chain, Family family) {
+    const std::string line = where + chain.name + ": " + std::to_string(chain.entries.size()) + " entries";
+    Fingerprint entries;
+    for (const EntryBytes& entry : chain.entries) {
+      entries.add(entry.data(), entry.size());
+      if (comment_of(entry.data(), family).starts_with("hawser:")) ++out_.listing.rules[where + chain.name];
+    }
+    out_.text += line + "\n";
+    out_.shape += line + " " + entries.text() + "\n";
+  }
+
+  // Only if the rules are what they were when the comment was made.
+  std::string digest_in(const std::string& comment) const {
+    const std::size_t end = comment.rfind(':');
+    const std::string print = print_.text();
+    const bool whole =
+        comment.starts_with(kJumpTag) && end > kJumpTag.size() && comment.compare(end + 1, print.size(), print) == 0;
+    return whole ? comment.substr(kJumpTag.size(), end - kJumpTag.size()) : std::string();
+  }
+
+  Observation out_;
+  Fingerprint print_;
+  std::set<std::string> comments_;  // of the jumps: one, if all are of the same plan
+};
 
 }  // namespace
 
@@ -239,54 +295,19 @@ Status IptcBackend::read_back(const std::vector<Slot>& slots) {
 }
 
 Result<Observation> IptcBackend::observe() {
-  Observation out;
-  Fingerprint print;
-  std::string jumps;  // all comments of jumps have to be the same
-  bool first = true;
+  Look look;
   const auto registered = RegisteredTables::observe();
   for (const Family family : kFamilies)
     for (const XtTable name : kTables) {
       if (!registered.has(family, name)) continue;
       auto table = IptcTable::open(family, name);
       if (!table) return table.error();
-      const OwnRules own = (*table)->own();
-      if (own.has(kXtAnchorChain)) out.anchor = true;
-      if (own.chains.empty() && own.jumps.empty()) continue;
-      const std::string where = std::string(family == Family::kIpv6 ? "ip6 " : "ip ") + to_string(name) + " ";
-      (*table)->count(out.listing.counters);
-      add(print, family, name, own);
-      for (const auto& jump : own.jumps) {
-        const std::string comment = comment_of(jump.entry.data(), family);
-        const std::string line =
-            where + jump.from + ": rule " + std::to_string(jump.position + 1) + ", " + comment + "\n";
-        out.text += line;
-        out.shape += line;
-        if (first) jumps = comment;
-        if (comment != jumps) jumps.clear();
-        first = false;
-      }
-      for (const auto& chain : own.chains) {
-        const std::string line = where + chain.name + ": " + std::to_string(chain.entries.size()) + " entries";
-        out.text += line + "\n";
-        Fingerprint entries;
-        for (const EntryBytes& entry : chain.entries) {
-          entries.add(entry.data(), entry.size());
-          const std::string comment = comment_of(entry.data(), family);
-          if (comment.starts_with("hawser:")) ++out.listing.rules[std::string(to_string(name)) + " " + chain.name];
-        }
-        out.shape += line + " " + entries.text() + "\n";
-      }
-      out.rules = out.rules || own.rules();
+      (*table)->count(look.counters());
+      look.add(family, name, (*table)->own());
     }
   const auto routing = observe_routing();
   if (!routing) return routing.error();
-  out.text += to_string(*routing);
-  out.shape += to_string(*routing);
-  const std::size_t digest_end = jumps.rfind(':');
-  if (jumps.starts_with(kJumpTag) && digest_end > kJumpTag.size() &&
-      jumps.substr(digest_end + 1, print.text().size()) == print.text())
-    out.listing.digest = jumps.substr(kJumpTag.size(), digest_end - kJumpTag.size());
-  return out;
+  return look.result(to_string(*routing));
 }
 
 // The last table that was written goes first.
