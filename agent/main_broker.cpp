@@ -29,6 +29,7 @@
 #include "netfilter/guard.h"
 #include "netfilter/leftovers.h"
 #include "netfilter/probe.h"
+#include "netfilter/takeover.h"
 #include "proxy/binary_store.h"
 #include "proxy/direct_launcher.h"
 #include "proxy/holder.h"
@@ -183,7 +184,8 @@ int run(const Arguments& arguments) {
   broker::Interception interception(
       loop, **backend,
       {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected, netfilter::observe_listening,
-       netfilter::forget_unanswered, netfilter::observe_leftovers},
+       netfilter::forget_unanswered, netfilter::observe_leftovers, netfilter::check_foreign,
+       netfilter::take_over_routing, netfilter::remove_foreign},
       interception_options);
   if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
     log::warn(adopted.error().to_string());

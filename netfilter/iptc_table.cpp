@@ -157,14 +157,36 @@ class TableOf final : public IptcTable {
                  "nothing was changed; the kernel's log may say more");
   }
 
- private:
-  std::vector<std::string> chains() {
+  std::vector<std::string> chains() override {
     std::vector<std::string> out;
     for (const char* name = Ip::first_chain(handle_); name != nullptr; name = Ip::next_chain(handle_))
       out.emplace_back(name);
     return out;
   }
 
+  Status erase(const std::vector<std::string>& names, const Theirs& theirs) override {
+    const auto named = [&](const std::string& name) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    for (const std::string& name : chains()) {
+      if (named(name)) {
+        if (Ip::flush(name.c_str(), handle_) == 0) return failed("flush", name);
+      } else if (auto s = erase_if(name,
+                                   [&](const auto* entry, const std::string& target) {
+                                     return named(target) ||
+                                            theirs({name, Ip::kFamily, reinterpret_cast<const unsigned char*>(entry),
+                                                    target});
+                                   });
+                 !s) {
+        return s;
+      }
+    }
+    for (const std::string& name : names)
+      if (Ip::erase_chain(name.c_str(), handle_) == 0) return failed("delete", name);
+    return {};
+  }
+
+ private:
   EntryBytes bytes_of(const typename Ip::Entry* entry, const char* target) {
     const auto* bytes = reinterpret_cast<const unsigned char*>(entry);
     const auto* named = reinterpret_cast<const xt_entry_target*>(bytes + entry->target_offset);
@@ -177,13 +199,18 @@ class TableOf final : public IptcTable {
   }
 
   Status erase_jumps(const std::string& name) {
+    return erase_if(name, [](const auto*, const std::string& target) { return ours(target.c_str()); });
+  }
+
+  template <typename Test>
+  Status erase_if(const std::string& name, Test test) {
     std::vector<unsigned> found;
     unsigned position = 0;
     for (auto* entry = Ip::first_rule(name.c_str(), handle_); entry != nullptr;
          entry = Ip::next_rule(entry, handle_), ++position)
-      if (ours(Ip::target(entry, handle_))) found.push_back(position);
+      if (test(entry, std::string(Ip::target(entry, handle_)))) found.push_back(position);
     for (auto at = found.rbegin(); at != found.rend(); ++at)
-      if (Ip::erase(name.c_str(), *at, handle_) == 0) return failed("remove the jump from", name);
+      if (Ip::erase(name.c_str(), *at, handle_) == 0) return failed("remove a rule from", name);
     return {};
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -54,6 +55,18 @@ class IptcTable {
   // Instead of all that is there of ours; jumps come first in their chains.
   virtual Status replace(const OwnRules& rules) = 0;
   virtual Status commit() = 0;
+
+  // Of other programs (takeover.h): all chains' names; and their removal, with what jumps there, and with the rules in
+  // other chains of which `theirs` says that they belong to them.
+  struct Entry {
+    std::string chain;
+    Family family = Family::kIpv4;
+    const unsigned char* bytes = nullptr;  // ipt_entry or ip6t_entry
+    std::string target;
+  };
+  using Theirs = std::function<bool(const Entry&)>;
+  virtual std::vector<std::string> chains() = 0;
+  virtual Status erase(const std::vector<std::string>& names, const Theirs& theirs) = 0;
 };
 
 // Those that this network namespace has already; asking makes none.

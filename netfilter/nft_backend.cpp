@@ -12,7 +12,6 @@
 
 #include "base/log.h"
 #include "netfilter/cgroup.h"
-#include "netfilter/routing.h"
 
 namespace hawser::netfilter {
 namespace {
@@ -208,14 +207,7 @@ Status NftBackend::repair(const Plan& plan) {
 }
 
 Status NftBackend::apply(const Plan& plan) {
-  const auto routing = observe_routing();
-  if (!routing) return routing.error();
-  if (auto added = add_routing(routing_of(plan)); !added) return added;
-  if (auto applied = apply_rules(plan); !applied) {
-    (void)trim_routing(*routing);
-    return applied;
-  }
-  if (auto trimmed = trim_routing(routing_of(plan)); !trimmed) log::warn(trimmed.error().to_string());
+  if (auto applied = apply_rules(plan); !applied) return applied;
   const auto now = observe_tables(table_);
   shape_ = now ? now->shape : std::string();
   return {};
@@ -291,13 +283,7 @@ void NftBackend::close_predecessor() {
 }
 
 Result<Observation> NftBackend::observe() {
-  auto out = observe_tables(predecessor_ ? predecessor_table_ : table_);
-  if (!out) return out;
-  const auto routing = observe_routing();
-  if (!routing) return routing.error();
-  out->text += to_string(*routing);
-  out->shape += to_string(*routing);
-  return out;
+  return observe_tables(predecessor_ ? predecessor_table_ : table_);
 }
 
 Result<Observation> NftBackend::observe_tables(const std::string& table) {
@@ -317,13 +303,6 @@ Result<Observation> NftBackend::observe_tables(const std::string& table) {
 }
 
 Status NftBackend::remove_rules() {
-  auto removed = remove_tables();
-  // Rules go first: nothing is marked any more for a table that isn't there.
-  auto trimmed = trim_routing();
-  return removed ? trimmed : removed;
-}
-
-Status NftBackend::remove_tables() {
   shape_.clear();
   const auto staying = list(kStaysTable);
   if (!staying) return staying.error();
@@ -344,14 +323,13 @@ Status NftBackend::remove_tables() {
   }
   if (!adopted_ || removed.error().code() != Code::kPermissionDenied) return removed;
   if (auto anew = start_anew(); !anew) return anew;
-  return remove_tables();
+  return remove_rules();
 }
 
 Status NftBackend::remove_anchor() {
   auto listed = list(kAnchorTable);
   if (!listed) return listed.error();
-  if (listed->empty()) return {};
-  return delete_tables(kAnchorTable);
+  return listed->empty() ? Status() : delete_tables(kAnchorTable);
 }
 
 }  // namespace hawser::netfilter

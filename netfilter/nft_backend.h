@@ -61,7 +61,6 @@ class NftBackend final : public Backend {
   Status start_anew();
   Layout probe_layout();
   Status apply_rules(const Plan& plan);
-  Status remove_tables();
   Result<bool> apply_to(const Plan& plan, const std::string& table);
   Status succeed(const Plan& plan);
   void close_predecessor();

@@ -91,13 +91,13 @@ Status remove_item(const RoutingItem& item) {
 
 Routing routing_of(const Plan& plan) {
   Routing out;
+  if (plan.inbound && plan.ipv6) out.insert({Kind::kAddress, Family::kIpv6});
   for (const Rule& rule : plan.rules) {
     if (rule.action.kind != Action::Kind::kTproxy) continue;
     for (const Family family : kFamilies) {
       if (rule.match.family != Family::kBoth && rule.match.family != family) continue;
       out.insert({Kind::kRule, family, rule.action.mark});
       out.insert({Kind::kRoute, family});
-      if (family == Family::kIpv6) out.insert({Kind::kAddress, family});
     }
   }
   return out;
@@ -152,6 +152,12 @@ Status add_routing(const Routing& wanted) {
     }
   }
   return {};
+}
+
+Status adopt(const RoutingItem& item) {
+  if (item.kind == Kind::kRule) return add(rule_of(item));  // next to theirs
+  if (item.kind == Kind::kRoute) return replace(route_of(item));
+  return replace_lo6(passthrough6());
 }
 
 Status trim_routing(const Routing& wanted) {

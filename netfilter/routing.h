@@ -30,7 +30,7 @@ struct RoutingItem {
 };
 using Routing = std::set<RoutingItem>;
 
-// What the plan needs; nothing for most.
+// What the plan needs.
 Routing routing_of(const Plan& plan);
 // Ours, in the kernel.
 Result<Routing> observe_routing();
@@ -42,5 +42,7 @@ std::string to_string(const Routing& routing);
 Status add_routing(const Routing& wanted);
 // All of ours but `wanted`.
 Status trim_routing(const Routing& wanted = {});
+// What another program made of it for the same purpose becomes ours, without a gap (takeover.h).
+Status adopt(const RoutingItem& item);
 
 }  // namespace hawser::netfilter

@@ -211,6 +211,7 @@ Status done(int error, std::initializer_list<int> fine, const std::string& what)
   return failed(error, what);
 }
 
+constexpr std::uint16_t kInstead = NLM_F_CREATE | NLM_F_REPLACE;
 constexpr std::uint16_t kNew = NLM_F_CREATE | NLM_F_EXCL;
 
 }  // namespace
@@ -266,6 +267,13 @@ Status remove(const TableRoute& route) {
 }
 Status add_lo6(const HostAddress& address) {
   return done(change(RTM_NEWADDR, kNew, address), {EEXIST}, address.address.text() + " can't be added to lo");
+}
+Status replace(const TableRoute& route) {
+  return done(change(RTM_NEWROUTE, kInstead, route), {},
+              "the route in table " + std::to_string(route.table) + " can't be replaced");
+}
+Status replace_lo6(const HostAddress& address) {
+  return done(change(RTM_NEWADDR, kInstead, address), {}, address.address.text() + " on lo can't be replaced");
 }
 Status remove_lo6(const HostAddress& address) {
   return done(change(RTM_DELADDR, 0, address), {EADDRNOTAVAIL, ENOENT},

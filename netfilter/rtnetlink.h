@@ -58,6 +58,9 @@ Status remove(const PolicyRule& rule);
 Status add(const TableRoute& route);
 Status remove(const TableRoute& route);
 Status add_lo6(const HostAddress& address);
+// Instead of one that differs in who made it.
+Status replace(const TableRoute& route);
+Status replace_lo6(const HostAddress& address);
 Status remove_lo6(const HostAddress& address);
 
 }  // namespace hawser::netfilter

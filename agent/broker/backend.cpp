@@ -4,6 +4,7 @@
 #include "netfilter/backend_pair.h"
 #include "netfilter/iptc_backend.h"
 #include "netfilter/nft_backend.h"
+#include "netfilter/routed_backend.h"
 
 namespace hawser::broker {
 namespace {
@@ -49,13 +50,17 @@ Result<std::unique_ptr<Backend>> make_backend(FdStore& store, BackendKind wanted
                                               const std::string& succession) {
   auto detected = netfilter::detect(wanted);
   if (!detected) return detected.error();
-  if (detected->kind == BackendKind::kXtables)
-    return std::unique_ptr<Backend>(std::make_unique<netfilter::BackendPair>(
-        std::make_unique<netfilter::IptcBackend>(), former_nft(store, digest), detected->reason));
-  auto nft = make_nft(store, inherited_from(store), digest, succession);
-  if (!nft) return nft.error();
-  return std::unique_ptr<Backend>(std::make_unique<netfilter::BackendPair>(
-      std::move(*nft), std::make_unique<netfilter::IptcBackend>(), detected->reason));
+  std::unique_ptr<Backend> pair;
+  if (detected->kind == BackendKind::kXtables) {
+    pair = std::make_unique<netfilter::BackendPair>(std::make_unique<netfilter::IptcBackend>(),
+                                                    former_nft(store, digest), detected->reason);
+  } else {
+    auto nft = make_nft(store, inherited_from(store), digest, succession);
+    if (!nft) return nft.error();
+    pair = std::make_unique<netfilter::BackendPair>(std::move(*nft), std::make_unique<netfilter::IptcBackend>(),
+                                                    detected->reason);
+  }
+  return std::unique_ptr<Backend>(std::make_unique<netfilter::RoutedBackend>(std::move(pair)));
 }
 
 }  // namespace hawser::broker

@@ -65,6 +65,11 @@ Result<Interception::Applied> Interception::plan(netfilter::Intent intent, const
   if (compiled->digest == record_.refused && !terms.by_operator)
     return Error(Code::kFailedPrecondition, "HWS-BR-038", "this plan was tried, and not confirmed in its time",
                  "put interception's settings back as they were, or `hawser intercept apply`");
+  const bool replace = terms.others == Others::kReplaced && kernel_.remove_foreign;
+  if (!replace && kernel_.check_foreign)
+    if (auto alone = kernel_.check_foreign(); !alone) return alone.error();
+  if (replace)
+    if (auto taken = kernel_.take_over_routing(*compiled); !taken) return taken.error();
 
   const auto begun = loop_.now();
   const auto transactions = transactions_;
@@ -72,6 +77,13 @@ Result<Interception::Applied> Interception::plan(netfilter::Intent intent, const
   in_force.revert = terms.unconfirmed == Unconfirmed::kRevert;
   if (terms.confirm.count() > 0) in_force.confirm_until = unix_ms(loop_.wall() + terms.confirm);
   if (auto applied = bring_in(*compiled, std::move(in_force)); !applied) return applied.error();
+  // Ours decide already, so nothing gets past both.
+  if (replace) {
+    if (auto removed = kernel_.remove_foreign(*compiled); !removed) {
+      (void)give_up("another mesh's rules can't be removed");
+      return removed.error();
+    }
+  }
   Applied out;
   if (transactions_ != transactions)
     out.apply_ms = std::chrono::duration<double, std::milli>(loop_.now() - begun).count();

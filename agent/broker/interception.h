@@ -47,6 +47,10 @@ class Interception {
     std::function<Result<bool>(std::uint16_t)> listening;
     std::function<Result<std::size_t>(const netfilter::Plan&)> forget_unanswered;
     std::function<std::vector<netfilter::ProbeResult>()> leftovers = {};
+    // Of other meshes; none of them: there are none (netfilter/takeover.h).
+    std::function<Status()> check_foreign = {};
+    std::function<Status(const netfilter::Plan&)> take_over_routing = {};
+    std::function<Status(const netfilter::Plan&)> remove_foreign = {};
   };
   struct Applied {
     std::string digest;
@@ -72,6 +76,8 @@ class Interception {
   // Replaces whatever is in force. `confirm` zero: without a timer. `kWithout`: nobody can answer a probe, and what is
   // captured is refused. `kRevert`: when the time is over, what was confirmed before comes back.
   enum class Proxy { kThere, kWithout };
+  // Rules of another mesh: a reason to refuse, or replaced by ours.
+  enum class Others { kRefused, kReplaced };
   enum class Unconfirmed { kWithdraw, kRevert };
   struct Terms {
     std::chrono::seconds confirm{0};
@@ -79,6 +85,7 @@ class Interception {
     FailurePolicy on_failure = {};
     Unconfirmed unconfirmed = Unconfirmed::kWithdraw;
     bool by_operator = false;  // who may ask again for what wasn't confirmed
+    Others others = Others::kRefused;
   };
   Result<Applied> plan(netfilter::Intent intent, const Terms& terms);
   Result<Applied> plan(netfilter::Intent intent, std::chrono::seconds confirm, Proxy proxy = Proxy::kThere,

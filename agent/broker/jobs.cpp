@@ -50,6 +50,7 @@ Interception::Terms to_terms(const v1::PlanRequest& request) {
   out.on_failure = to_policy(request);
   if (request.revert()) out.unconfirmed = Interception::Unconfirmed::kRevert;
   out.by_operator = request.by_operator();
+  if (request.takeover()) out.others = Interception::Others::kReplaced;
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include "netfilter/detect.h"
 #include "netfilter/iptc_backend.h"
 #include "netfilter/nft_backend.h"
+#include "netfilter/routing.h"
 
 namespace hawser::broker {
 namespace {
@@ -41,6 +42,7 @@ int withdraw() {
     const Status done = nft ? remove_all(**nft) : Status(nft.error());
     if (!done) removed = done;
   }
+  if (auto trimmed = netfilter::trim_routing(); !trimmed) removed = trimmed;
   if (removed) return EX_OK;
   log::error(removed.error().to_string());
   return removed.error().code() == Code::kPermissionDenied ? EX_NOPERM : EX_UNAVAILABLE;

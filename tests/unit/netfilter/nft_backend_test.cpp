@@ -9,10 +9,12 @@
 
 #include "in_namespace.h"
 #include "netfilter/cgroup.h"
+#include "netfilter/routed_backend.h"
 
 namespace hawser::netfilter {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -291,21 +293,41 @@ TEST(NftBackend, ItsShapeTellsWhatOthersDidAndTheSamePlanHealsIt) {
   });
 }
 
-TEST(NftBackend, RoutingComesAndGoesWithTheRules) {
+TEST(RoutedBackend, RoutingComesWithTheRulesAndGoesWithTheAnchor) {
   in_namespace([] {
     Rule rule;
     rule.hook = Hook::kManglePrerouting;
     rule.match.protocol = Protocol::kTcp;
     rule.action = action(Action::Kind::kTproxy, 15006, 0x539);
-    auto backend = NftBackend::make();
-    ASSERT_TRUE((*backend)->apply(plan_of({rule})));
+    Plan plan = plan_of({Rule{}}, "redirect");
+    RoutedBackend backend(std::move(NftBackend::make().value()));
+    ASSERT_TRUE(backend.apply(plan_of({rule})));
     EXPECT_THAT(output_of("ip rule"), HasSubstr("fwmark 0x539"));
-    EXPECT_THAT((*backend)->observe()->shape, HasSubstr("ip route (IPv6)"));
-    ASSERT_TRUE((*backend)->apply(plan_of({Rule{}}, "redirect")));
+    EXPECT_THAT(backend.observe()->shape, HasSubstr("ip route (IPv6)"));
+    ASSERT_TRUE(backend.apply(plan));
     EXPECT_THAT(output_of("ip rule"), Not(HasSubstr("fwmark")));
-    ASSERT_TRUE((*backend)->apply(plan_of({rule})));
-    ASSERT_TRUE((*backend)->remove_rules());
+    EXPECT_THAT(output_of("ip -6 address show lo"), HasSubstr("::6/128")) << "inbound IPv6 is redirected";
+    ASSERT_TRUE(backend.apply(plan_of({rule})));
+    ASSERT_TRUE(backend.remove_rules());
+    EXPECT_THAT(output_of("ip rule"), HasSubstr("fwmark 0x539"));
+    (void)output_of("nft flush ruleset");
+    EXPECT_TRUE(backend.observe()->anchor);
+    ASSERT_TRUE(backend.remove_anchor());
     EXPECT_THAT(output_of("ip rule"), Not(HasSubstr("fwmark")));
+    EXPECT_FALSE(backend.observe()->anchor);
+  });
+}
+
+TEST(RoutedBackend, WhatCantBeAppliedLeavesNoRouting) {
+  in_namespace([] {
+    Rule rule;
+    rule.hook = Hook::kManglePrerouting;
+    rule.match.protocol = Protocol::kTcp;
+    rule.match.cgroups = {"no/such.service"};
+    rule.action = action(Action::Kind::kTproxy, 15006, 0x539);
+    RoutedBackend backend(std::move(NftBackend::make().value()));
+    ASSERT_FALSE(backend.apply(plan_of({rule})));
+    EXPECT_THAT(output_of("ip rule; ip -6 address show lo"), Not(AnyOf(HasSubstr("fwmark"), HasSubstr("::6/128"))));
   });
 }
 

@@ -19,6 +19,8 @@ Plan tproxy(Family family = Family::kBoth, std::uint32_t mark = 0x539) {
   rule.action = {Action::Kind::kTproxy, 15006, mark, 0};
   Plan plan;
   plan.rules = {rule};
+  plan.inbound = true;
+  plan.ipv6 = family != Family::kIpv4;
   return plan;
 }
 
