@@ -14,16 +14,15 @@ namespace {
 
 using Kind = RoutingItem::Kind;
 constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
-constexpr std::uint32_t kWhole = 0xffffffff;
 
 PolicyRule rule_of(const RoutingItem& item) {
-  return {item.family, kRoutingPriority, item.mark, kWhole, kTproxyTable, kRoutingProtocol};
+  return {item.family, kRoutingPriority, item.mark, item.mask, item.table, kRoutingProtocol};
 }
 
 TableRoute route_of(const RoutingItem& item) {
   TableRoute out;
   out.family = item.family;
-  out.table = kTproxyTable;
+  out.table = item.table;
   out.protocol = kRoutingProtocol;
   out.type = RTN_LOCAL;
   out.interface = ::if_nametoindex("lo");
@@ -50,11 +49,11 @@ Error taken(const std::string& what) {
 }
 
 // Whoever uses our very mark means something else by it; and a wider mask in front of ours would take our packets away.
-bool in_the_way(const PolicyRule& rule, std::uint32_t mark) {
+bool in_the_way(const PolicyRule& rule, const RoutingItem& item) {
   if (is_ours(rule)) return false;
-  if (rule.table == kTproxyTable) return true;
-  if (rule.mask == 0 || ((rule.mark ^ mark) & rule.mask) != 0) return false;
-  return rule.mask == kWhole || rule.priority <= kRoutingPriority;
+  if (rule.table == item.table) return true;
+  if (rule.mask == 0 || ((rule.mark ^ item.mark) & rule.mask & item.mask) != 0) return false;
+  return rule.mask == item.mask || rule.priority <= kRoutingPriority;
 }
 
 Status check_free(const Routing& wanted) {
@@ -63,13 +62,13 @@ Status check_free(const Routing& wanted) {
       const auto rules = observe_policy_rules(item.family);
       if (!rules) return rules.error();
       for (const PolicyRule& rule : *rules)
-        if (in_the_way(rule, item.mark)) return taken(to_string(rule));
+        if (in_the_way(rule, item)) return taken(to_string(rule));
     }
     if (item.kind == Kind::kRoute) {
-      const auto routes = observe_routes(item.family, kTproxyTable);
+      const auto routes = observe_routes(item.family, {.table = item.table});
       if (!routes) return routes.error();
       for (const TableRoute& route : *routes)
-        if (!is_ours(route)) return taken("a route in table " + std::to_string(kTproxyTable));
+        if (!is_ours(route)) return taken("a route in table " + std::to_string(item.table));
     }
   }
   return {};
@@ -92,13 +91,11 @@ Status remove_item(const RoutingItem& item) {
 Routing routing_of(const Plan& plan) {
   Routing out;
   if (plan.inbound && plan.ipv6) out.insert({Kind::kAddress, Family::kIpv6});
-  for (const Rule& rule : plan.rules) {
-    if (rule.action.kind != Action::Kind::kTproxy) continue;
-    for (const Family family : kFamilies) {
-      if (rule.match.family != Family::kBoth && rule.match.family != family) continue;
-      out.insert({Kind::kRule, family, rule.action.mark});
-      out.insert({Kind::kRoute, family});
-    }
+  if (!plan.tproxy) return out;
+  for (const Family family : kFamilies) {
+    if (!(family == Family::kIpv4 ? plan.ipv4 : plan.ipv6)) continue;
+    out.insert({Kind::kRule, family, plan.tproxy->table, plan.tproxy->mark, plan.tproxy->mask});
+    out.insert({Kind::kRoute, family, plan.tproxy->table});
   }
   return out;
 }
@@ -109,11 +106,10 @@ Result<Routing> observe_routing() {
     const auto rules = observe_policy_rules(family);
     if (!rules) return rules.error();
     for (const PolicyRule& rule : *rules)
-      if (is_ours(rule)) out.insert({Kind::kRule, family, rule.mark});
-    const auto routes = observe_routes(family, kTproxyTable);
+      if (is_ours(rule)) out.insert({Kind::kRule, family, rule.table, rule.mark, rule.mask});
+    const auto routes = observe_routes(family, {.protocol = kRoutingProtocol});
     if (!routes) return routes.error();
-    if (std::any_of(routes->begin(), routes->end(), [](const TableRoute& route) { return is_ours(route); }))
-      out.insert({Kind::kRoute, family});
+    for (const TableRoute& route : *routes) out.insert({Kind::kRoute, family, route.table});
   }
   const auto addresses = observe_lo6();
   if (!addresses) return addresses.error();
@@ -128,7 +124,7 @@ std::string to_string(const Routing& routing) {
     if (item.kind == Kind::kRule) out += to_string(rule_of(item)) + "\n";
     const std::string family = item.family == Family::kIpv6 ? "IPv6" : "IPv4";
     if (item.kind == Kind::kRoute)
-      out += "ip route (" + family + "): local default dev lo table " + std::to_string(kTproxyTable) + "\n";
+      out += "ip route (" + family + "): local default dev lo table " + std::to_string(item.table) + "\n";
     if (item.kind == Kind::kAddress) out += "ip address: ::6/128 dev lo\n";
   }
   return out;

@@ -17,7 +17,6 @@
 // HWS-NF-052 (kernel), HWS-NF-053 (mark or table is somebody's).
 namespace hawser::netfilter {
 
-inline constexpr std::uint32_t kTproxyTable = 133;
 // In front of all rules but the kernel's own for local addresses.
 inline constexpr std::uint32_t kRoutingPriority = 133;
 
@@ -25,7 +24,9 @@ struct RoutingItem {
   enum class Kind { kRule, kRoute, kAddress };
   Kind kind = Kind::kRule;
   Family family = Family::kIpv4;
-  std::uint32_t mark = 0;  // of rules
+  std::uint32_t table = 0;  // of rules and routes
+  std::uint32_t mark = 0;   // of rules
+  std::uint32_t mask = 0;
   auto operator<=>(const RoutingItem&) const = default;
 };
 using Routing = std::set<RoutingItem>;

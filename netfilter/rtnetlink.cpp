@@ -35,11 +35,18 @@ Socket open_socket() {
   if (socket && ::mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return {};
   if (socket)
     (void)::setsockopt(::mnl_socket_get_fd(socket.get()), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  int filtered = 1;
+  if (socket) (void)::mnl_socket_setsockopt(socket.get(), NETLINK_GET_STRICT_CHK, &filtered, sizeof filtered);
   return socket;
 }
 
 std::uint8_t af(Family family) {
   return family == Family::kIpv6 ? AF_INET6 : AF_INET;
+}
+
+// A larger one fits into the attribute alone.
+std::uint8_t table_number(std::uint32_t table) {
+  return table < 256 ? static_cast<std::uint8_t>(table) : std::uint8_t{RT_TABLE_UNSPEC};
 }
 
 class Message {
@@ -110,7 +117,7 @@ int consider_rule(const nlmsghdr* header, void* data) {
 }
 
 struct RouteSearch {
-  std::uint32_t table = 0;
+  RouteFilter filter;
   std::vector<TableRoute> found;
 };
 
@@ -131,7 +138,9 @@ int consider_route(const nlmsghdr* header, void* data) {
       std::copy_n(static_cast<const std::uint8_t*>(::mnl_attr_get_payload(attribute)),
                   std::min<std::size_t>(::mnl_attr_get_payload_len(attribute), 16), route.destination.begin());
   });
-  if (search.table != 0 && route.table != search.table) return MNL_CB_OK;
+  // Kernels before 4.20 don't filter.
+  if (search.filter.table != 0 && route.table != search.filter.table) return MNL_CB_OK;
+  if (search.filter.protocol != 0 && route.protocol != search.filter.protocol) return MNL_CB_OK;
   if (search.found.size() < kMaxItems) search.found.push_back(route);
   return MNL_CB_OK;
 }
@@ -155,11 +164,6 @@ int consider_address(const nlmsghdr* header, void* data) {
 // A kernel without a family has nothing of it.
 bool none_of_it(int error) {
   return error == EAFNOSUPPORT || error == EOPNOTSUPP;
-}
-
-// A larger one fits into the attribute alone.
-std::uint8_t table_number(std::uint32_t table) {
-  return table < 256 ? static_cast<std::uint8_t>(table) : std::uint8_t{RT_TABLE_UNSPEC};
 }
 
 int change(std::uint16_t type, std::uint16_t flags, const PolicyRule& rule) {
@@ -232,12 +236,17 @@ Result<std::vector<PolicyRule>> observe_policy_rules(Family family) {
   return out;
 }
 
-Result<std::vector<TableRoute>> observe_routes(Family family, std::uint32_t table) {
+Result<std::vector<TableRoute>> observe_routes(Family family, RouteFilter filter) {
   RouteSearch search;
-  search.table = table;
+  search.filter = filter;
   Message message(RTM_GETROUTE, NLM_F_DUMP);
-  message.body<rtmsg>()->rtm_family = af(family);
+  auto* body = message.body<rtmsg>();
+  body->rtm_family = af(family);
+  body->rtm_protocol = filter.protocol;
+  body->rtm_table = table_number(filter.table);
+  if (filter.table > 255) ::mnl_attr_put_u32(message.header(), RTA_TABLE, filter.table);
   const int error = talk(message, consider_route, &search);
+  if (error == ENOENT) return std::vector<TableRoute>();  // there is no such table
   if (error != 0 && !none_of_it(error)) return failed(error, "routes can't be listed");
   return std::move(search.found);
 }

@@ -47,8 +47,11 @@ struct HostAddress {
 };
 
 Result<std::vector<PolicyRule>> observe_policy_rules(Family family);
-// Of all tables, or of one.
-Result<std::vector<TableRoute>> observe_routes(Family family, std::uint32_t table = 0);
+struct RouteFilter {
+  std::uint32_t table = 0;    // 0: all
+  std::uint8_t protocol = 0;  // 0: any
+};
+Result<std::vector<TableRoute>> observe_routes(Family family, RouteFilter filter);
 // Of lo, IPv6.
 Result<std::vector<HostAddress>> observe_lo6();
 

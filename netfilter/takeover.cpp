@@ -25,6 +25,7 @@ namespace hawser::netfilter {
 namespace {
 
 constexpr std::uint32_t kWhole = 0xffffffff;
+constexpr std::uint32_t kIstioTable = 133;
 constexpr std::chrono::milliseconds kLockWait{5000};
 constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
 constexpr XtTable kTables[] = {XtTable::kRaw, XtTable::kMangle, XtTable::kNat, XtTable::kFilter};
@@ -156,7 +157,7 @@ Status remove_nft() {
 
 // What istio-iptables makes for TPROXY (tools/istio-iptables, ConfigureRoutes): its mark, its table, one route.
 bool is_istios(const PolicyRule& rule) {
-  return rule.protocol != kRoutingProtocol && rule.table == kTproxyTable && rule.mark == kIstioMark &&
+  return rule.protocol != kRoutingProtocol && rule.table == kIstioTable && rule.mark == kIstioMark &&
          rule.mask == kWhole;
 }
 bool is_istios(const TableRoute& route) {
@@ -173,7 +174,7 @@ Status remove_rules_of_istio(Family family) {
 }
 
 Status remove_routes_of_istio(Family family) {
-  const auto routes = observe_routes(family, kTproxyTable);
+  const auto routes = observe_routes(family, {.table = kIstioTable});
   if (!routes) return routes.error();
   for (const TableRoute& route : *routes)
     if (is_istios(route))
@@ -230,9 +231,10 @@ Status check_foreign() {
 
 Status take_over_routing(const Plan& plan) {
   for (const RoutingItem& item : routing_of(plan)) {
-    if (item.kind != RoutingItem::Kind::kRule || item.mark != kIstioMark || !has_istios_routing(item.family)) continue;
+    if (item.kind != RoutingItem::Kind::kRule || item.table != kIstioTable || !has_istios_routing(item.family))
+      continue;
     // At each moment the mark leads to this host: their route becomes ours, our rule comes, theirs goes.
-    if (auto replaced = adopt({RoutingItem::Kind::kRoute, item.family}); !replaced) return replaced;
+    if (auto replaced = adopt({RoutingItem::Kind::kRoute, item.family, item.table}); !replaced) return replaced;
     if (auto added = adopt(item); !added) return added;
     if (auto removed = remove_rules_of_istio(item.family); !removed) return removed;
     if (auto removed = remove_routes_of_istio(item.family); !removed) return removed;

@@ -299,15 +299,17 @@ TEST(RoutedBackend, RoutingComesWithTheRulesAndGoesWithTheAnchor) {
     rule.hook = Hook::kManglePrerouting;
     rule.match.protocol = Protocol::kTcp;
     rule.action = action(Action::Kind::kTproxy, 15006, 0x539);
-    Plan plan = plan_of({Rule{}}, "redirect");
+    Plan plan = plan_of({rule});
+    plan.tproxy = Tproxy{};
+    Plan redirect = plan_of({Rule{}}, "redirect");
     RoutedBackend backend(std::move(NftBackend::make().value()));
-    ASSERT_TRUE(backend.apply(plan_of({rule})));
+    ASSERT_TRUE(backend.apply(plan));
     EXPECT_THAT(output_of("ip rule"), HasSubstr("fwmark 0x539"));
     EXPECT_THAT(backend.observe()->shape, HasSubstr("ip route (IPv6)"));
-    ASSERT_TRUE(backend.apply(plan));
+    ASSERT_TRUE(backend.apply(redirect));
     EXPECT_THAT(output_of("ip rule"), Not(HasSubstr("fwmark")));
     EXPECT_THAT(output_of("ip -6 address show lo"), HasSubstr("::6/128")) << "inbound IPv6 is redirected";
-    ASSERT_TRUE(backend.apply(plan_of({rule})));
+    ASSERT_TRUE(backend.apply(plan));
     ASSERT_TRUE(backend.remove_rules());
     EXPECT_THAT(output_of("ip rule"), HasSubstr("fwmark 0x539"));
     (void)output_of("nft flush ruleset");
@@ -325,8 +327,10 @@ TEST(RoutedBackend, WhatCantBeAppliedLeavesNoRouting) {
     rule.match.protocol = Protocol::kTcp;
     rule.match.cgroups = {"no/such.service"};
     rule.action = action(Action::Kind::kTproxy, 15006, 0x539);
+    Plan plan = plan_of({rule});
+    plan.tproxy = Tproxy{};
     RoutedBackend backend(std::move(NftBackend::make().value()));
-    ASSERT_FALSE(backend.apply(plan_of({rule})));
+    ASSERT_FALSE(backend.apply(plan));
     EXPECT_THAT(output_of("ip rule; ip -6 address show lo"), Not(AnyOf(HasSubstr("fwmark"), HasSubstr("::6/128"))));
   });
 }

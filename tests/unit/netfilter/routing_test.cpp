@@ -12,15 +12,11 @@ namespace {
 using ::testing::HasSubstr;
 
 Plan tproxy(Family family = Family::kBoth, std::uint32_t mark = 0x539) {
-  Rule rule;
-  rule.hook = Hook::kManglePrerouting;
-  rule.match.protocol = Protocol::kTcp;
-  rule.match.family = family;
-  rule.action = {Action::Kind::kTproxy, 15006, mark, 0};
   Plan plan;
-  plan.rules = {rule};
   plan.inbound = true;
+  plan.ipv4 = family != Family::kIpv6;
   plan.ipv6 = family != Family::kIpv4;
+  plan.tproxy = Tproxy{mark, 0xffffffff, 133};
   return plan;
 }
 
@@ -54,6 +50,20 @@ TEST(Routing, LeadsMarkedPacketsToThisHostAndGoesWithoutATrace) {
     EXPECT_TRUE(trim_routing());
     EXPECT_EQ(routes(), before);
     EXPECT_TRUE(trim_routing()) << "nothing to remove is fine";
+  });
+}
+
+TEST(Routing, ATableOfManyAndAMaskedMark) {
+  in_namespace([] {
+    Plan plan = tproxy();
+    plan.tproxy = Tproxy{0x10000, 0xff0000, 4000};
+    const std::string before = routes();
+    const auto added = add_routing(routing_of(plan));
+    ASSERT_TRUE(added) << added.error().to_string();
+    EXPECT_THAT(output_of("ip route get 203.0.113.7 mark 0x10005"), HasSubstr("local 203.0.113.7 dev lo table 4000"));
+    EXPECT_EQ(observe_routing().value(), routing_of(plan));
+    ASSERT_TRUE(trim_routing());
+    EXPECT_EQ(routes(), before);
   });
 }
 
