@@ -164,6 +164,12 @@ class TableOf final : public IptcTable {
     return out;
   }
 
+  void each(const std::function<void(const Entry&)>& look) override {
+    for (const std::string& name : chains())
+      for (auto* entry = Ip::first_rule(name.c_str(), handle_); entry != nullptr; entry = Ip::next_rule(entry, handle_))
+        look({name, Ip::kFamily, reinterpret_cast<const unsigned char*>(entry), Ip::target(entry, handle_)});
+  }
+
   Status erase(const std::vector<std::string>& names, const Theirs& theirs) override {
     const auto named = [&](const std::string& name) {
       return std::find(names.begin(), names.end(), name) != names.end();

@@ -66,6 +66,7 @@ class IptcTable {
   };
   using Theirs = std::function<bool(const Entry&)>;
   virtual std::vector<std::string> chains() = 0;
+  virtual void each(const std::function<void(const Entry&)>& look) = 0;
   virtual Status erase(const std::vector<std::string>& names, const Theirs& theirs) = 0;
 };
 

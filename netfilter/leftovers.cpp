@@ -168,7 +168,7 @@ ProbeResult rules(Family family) {
 
 ProbeResult routes(Family family) {
   std::string name = std::string(family_text(family)) + " routes";
-  const auto found = observe_routes(family, kTproxyTable);
+  const auto found = observe_routes(family, {.protocol = kRoutingProtocol});
   if (!found) return failed(std::move(name), found.error());
   std::string left;
   for (const auto& route : *found)

@@ -230,6 +230,8 @@ Status NftBackend::apply_rules(const Plan& plan) {
 Result<bool> NftBackend::apply_to(const Plan& plan, const std::string& table) {
   auto generation = observe_cgroups(plan);
   if (!generation) return generation.error();
+  if (plan.outbound_stays) *generation += "+out";
+  if (plan.inbound_stays) *generation += "+in";
   const auto before = observe_tables(table);
   if (!before) return before.error();
   // What isn't owned may have been edited.

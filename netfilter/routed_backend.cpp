@@ -7,11 +7,19 @@
 namespace hawser::netfilter {
 
 Status RoutedBackend::apply(const Plan& plan) {
+  return with_routing(plan, &Backend::apply);
+}
+
+Status RoutedBackend::repair(const Plan& plan) {
+  return with_routing(plan, &Backend::repair);
+}
+
+Status RoutedBackend::with_routing(const Plan& plan, Status (Backend::*bring_in)(const Plan&)) {
   const auto before = observe_routing();
   if (!before) return before.error();
   const Routing wanted = routing_of(plan);
   if (auto added = add_routing(wanted); !added) return added;
-  if (auto applied = rules_->apply(plan); !applied) {
+  if (auto applied = (rules_.get()->*bring_in)(plan); !applied) {
     (void)trim_routing(*before);
     return applied;
   }

@@ -19,11 +19,14 @@ class RoutedBackend final : public Backend {
   std::string reason() const override { return rules_->reason(); }
   std::uint32_t port_id() const override { return rules_->port_id(); }
   Status apply(const Plan& plan) override;
+  Status repair(const Plan& plan) override;
   Result<Observation> observe() override;
   Status remove_rules() override { return rules_->remove_rules(); }
   Status remove_anchor() override;
 
  private:
+  Status with_routing(const Plan& plan, Status (Backend::*bring_in)(const Plan&));
+
   std::unique_ptr<Backend> rules_;
 };
 

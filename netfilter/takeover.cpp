@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -93,9 +94,45 @@ bool has_istio_mark(const unsigned char* bytes) {
   });
 }
 
-bool istios(const IptcTable::Entry& entry) {
+bool istio_marked(const IptcTable::Entry& entry) {
   return entry.family == Family::kIpv6 ? has_istio_mark<ip6t_entry>(entry.bytes)
                                        : has_istio_mark<ipt_entry>(entry.bytes);
+}
+
+bool all_zero(const void* bytes, std::size_t size) {
+  const auto* begin = static_cast<const unsigned char*>(bytes);
+  return std::all_of(begin, begin + size, [](unsigned char byte) { return byte == 0; });
+}
+
+// Of a rule that asks for an interface and for nothing else: its name.
+template <typename Entry, typename Header>
+std::string only_interface(const unsigned char* bytes, const Header& header, bool outgoing) {
+  const auto* entry = reinterpret_cast<const Entry*>(bytes);
+  if (entry->target_offset != sizeof(Entry) || header.proto != 0 || header.invflags != 0) return {};
+  if (!all_zero(&header.smsk, sizeof header.smsk) || !all_zero(&header.dmsk, sizeof header.dmsk)) return {};
+  const char* other = outgoing ? header.iniface : header.outiface;
+  if (*other != '\0') return {};
+  return outgoing ? header.outiface : header.iniface;
+}
+
+std::string excluded_interface(const IptcTable::Entry& entry) {
+  if (entry.target != "RETURN" || (entry.chain != "PREROUTING" && entry.chain != "OUTPUT")) return {};
+  const bool outgoing = entry.chain == "OUTPUT";
+  if (entry.family == Family::kIpv6)
+    return only_interface<ip6t_entry>(entry.bytes, reinterpret_cast<const ip6t_entry*>(entry.bytes)->ipv6, outgoing);
+  return only_interface<ipt_entry>(entry.bytes, reinterpret_cast<const ipt_entry*>(entry.bytes)->ip, outgoing);
+}
+
+// Istio exempts an interface by the same bare rule in both chains of a table, as in foreign.cpp.
+std::set<std::string> istio_interfaces(IptcTable& table) {
+  std::map<std::string, std::set<std::string>> chains;
+  table.each([&](const IptcTable::Entry& entry) {
+    if (const std::string name = excluded_interface(entry); !name.empty()) chains[name].insert(entry.chain);
+  });
+  std::set<std::string> out;
+  for (const auto& [name, both] : chains)
+    if (both.size() == 2) out.insert(name);
+  return out;
 }
 
 Result<std::vector<std::string>> legacy_chains(Family family, XtTable table) {
@@ -115,7 +152,10 @@ Status remove_from(Family family, XtTable which) {
     const bool istio =
         std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("ISTIO_"); });
     const bool marks = istio && which == XtTable::kMangle;
-    auto erased = (*table)->erase(names, [marks](const IptcTable::Entry& entry) { return marks && istios(entry); });
+    const auto interfaces = istio ? istio_interfaces(**table) : std::set<std::string>();
+    auto erased = (*table)->erase(names, [&](const IptcTable::Entry& entry) {
+      return (marks && istio_marked(entry)) || interfaces.count(excluded_interface(entry)) != 0;
+    });
     if (!erased) return erased;
     auto committed = (*table)->commit();
     if (committed || committed.error().code() != Code::kAborted) return committed;
