@@ -137,8 +137,9 @@ std::set<std::string> istio_interfaces(IptcTable& table) {
 
 Result<std::vector<std::string>> legacy_chains(Family family, XtTable table) {
   // To open a table would make the kernel have it.
-  if (!table_registered(family, table)) return std::vector<std::string>();
+  if (!RegisteredTables::observe().has(family, table)) return std::vector<std::string>();
   auto opened = IptcTable::open(family, table);
+  if (!opened && opened.error().code() == Code::kFailedPrecondition) return std::vector<std::string>();
   if (!opened) return opened.error();
   return theirs_of((*opened)->chains());
 }

@@ -23,9 +23,9 @@ RESOLVERS, ALL = 1, 2
 
 
 def dnsmasq(host, log: str, *options: str, uid: int | None = None):
-    common = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file=", "--cache-size=0"]
+    common = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file="]
     user = ["--user=root"] if uid is None else ["--user="]
-    return host.popen(["dnsmasq", *common, *user, *options], log=log, uid=uid)
+    return host.popen(["dnsmasq", *common, "--cache-size=0", *user, *options], log=log, uid=uid)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,8 +41,10 @@ def resolvers(scene):
         f"--address=/agent.test/{OF_AGENT}",
         uid=facts.UID_AGENT,
     )
-    server = dnsmasq(scene.peer, "server-dns.log", f"--address=/agent.test/{OF_SERVER}", f"--address=/up.test/{UPSTREAM}")
-    poll.until("the server answers", lambda: ask(scene, "udp", PEER) == OF_SERVER and ask(scene, "udp", PEER6) == OF_SERVER)
+    known = (f"--address=/agent.test/{OF_SERVER}", f"--address=/up.test/{UPSTREAM}")
+    server = dnsmasq(scene.peer, "server-dns.log", *known)
+    for address in (PEER, PEER6):
+        poll.until("the server answers", lambda address=address: ask(scene, "udp", address) == OF_SERVER)
     poll.until("the agent's listens", lambda: f":{PORT} " in scene.vm.run(["ss", "-Hltn"]).stdout)
     assert agent.poll() is None and server.poll() is None
 

@@ -47,7 +47,8 @@ def test_it_is_refused_by_name_and_nothing_is_changed(scene, engine, mesh):
 def test_with_takeover_exactly_theirs_go(scene, engine):
     """Theirs leads to 9000 here; the operator's own rule, to 8443."""
     for family in ("iptables", "ip6tables"):
-        theirs(scene, engine, "-A", "OUTPUT", "-p", "tcp", "--dport", "2200", "-j", "REDIRECT", "--to", "8443", family=family)
+        own = ("-p", "tcp", "--dport", "2200", "-j", "REDIRECT", "--to", "8443")
+        theirs(scene, engine, "-A", "OUTPUT", *own, family=family)
     before = scene.state()
     for family in ("iptables", "ip6tables"):
         theirs(scene, engine, "-N", "PROXY_INIT_OUTPUT", family=family)

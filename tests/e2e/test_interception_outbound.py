@@ -72,7 +72,8 @@ def test_a_cgroup_is_exempt_with_those_below_it(scene):
     with cgroups(scene.vm, top, f"{top}/inner", f"{top}-other"):
 
         def within(name: str) -> list[str]:
-            return ["sh", "-c", f'echo $$ >/sys/fs/cgroup/{name}/cgroup.procs && exec "$@"', "sh", "setpriv", "--reuid", "9"]
+            enter = f'echo $$ >/sys/fs/cgroup/{name}/cgroup.procs && exec "$@"'
+            return ["sh", "-c", enter, "sh", "setpriv", "--reuid", "9"]
 
         scene.plan(exempt_cgroups=[top])
         for name in (top, f"{top}/inner"):

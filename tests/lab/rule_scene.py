@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """What connections do under rules, made by either backend: a host with hawser-broker, and one next to it.
 
-Import `scene` and `nothing_left` into a module: each test then runs once a backend. `15001` and `15006` stand in for the
-proxy; every server says where the connection landed, so a test asserts who accepted it and what the kernel told there.
+Import `scene` and `nothing_left` into a module: each test then runs once a backend. `15001` and `15006` stand in for
+the proxy; every server says where the connection landed: a test asserts who accepted it and what the kernel told there.
 """
 
 from __future__ import annotations
@@ -49,9 +49,11 @@ class RuleScene(Scene):
         self._servers[host] = host.popen(program, stdout=subprocess.PIPE, text=True)
         assert self._servers[host].stdout.readline() == "up\n"
 
-    def land(self, *targets: tuple[str, int] | dict, host=None, uid: int | None = UID_APP, gid: int | None = None, **how):
+    def land(
+        self, *targets: tuple[str, int] | dict, host=None, uid: int | None = UID_APP, gid: int | None = None, **how
+    ) -> list[dict]:
         """Where each connection landed: what landing_client.py tells. `uid=None` is root with all it may do."""
-        wanted = [target if isinstance(target, dict) else {"address": target[0], "port": target[1]} for target in targets]
+        wanted = [one if isinstance(one, dict) else {"address": one[0], "port": one[1]} for one in targets]
         group = gid if gid is not None else uid
         program = services.program("landing_client", json.dumps(wanted))
         done = (host or self.vm).run([*how.pop("before", ()), *program], uid=uid, gid=group, timeout=40, **how)

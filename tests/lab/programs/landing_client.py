@@ -28,7 +28,8 @@ def land(target):
                 )
                 client.setsockopt(level, option, 1)
         if target.get("source") or target.get("source_port"):
-            client.bind((target.get("source", "::" if family == socket.AF_INET6 else "0.0.0.0"), target.get("source_port", 0)))
+            anywhere = "::" if family == socket.AF_INET6 else "0.0.0.0"
+            client.bind((target.get("source", anywhere), target.get("source_port", 0)))
         try:
             client.connect((target["address"], target["port"]))
             answer = json.loads(client.makefile("rb").readline())
