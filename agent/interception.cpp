@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "broker/intent_proto.h"
 #include "hawser/broker.pb.h"
+#include "host_dns.h"
 
 namespace hawser {
 namespace {
@@ -21,14 +23,6 @@ constexpr auto kConfirmEvery = std::chrono::milliseconds(250);
 // check who calls; outbound goes direct, because the host has to work.
 constexpr bool kInboundClosed = true;
 constexpr bool kOutboundClosed = false;
-
-void add_ranges(const std::vector<config::PortRange>& from, google::protobuf::RepeatedPtrField<v1::PortRange>* to) {
-  for (const auto& range : from) {
-    auto* item = to->Add();
-    item->set_first(range.first);
-    item->set_last(range.last);
-  }
-}
 
 std::string failed_probes(const v1::PlanResponse& plan) {
   std::string text;
@@ -57,36 +51,18 @@ Interception::Interception(Loop& loop, broker::BrokerClient& broker, Metrics& me
 Interception::~Interception() = default;
 
 v1::Request Interception::plan_request(bool outbound) const {
-  const auto& settings = options_.settings;
   v1::Request request;
   auto* plan = request.mutable_plan();
-  plan->set_confirm_seconds(static_cast<std::uint32_t>(settings.confirm.count()));
+  plan->set_confirm_seconds(static_cast<std::uint32_t>(options_.confirm.count()));
   plan->mutable_on_failure()->set_inbound_closed(kInboundClosed);
   plan->mutable_on_failure()->set_outbound_closed(kOutboundClosed);
-  auto* intent = plan->mutable_intent();
-  intent->set_outbound_port(15001);
-  intent->set_inbound_port(15006);
-  intent->set_capture_outbound(outbound && settings.outbound);
-  intent->set_capture_inbound(settings.inbound);
-  intent->set_ipv4(listeners_.ipv4);
-  intent->set_ipv6(listeners_.ipv6);
-  add_ranges(settings.inbound_ports, intent->mutable_inbound_ports());
-  add_ranges(settings.inbound_exclude, intent->mutable_inbound_exclude());
-  add_ranges(settings.outbound_exclude_ports, intent->mutable_outbound_exclude());
-  for (const auto& cidr : settings.outbound_exclude_cidrs) intent->add_outbound_exclude_cidrs(cidr);
-  for (const unsigned uid : options_.exempt_uids) intent->add_exempt_uids(uid);
-  for (const unsigned gid : options_.exempt_gids) intent->add_exempt_gids(gid);
-  for (const auto& endpoint : options_.never) {
-    auto* item = intent->add_never();
-    item->set_address(endpoint.host);
-    item->set_port(endpoint.port);
-  }
-  for (const auto& endpoint : options_.own_probes) {
-    auto* item = intent->add_own_probes();
-    item->set_address(endpoint.host);
-    item->set_port(endpoint.port);
-  }
-  intent->set_probe_uid(options_.agent_uid);
+  netfilter::Intent intent = options_.intent;
+  intent.capture_outbound = outbound && intent.capture_outbound;
+  intent.ipv4 = listeners_.ipv4;
+  intent.ipv6 = listeners_.ipv6;
+  intent.dns.ipv4 = dns_listener_bound(false, static_cast<std::uint16_t>(intent.dns.port));
+  intent.dns.ipv6 = dns_listener_bound(true, static_cast<std::uint16_t>(intent.dns.port));
+  broker::to_proto(intent, *plan->mutable_intent());
   return request;
 }
 
@@ -99,7 +75,17 @@ void Interception::apply(Listeners listeners, Events events) {
   send_plan();
 }
 
+// What a plan depends on and nobody tells: empty where DNS isn't captured.
+std::string Interception::dns_state() const {
+  const auto& dns = options_.intent.dns;
+  if (dns.capture == netfilter::Dns::Capture::kOff) return {};
+  const auto port = static_cast<std::uint16_t>(dns.port);
+  return resolv_conf_stamp() + (dns_listener_bound(false, port) ? " 4" : "") +
+         (dns_listener_bound(true, port) ? " 6" : "");
+}
+
 void Interception::send_plan() {
+  dns_state_ = dns_state();
   broker_.call(plan_request(true), kPlanTimeout,
                [this, alive = std::weak_ptr<bool>(alive_)](Result<v1::Response> answer) {
                  if (alive.expired() || state_ != State::kApplying) return;
@@ -114,7 +100,7 @@ void Interception::on_plan(const v1::Response& response) {
     return retry(Error(Code::kFailedPrecondition, "HWS-IC-001", "the rules are in, but a probe failed: " + failed,
                        "see 'hawser intercept show'; another firewall may drop or redirect before us"));
   log::info("interception applied", {{"probes", passed_probes(plan)}, {"apply_ms", std::to_string(plan.apply_ms())}});
-  confirm(plan.digest(), static_cast<int>(options_.settings.confirm / kConfirmEvery));
+  confirm(plan.digest(), static_cast<int>(options_.confirm / kConfirmEvery));
 }
 
 // The broker's timer runs: without a working control plane nothing is confirmed, and it withdraws the plan.
@@ -165,6 +151,11 @@ void Interception::look() {
                           "the rules are gone: the broker was restarted, or somebody removed them",
                           "they are applied again by themselves"));
     }
+    if (dns_state() != dns_state_) {
+      log::info("interception is applied again: resolv.conf or the DNS listener changed");
+      state_ = State::kApplying;
+      return send_plan();
+    }
     watch();
   });
 }
@@ -202,7 +193,7 @@ void Interception::let_outbound_go() {
   auto request = plan_request(false);
   request.mutable_plan()->set_confirm_seconds(0);
   request.mutable_plan()->set_without_proxy(true);
-  if (!options_.settings.inbound) {
+  if (!options_.intent.capture_inbound) {
     request.clear_plan();
     request.mutable_remove();
   }

@@ -13,7 +13,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "broker/client.h"
-#include "config/config.h"
+#include "netfilter/intent.h"
 
 namespace hawser {
 
@@ -30,12 +30,8 @@ class Interception {
     bool ipv6 = false;
   };
   struct Options {
-    config::Interception settings;
-    std::vector<config::HostPort> never;  // control plane and CA, by address
-    std::vector<unsigned> exempt_uids;    // agent and proxy
-    std::vector<unsigned> exempt_gids;
-    std::vector<config::HostPort> own_probes;  // where the agent asks its own host through the proxy
-    unsigned agent_uid = 0;
+    netfilter::Intent intent;  // with both families; what has no listener is left out
+    std::chrono::seconds confirm{30};
     std::chrono::seconds revive{10};  // how long captured traffic waits for a dead proxy before outbound is let go
   };
 
@@ -71,6 +67,7 @@ class Interception {
   void retry(const Error& error);
   void let_outbound_go();
   broker::v1::Request plan_request(bool outbound) const;
+  std::string dns_state() const;
 
   Loop& loop_;
   broker::BrokerClient& broker_;
@@ -80,6 +77,7 @@ class Interception {
   Backoff backoff_;
   State state_ = State::kNone;
   Listeners listeners_;
+  std::string dns_state_;  // when the plan was sent
   Events events_;
   std::unique_ptr<Loop::Timer> timer_;
   std::unique_ptr<Loop::Timer> revive_timer_;

@@ -115,19 +115,6 @@ Status check_owners(const Intent& intent) {
   return {};
 }
 
-Status check_tproxy(const Tproxy& tproxy) {
-  const auto fits = [&tproxy](std::uint32_t mark) { return mark != 0 && (mark & ~tproxy.mask) == 0; };
-  if (!fits(tproxy.mark) || !fits(tproxy.mark + 1))
-    return bad("HWS-NF-032",
-               "TPROXY's mark " + hex(tproxy.mark) + ", or the one after it, doesn't fit in mask " + hex(tproxy.mask),
-               "use a mark and a mask like 0x539 and 0xffffffff");
-  constexpr std::uint32_t kDefault = 253;  // linux/rtnetlink.h: default, main, local
-  if (tproxy.table == 0 || (tproxy.table >= kDefault && tproxy.table <= kDefault + 2))
-    return bad("HWS-NF-033", "routing table " + std::to_string(tproxy.table) + " is the system's own",
-               "use another, like 133");
-  return {};
-}
-
 }  // namespace
 
 Status check_interface(const std::string& name) {
@@ -157,6 +144,19 @@ Status check_mark(const Mark& mark) {
   if ((mark.value & ~mark.mask) == 0) return {};
   return bad("HWS-NF-032", "mark " + hex(mark.value) + " has bits that mask " + hex(mark.mask) + " lacks",
              "write mark/mask like 0x100/0xf00");
+}
+
+Status check_tproxy(const Tproxy& tproxy) {
+  const auto fits = [&tproxy](std::uint32_t mark) { return mark != 0 && (mark & ~tproxy.mask) == 0; };
+  if (!fits(tproxy.mark) || !fits(tproxy.mark + 1))
+    return bad("HWS-NF-032",
+               "TPROXY's mark " + hex(tproxy.mark) + ", or the one after it, doesn't fit in mask " + hex(tproxy.mask),
+               "use a mark and a mask like 0x539 and 0xffffffff");
+  constexpr std::uint32_t kDefault = 253;  // linux/rtnetlink.h: default, main, local
+  if (tproxy.table == 0 || (tproxy.table >= kDefault && tproxy.table <= kDefault + 2))
+    return bad("HWS-NF-033", "routing table " + std::to_string(tproxy.table) + " is the system's own",
+               "use another, like 133");
+  return {};
 }
 
 Status check(const Intent& intent) {

@@ -13,6 +13,7 @@ namespace hawser::netfilter {
 Status check_interface(const std::string& name);  // HWS-NF-030
 Status check_cgroup(const std::string& path);     // HWS-NF-031
 Status check_mark(const Mark& mark);              // HWS-NF-032
+Status check_tproxy(const Tproxy& tproxy);        // HWS-NF-032, HWS-NF-033
 // All but what is said about addresses and port ranges, which prepare() (plan_builder.h) finds when it reads them.
 Status check(const Intent& intent);
 

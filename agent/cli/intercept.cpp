@@ -44,6 +44,7 @@ void add_intercept(CLI::App& app, Context& context) {
   intercept->require_subcommand(1)->fallthrough();
   add_intercept_plan(*intercept, context);
   add_intercept_explain(*intercept, context);
+  add_intercept_import(*intercept, context);
   auto as_json = std::make_shared<bool>(false);
   auto* command = intercept->add_subcommand("show", "Rules in force, as the kernel lists them, with counters");
   command->add_flag("--json", *as_json, "Print as JSON");

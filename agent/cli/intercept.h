@@ -8,5 +8,6 @@ namespace hawser::cli {
 
 void add_intercept_plan(CLI::App& intercept, Context& context);
 void add_intercept_explain(CLI::App& intercept, Context& context);
+void add_intercept_import(CLI::App& intercept, Context& context);
 
 }  // namespace hawser::cli

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "config/load.h"
+#include "interception_intent.h"
 #include "netfilter/sshd_config.h"
 
 namespace hawser::cli {
@@ -51,34 +52,14 @@ void add_never(const config::Config& config, Interception& out) {
 Status add_own(const config::Config& config, Intent& out) {
   const auto agent = config::resolve_user(config.users.agent);
   const auto proxy = config::resolve_user(config.users.proxy);
-  const auto group = config::resolve_group(config.users.proxy);
   if (!agent) return agent.error();
   if (!proxy) return proxy.error();
-  out.exempt_uids = {*agent, *proxy};
   if (const auto agents = config::resolve_group(config.users.agent)) out.exempt_gids.push_back(*agents);
-  if (group) out.exempt_gids.push_back(*group);
-  out.probe_uid = *agent;
   out.proxy.uids = {*proxy};
   if (config.workload.addresses.empty()) return {};
   for (const auto& probe : config.health_probes())
     if (probe.through_proxy) out.own_probes.push_back({config.workload.addresses.front(), probe.port});
   return {};
-}
-
-template <typename From>
-std::vector<netfilter::PortRange> ranges(const From& from) {
-  std::vector<netfilter::PortRange> out;
-  for (const auto& range : from) out.push_back({range.first, range.last});
-  return out;
-}
-
-void add_settings(const config::Interception& settings, Intent& out) {
-  out.capture_inbound = settings.inbound;
-  out.capture_outbound = settings.outbound;
-  out.inbound_ports = ranges(settings.inbound_ports);
-  out.inbound_exclude = ranges(settings.inbound_exclude);
-  out.outbound_exclude = ranges(settings.outbound_exclude_ports);
-  out.outbound_exclude_cidrs = settings.outbound_exclude_cidrs;
 }
 
 }  // namespace
@@ -87,7 +68,7 @@ Result<Interception> configured_interception(Context& context, const std::string
   const auto config = load(context);
   if (!config) return config.error();
   Interception out;
-  add_settings(config->interception, out.intent);
+  out.intent = interception_intent(*config);
   if (auto own = add_own(*config, out.intent); !own) return own.error();
   add_never(*config, out);
   out.intent.ipv4 = families != "ipv6";

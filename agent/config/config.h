@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "netfilter/intent.h"
 
 // What: the whole configuration as one immutable, validated value. The keys are those of hawser.yaml(5); defaults are
 // the member initialisers. Threading: a value. Units: std::chrono.
@@ -110,14 +111,31 @@ struct IdentitySettings {
   double renew_at = 0.5;  // share of the lifetime
 };
 
+// Users and groups are numbers here: they're resolved when the file is read.
 struct Interception {
   bool inbound = true;
   bool outbound = true;
-  std::vector<PortRange> inbound_ports;  // empty: all
+  netfilter::InboundMode mode = netfilter::InboundMode::kRedirect;
+  netfilter::Tproxy tproxy;
+  std::vector<PortRange> inbound_ports;  // empty, and no services: all
+  std::vector<netfilter::Service> services;
   std::vector<PortRange> inbound_exclude;
+  std::vector<PortRange> outbound_ports;    // empty, as the next one: all
+  std::vector<std::string> outbound_cidrs;  // either has it: captured
   std::vector<PortRange> outbound_exclude_ports;
   std::vector<std::string> outbound_exclude_cidrs;
-  std::chrono::seconds confirm{30};  // an apply that isn't confirmed by then is withdrawn by the broker
+  netfilter::Owner exempt;  // besides the agent and the proxy
+  std::vector<std::uint32_t> groups_include;
+  std::vector<std::uint32_t> groups_exclude;
+  std::vector<netfilter::UserPorts> user_ports;
+  std::vector<std::string> exclude_interfaces;
+  bool self_call = true;
+  unsigned hbone_port = 0;  // 0: none
+  bool drop_invalid = false;
+  netfilter::Dns::Capture dns = netfilter::Dns::Capture::kOff;
+  std::uint16_t dns_port = 15053;
+  std::vector<std::string> dns_resolvers;  // empty: the host's
+  std::chrono::seconds confirm{30};        // an apply that isn't confirmed by then is withdrawn by the broker
 };
 
 struct HealthProbe {

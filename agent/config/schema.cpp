@@ -8,18 +8,6 @@
 namespace hawser::config {
 namespace {
 
-// A list replaces what an earlier file said; the keyword "all" stands for an empty one.
-void port_list(MapReader& map, const std::string& key, std::vector<PortRange>& out, bool all_allowed) {
-  if (map.has(key)) out.clear();
-  map.list(key, [&out, all_allowed](const std::string& text) -> Status {
-    if (all_allowed && text == "all") return {};
-    auto range = parse_port_range(text);
-    if (!range) return range.error();
-    out.push_back(*range);
-    return {};
-  });
-}
-
 void read_log(MapReader& map, LogSettings& log) {
   map.scalar("level", choice({"debug", "info", "warn", "error"},
                              [&log](std::size_t i) { log.level = static_cast<log::Level>(i); }));
@@ -32,26 +20,6 @@ void read_mesh(MapReader& map, Mesh& mesh) {
   map.text("cluster_id", mesh.cluster_id);
   map.text("network", mesh.network);
   map.text("namespace", mesh.ns);
-}
-
-void read_interception(MapReader& map, Interception& out) {
-  map.map("inbound", [&out](MapReader& inbound) {
-    inbound.scalar("enabled", boolean(out.inbound));
-    port_list(inbound, "ports", out.inbound_ports, true);
-    port_list(inbound, "exclude", out.inbound_exclude, false);
-  });
-  map.map("outbound", [&out](MapReader& outbound) {
-    outbound.scalar("enabled", boolean(out.outbound));
-    port_list(outbound, "exclude_ports", out.outbound_exclude_ports, false);
-    outbound.scalar("cidrs", choice({"all"}, [](std::size_t) {}));
-    if (outbound.has("exclude_cidrs")) out.outbound_exclude_cidrs.clear();
-    outbound.list("exclude_cidrs", [&out](const std::string& text) -> Status {
-      if (auto ok = check_cidr(text); !ok) return ok;
-      out.outbound_exclude_cidrs.push_back(text);
-      return {};
-    });
-  });
-  map.scalar("confirm", seconds(out.confirm));
 }
 
 Status read_share(double& out, const std::string& text) {

@@ -9,6 +9,7 @@ namespace hawser::config {
 
 void read_workload(MapReader& map, Workload& workload);
 void read_health(MapReader& map, Health& health);
+void read_interception(MapReader& map, Interception& interception);
 
 // What can't be seen in one key.
 void check_registration(const Config& config, std::vector<Error>& errors);

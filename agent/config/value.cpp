@@ -25,6 +25,16 @@ Result<std::uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
+Result<std::uint32_t> parse_word(std::string_view text) {
+  const bool hex = text.substr(0, 2) == "0x";
+  if (hex) text.remove_prefix(2);
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty())
+    return bad("'" + std::string(text) + "' is not a number of 32 bits");
+  return value;
+}
+
 bool is_ip(const std::string& text, int family) {
   std::array<unsigned char, sizeof(in6_addr)> out{};
   return inet_pton(family, text.c_str(), out.data()) == 1;
@@ -81,6 +91,20 @@ Result<HostPort> parse_host_port(const std::string& text) {
     return bad("'" + text + "' is ambiguous", "put an IPv6 address in brackets: [fd00::1]:15012");
   }
   return HostPort{host, *port};
+}
+
+Result<netfilter::Mark> parse_mark(const std::string& text) {
+  const auto slash = text.find('/');
+  auto value = parse_word(std::string_view(text).substr(0, slash));
+  netfilter::Mark out;
+  if (value && slash != std::string::npos) {
+    auto mask = parse_word(std::string_view(text).substr(slash + 1));
+    if (!mask) value = mask.error();
+    if (mask) out.mask = *mask;
+  }
+  if (!value) return bad("'" + text + "' is not a mark", "write e.g. 1337, 0x539 or 0x500/0xf00");
+  out.value = *value;
+  return out;
 }
 
 Status check_address(const std::string& text) {

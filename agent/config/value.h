@@ -17,6 +17,7 @@ Result<std::chrono::milliseconds> parse_duration(const std::string& text);  // 5
 Result<std::uint16_t> parse_port(const std::string& text);
 Result<PortRange> parse_port_range(const std::string& text);  // 80 or 9000-9100
 Result<HostPort> parse_host_port(const std::string& text);    // host:port, [v6]:port
+Result<netfilter::Mark> parse_mark(const std::string& text);  // 1337, 0x539 or 0x500/0xf00
 Status check_cidr(const std::string& text);
 Status check_address(const std::string& text);
 // The nearest of the known words, if near enough to be a slip.

@@ -25,6 +25,15 @@ def write(target: str, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
 
 
+def other_settings() -> None:
+    """Lines of a file, then "--", then an argument a line."""
+    istio = b'ISTIO_INBOUND_PORTS="*"\nISTIO_SERVICE_CIDR=10.0.0.0/8,fd00::/8\nexport INVALID_DROP=true # x\n'
+    write("other_settings", "environment", istio)
+    write("other_settings", "flags", b"\n--\n-b\n80,90-95\n-i\n*\n-x10.1.0.0/16\n--redirect-dns\n-u\n0,1337\n-m=TPROXY\n")
+    write("other_settings", "both", istio + b"\n--\n-c\neth1,docker+\n-q\n443\n-o\n443\n-d\n22\n-g\nroot\n-e\n15018\n")
+    write("other_settings", "director", b"SERVICE_CIDR='*'\nENVOY_DNS_PORT=53\nBACKEND_INBOUND_PORTS=80\n\n--\nclean\n-h\n")
+
+
 def response(*names: str, removed: tuple[str, ...] = (), version: str = "") -> discovery_pb2.DeltaDiscoveryResponse:
     message = discovery_pb2.DeltaDiscoveryResponse(type_url=CDS, nonce="n1", system_version_info="1")
     for name in names:
@@ -141,6 +150,7 @@ def worlds() -> None:
 
 
 if __name__ == "__main__":
+    other_settings()
     responses()
     requests()
     snapshots()

@@ -11,6 +11,7 @@
 // (replay_test.cpp). A new target: a file here, a line below and in CMakeLists.txt, a folder in corpus/.
 namespace hawser::fuzz {
 
+void other_settings(std::string_view bytes);
 void response(std::string_view bytes);
 void request(std::string_view bytes);
 void snapshot(std::string_view bytes);
@@ -21,8 +22,12 @@ struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {
-    {"response", response}, {"request", request}, {"snapshot", snapshot}, {"strip", strip}, {"world", world}};
+inline constexpr Target kTargets[] = {{"other_settings", other_settings},
+                                      {"response", response},
+                                      {"request", request},
+                                      {"snapshot", snapshot},
+                                      {"strip", strip},
+                                      {"world", world}};
 
 // protobuf logs each message that isn't one.
 void silence_libraries();
