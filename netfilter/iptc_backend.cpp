@@ -68,6 +68,7 @@ OwnRules composed(const XtTableForm& form, const Revisions& revisions) {
   }
   for (const XtJump& jump : form.jumps) out.jumps.push_back({jump.from, 0, EntryBytes()});
   std::sort(out.chains.begin(), out.chains.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::sort(out.jumps.begin(), out.jumps.end(), [](const auto& a, const auto& b) { return a.from < b.from; });
   return out;
 }
 

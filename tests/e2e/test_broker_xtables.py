@@ -127,6 +127,7 @@ def test_without_a_proxy_connections_are_refused(scene):
         on_failure={"inbound_closed": True, "outbound_closed": True},
     )
     assert scene.reached((PEER, 80), (PEER6, 80), (PEER, 22)) == ["refused", "refused", "22"]
+    assert scene.observe().digest and "HAWSER_INPUT" in scene.ruleset()
     assert scene.reached((facts.VM_IP, 80), (facts.VM_IP6, 80), (facts.VM_IP, 22), host=scene.peer) == [
         "refused",
         "refused",

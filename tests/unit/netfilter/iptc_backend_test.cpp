@@ -131,6 +131,20 @@ TEST_F(IptcBackendTest, WhatIsInForceIsKnownToASuccessor) {
   EXPECT_TRUE(seen->listing.counters.contains("in_ssh"));
 }
 
+TEST_F(IptcBackendTest, WhateverThePlanUsesItsKnownAgain) {
+  run("ip link set lo up");
+  Intent refusing = basic();
+  refusing.refuse = true;
+  Intent one_way = basic();
+  one_way.capture_outbound = false;
+  for (const Plan& plan : {every_kind(), compile(refusing).value(), compile(one_way).value()}) {
+    auto own = backend();
+    auto applied = own.apply(plan);
+    ASSERT_TRUE(applied) << applied.error().to_string();
+    EXPECT_EQ(own.observe()->listing.digest, plan.digest);
+  }
+}
+
 TEST_F(IptcBackendTest, SomebodyElsesEditIsNoticed) {
   const Plan plan = compile(basic()).value();
   auto own = backend();
