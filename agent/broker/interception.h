@@ -100,6 +100,8 @@ class Interception {
   // What there is of ours, with nothing in force.
   std::vector<Check> leftovers() const { return kernel_.leftovers ? kernel_.leftovers() : std::vector<Check>(); }
   Result<State> observe();
+  // Of the plan in force, a line each; none, if that can't be said any more.
+  std::vector<std::string> rules() const;
   // The broker ends. Kept rules are the next broker's; the others go, but for the anchor of connections that live on
   // it.
   enum class Rules { kWithdrawn, kKept };

@@ -6,6 +6,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "broker/interception.h"
+#include "netfilter/explain.h"
 
 namespace hawser::broker {
 
@@ -197,6 +198,14 @@ Status Interception::apply_policy() {
     return applied;
   log::warn("the failure policy is in force", {{"inbound", inbound}, {"outbound", outbound}});
   return {};
+}
+
+std::vector<std::string> Interception::rules() const {
+  if (!record_.in_force) return {};
+  const auto plan = netfilter::compile(record_.in_force->intent, kernel_.guard());
+  // sshd may listen elsewhere by now.
+  if (!plan || plan->digest != record_.in_force->digest) return {};
+  return netfilter::rule_lines(*plan);
 }
 
 }  // namespace hawser::broker

@@ -113,7 +113,7 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
     case v1::Request::kRemove:
       return remove(request, std::move(answer));
     case v1::Request::kObserve:
-      return observe(answer);
+      return observe(request.observe().rules(), answer);
     case v1::Request::kValidate:
       return validate(request, std::move(answer));
     case v1::Request::kStart:
@@ -183,7 +183,7 @@ void Jobs::lease(const v1::Request& request, const Answer& answer) {
   answer(v1::Response());
 }
 
-void Jobs::observe(const Answer& answer) {
+void Jobs::observe(bool with_rules, const Answer& answer) {
   auto state = interception_.observe();
   if (!state) return answer(failed(state.error()));
   v1::Response out;
@@ -198,6 +198,8 @@ void Jobs::observe(const Answer& answer) {
   observed->set_confirmed(state->confirmed);
   observed->set_digest(state->kernel.listing.digest);
   observed->set_ruleset(state->kernel.text);
+  if (with_rules)
+    for (auto& rule : interception_.rules()) observed->add_rules(std::move(rule));
   for (const auto& [purpose, traffic] : state->kernel.listing.counters) {
     auto* counter = observed->add_counters();
     counter->set_purpose(purpose);

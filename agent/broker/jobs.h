@@ -31,7 +31,7 @@ class Jobs {
   void remove(const v1::Request& request, Answer answer);
   void verify(const Answer& answer);
   void lease(const v1::Request& request, const Answer& answer);
-  void observe(const Answer& answer);
+  void observe(bool with_rules, const Answer& answer);
   void validate(const v1::Request& request, Answer answer);
   void start(const v1::Request& request, Answer answer);
   void reap(const v1::Request& request, Answer answer);

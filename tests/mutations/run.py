@@ -50,7 +50,7 @@ def mutants() -> list[Mutant]:
         candidates = [i for i, line in enumerate(lines) if ADDS.match(line)]
         for i in candidates:
             what = lines[i].strip()
-            out.append(Mutant(file, i + 1, f"without `{what}`", "".join(lines[:i] + lines[i + 1 :])))
+            out.append(Mutant(file, i + 1, f"without `{what}`", "".join([*lines[:i], ";\n", *lines[i + 1 :]])))
             pair = lines[i : i + 2]
             same = all(COMMUTE.search(line) for line in pair) or any(text in pair[0] for text in APART)
             if i + 1 in candidates and not same:
@@ -84,7 +84,7 @@ class Workshop:
         words = shlex.split(self.compile[mutant.file])
         words[words.index("-o") + 1] = str(out)
         words[words.index("-c") + 1] = str(source)
-        argv = [word for word in words if word != "-Werror"] + ["-w", "-O1"]
+        argv = [word for word in words if word != "-Werror"] + ["-w", "-O0"]
         done = subprocess.run(argv, cwd=self.build, capture_output=True, timeout=TIMEOUT, check=False)
         return out if done.returncode == 0 else None
 
