@@ -71,6 +71,8 @@ Result<Interception> configured_interception(Context& context, const std::string
   out.intent = interception_intent(*config);
   if (auto own = add_own(*config, out.intent); !own) return own.error();
   add_never(*config, out);
+  if (out.intent.dns.capture == netfilter::Dns::Capture::kResolvers && out.intent.dns.resolvers.empty())
+    out.unknown.emplace_back("the host's name servers, questions to which are captured");
   out.intent.ipv4 = families != "ipv6";
   out.intent.ipv6 = families != "ipv4";
   out.guard.ssh_ports = netfilter::configured_ssh_ports();
