@@ -46,6 +46,8 @@ class Range:
         self.vm.run(["ip", "-batch", "-"], input="\n".join(here))
         self.vm.run(["rm", "-rf", "/etc/ssh"])  # a link to the machine's, if it has one
         self.vm.write("/etc/ssh/sshd_config", f"Port {evaluator.SSH_PORT}\n")
+        # no server on loopback, whose owner would be left alone as the host's own resolver
+        self.vm.write("/etc/resolv.conf", f"nameserver {facts.OUTSIDE_IP}\n")
         self.servers = {}
         for host in (self.vm, self.peer):
             program = services.program("land_server", host.name, *map(str, PORTS))
