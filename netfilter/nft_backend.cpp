@@ -207,13 +207,6 @@ Status NftBackend::repair(const Plan& plan) {
 }
 
 Status NftBackend::apply(const Plan& plan) {
-  if (auto applied = apply_rules(plan); !applied) return applied;
-  const auto now = observe_tables(table_);
-  shape_ = now ? now->shape : std::string();
-  return {};
-}
-
-Status NftBackend::apply_rules(const Plan& plan) {
   if (predecessor_) return succeed(plan);
   auto applied = apply_to(plan, table_);
   const bool refused = !applied && applied.error().code() == Code::kPermissionDenied;
@@ -232,23 +225,26 @@ Result<bool> NftBackend::apply_to(const Plan& plan, const std::string& table) {
   if (!generation) return generation.error();
   if (plan.outbound_stays) *generation += "+out";
   if (plan.inbound_stays) *generation += "+in";
-  const auto before = observe_tables(table);
+  const auto before = read(table);
   if (!before) return before.error();
+  const auto there = [&](const Observation& found) {
+    return found.anchor && is_plan(found.listing, plan, layout_, *generation);
+  };
   // What isn't owned may have been edited.
-  const bool untouched = !(plan.outbound_stays || plan.inbound_stays) || before->shape == shape_;
-  if (!repairing_ && before->anchor && untouched && is_plan(before->listing, plan, layout_, *generation)) return false;
-  const auto owned = list(table);
-  if (!owned) return owned.error();
-  const auto staying = list(kStaysTable);
-  if (!staying) return staying.error();
+  const Observation found = before->observation();
+  const bool untouched = !(plan.outbound_stays || plan.inbound_stays) || found.shape == shape_;
+  if (!repairing_ && untouched && there(found)) return false;
   const auto existing = [](const std::string& listed) {
     return listed.empty() ? Existing::kNothing : Existing::kRules;
   };
-  const std::string commands = emit_nft(plan, existing(*owned), table, layout_, *generation, existing(*staying));
+  const std::string commands =
+      emit_nft(plan, existing(before->owned), table, layout_, *generation, existing(before->staying));
   if (auto applied = run(commands); !applied) return applied.error();
-  const auto now = observe_tables(table);
-  if (!now) return now.error();
-  if (now->anchor && is_plan(now->listing, plan, layout_, *generation)) return true;
+  const auto after = read(table);
+  if (!after) return after.error();
+  const Observation now = after->observation();
+  shape_ = now.shape;
+  if (there(now)) return true;
   return Error(Code::kAborted, "HWS-NF-013", "the kernel doesn't list the rules that were applied",
                "another program changes nftables at the same time; look with `nft monitor`");
 }
@@ -285,21 +281,27 @@ void NftBackend::close_predecessor() {
 }
 
 Result<Observation> NftBackend::observe() {
-  return observe_tables(predecessor_ ? predecessor_table_ : table_);
+  const auto tables = read(predecessor_ ? predecessor_table_ : table_);
+  if (!tables) return tables.error();
+  return tables->observation();
 }
 
-Result<Observation> NftBackend::observe_tables(const std::string& table) {
-  const auto rules = list(table);
-  if (!rules) return rules.error();
-  const auto staying = list(kStaysTable, Detail::kElements);
+Result<NftBackend::Tables> NftBackend::read(const std::string& table) {
+  auto owned = list(table);
+  if (!owned) return owned.error();
+  auto staying = list(kStaysTable, Detail::kElements);
   if (!staying) return staying.error();
-  const auto anchor = list(kAnchorTable);
+  auto anchor = list(kAnchorTable);
   if (!anchor) return anchor.error();
+  return Tables{std::move(*owned), std::move(*staying), std::move(*anchor)};
+}
+
+Observation NftBackend::Tables::observation() const {
   Observation out;
-  out.rules = !rules->empty() || !staying->empty();
-  out.anchor = !anchor->empty();
-  out.listing = parse_listing(*rules + *staying);
-  out.text = *rules + *staying + *anchor;
+  out.rules = !owned.empty() || !staying.empty();
+  out.anchor = !anchor.empty();
+  out.listing = parse_listing(owned + staying);
+  out.text = owned + staying + anchor;
   out.shape = without_counters(out.text);
   return out;
 }

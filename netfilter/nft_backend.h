@@ -60,7 +60,6 @@ class NftBackend final : public Backend {
   // Lets a context without the predecessor's table take this one's place. The predecessor's stays in force.
   Status start_anew();
   Layout probe_layout();
-  Status apply_rules(const Plan& plan);
   Result<bool> apply_to(const Plan& plan, const std::string& table);
   Status succeed(const Plan& plan);
   void close_predecessor();
@@ -69,8 +68,14 @@ class NftBackend final : public Backend {
   // Empty if there is no such table. Elements of sets only where somebody else could have changed them.
   enum class Detail { kRules, kElements };
   Result<std::string> list(const std::string& table, Detail detail = Detail::kRules);
-  // All of ours; `table` is the owned one.
-  Result<Observation> observe_tables(const std::string& table);
+  // All of ours, as the kernel lists it; `table` is the owned one.
+  struct Tables {
+    std::string owned;
+    std::string staying;
+    std::string anchor;
+    Observation observation() const;
+  };
+  Result<Tables> read(const std::string& table);
   Status delete_tables(const std::string& table);
 
   NftContext context_;
