@@ -27,6 +27,7 @@ void set_owners(const config::Config& config, netfilter::Intent& out) {
   }
   if (auto uid = config::resolve_user(config.users.proxy)) {
     add(out.exempt_uids, *uid);
+    out.proxy.uids = {*uid};
   }
   if (auto gid = config::resolve_group(config.users.proxy)) add(out.exempt_gids, *gid);
   for (const auto uid : exempt.uids) add(out.exempt_uids, uid);

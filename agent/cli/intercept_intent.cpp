@@ -55,7 +55,6 @@ Status add_own(const config::Config& config, Intent& out) {
   if (!agent) return agent.error();
   if (!proxy) return proxy.error();
   if (const auto agents = config::resolve_group(config.users.agent)) out.exempt_gids.push_back(*agents);
-  out.proxy.uids = {*proxy};
   if (config.workload.addresses.empty()) return {};
   for (const auto& probe : config.health_probes())
     if (probe.through_proxy) out.own_probes.push_back({config.workload.addresses.front(), probe.port});

@@ -129,7 +129,7 @@ struct Interception {
   std::vector<std::uint32_t> groups_exclude;
   std::vector<netfilter::UserPorts> user_ports;
   std::vector<std::string> exclude_interfaces;
-  bool self_call = true;
+  bool self_call = false;
   unsigned hbone_port = 0;  // 0: none
   bool drop_invalid = false;
   netfilter::Dns::Capture dns = netfilter::Dns::Capture::kOff;

@@ -127,8 +127,16 @@ void checked_list(MapReader& map, const std::string& key, std::vector<std::strin
 }
 
 void read_tproxy(MapReader& map, netfilter::Tproxy& out) {
-  map.scalar("mark", number(out.mark, 1, 0xffffffff));
-  if (auto ok = netfilter::check_tproxy(out); !ok) map.fail("mark", ok.error());
+  map.scalar("mark", [&out](const std::string& text) -> Status {
+    auto mark = parse_mark(text);
+    if (!mark) return mark.error();
+    out.mark = mark->value;
+    out.mask = mark->mask;
+    return {};
+  });
+  map.scalar("table", number(out.table, 1, 0xffffffff));
+  if (auto ok = netfilter::check_tproxy(out); !ok)
+    map.fail(ok.error().id() == "HWS-NF-033" ? "table" : "mark", ok.error());
 }
 
 void read_service(MapReader& map, std::vector<netfilter::Service>& out) {

@@ -81,9 +81,6 @@ void say_ports(const Values& values, std::vector<std::string>& warnings) {
     warnings.push_back(values.place("envoy-port") + ": Hawser's proxy listens on 15001; left out");
   if (values.text("inbound-capture-port", "15006") != "15006")
     warnings.push_back(values.place("inbound-capture-port") + ": Hawser's proxy listens on 15006; left out");
-  if (values.text("istio-inbound-tproxy-route-table", "133") != "133")
-    warnings.push_back(values.place("istio-inbound-tproxy-route-table") +
-                       ": Hawser's routes are in table 133; left out");
 }
 
 void say_stale(const Values& values, const Settings& settings, std::vector<std::string>& warnings) {

@@ -173,6 +173,12 @@ Status read_common(const Values& values, Settings& out, std::vector<std::string>
       return bad(values, "istio-inbound-tproxy-mark", "'" + mark + "' is no mark of ours");
     if (read->value != 1337) out.tproxy_mark = std::to_string(read->value);
   }
+  if (const std::string table = values.text("istio-inbound-tproxy-route-table"); !table.empty() && table != "133") {
+    auto read = normal(table, Kind::kUid);
+    if (!read || !netfilter::check_tproxy({1337, 0xffffffff, static_cast<std::uint32_t>(std::stoul(*read))}))
+      return bad(values, "istio-inbound-tproxy-route-table", "'" + table + "' is no routing table of ours");
+    out.tproxy_table = *read;
+  }
   if (!values.text("kube-virt-interfaces").empty())
     warnings.push_back(values.place("kube-virt-interfaces") +
                        ": traffic of virtual machines and containers behind this host isn't captured; left out");
@@ -186,7 +192,9 @@ std::string to_yaml(const Settings& in, const std::string& origin) {
       "# Imported from " + origin + ". The agent's and the proxy's own users are exempt anyway (users.*).\n";
   out += std::string("interception:\n  inbound:\n    enabled: ") + (in.inbound ? "true" : "false") + "\n";
   if (in.tproxy) out += "    mode: tproxy\n";
-  if (in.tproxy && !in.tproxy_mark.empty()) out += "    tproxy: {mark: " + in.tproxy_mark + "}\n";
+  if (in.tproxy && (!in.tproxy_mark.empty() || !in.tproxy_table.empty())) out += "    tproxy:\n";
+  if (in.tproxy && !in.tproxy_mark.empty()) out += "      mark: " + in.tproxy_mark + "\n";
+  if (in.tproxy && !in.tproxy_table.empty()) out += "      table: " + in.tproxy_table + "\n";
   line(out, 2, "ports", in.inbound_ports);
   line(out, 2, "exclude", in.inbound_exclude);
   out += std::string("  outbound:\n    enabled: ") + (in.outbound ? "true" : "false") + "\n";

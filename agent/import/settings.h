@@ -14,6 +14,7 @@ struct Settings {
   bool outbound = false;
   bool tproxy = false;
   std::string tproxy_mark;                 // empty: ours
+  std::string tproxy_table;
   std::vector<std::string> inbound_ports;  // empty: all
   std::vector<std::string> inbound_exclude;
   std::vector<std::string> outbound_ports;

@@ -9,7 +9,7 @@ namespace {
 constexpr const char* kAll = R"(interception:
   inbound:
     mode: tproxy
-    tproxy: {mark: 1400}
+    tproxy: {mark: 0x500/0xfff, table: 140}
     services:
       - {name: web, ports: [8080]}
       - {name: rpc, ports: [9000, "9002-9004"]}
@@ -28,7 +28,7 @@ constexpr const char* kAll = R"(interception:
   user_ports:
     - {users: ["700", "701"], ports: [5432, "6000-6010"], protocol: any}
   exclude_interfaces: [eth1, docker*]
-  self_call: false
+  self_call: true
   hbone_port: 15008
   drop_invalid: true
   dns: {capture: resolvers, port: 15153, resolvers: [10.0.0.53]}
@@ -39,7 +39,7 @@ TEST(ConfigInterception, EveryKeyIsRead) {
   ASSERT_TRUE(loaded.errors.empty()) << loaded.errors[0].to_string();
   const Interception& in = loaded.config.interception;
   EXPECT_EQ(in.mode, netfilter::InboundMode::kTproxy);
-  EXPECT_EQ(in.tproxy, (netfilter::Tproxy{1400, 0xffffffff, 133}));
+  EXPECT_EQ(in.tproxy, (netfilter::Tproxy{0x500, 0xfff, 140}));
   ASSERT_EQ(in.services.size(), 2U);
   EXPECT_EQ(in.services[1], (netfilter::Service{"rpc", {{9000, 9000}, {9002, 9004}}}));
   EXPECT_EQ(in.outbound_ports.size(), 2U);
@@ -50,7 +50,7 @@ TEST(ConfigInterception, EveryKeyIsRead) {
   EXPECT_EQ(in.user_ports[0],
             (netfilter::UserPorts{{700, 701}, {{5432, 5432}, {6000, 6010}}, netfilter::Protocol::kAny}));
   EXPECT_EQ(in.exclude_interfaces, (std::vector<std::string>{"eth1", "docker*"}));
-  EXPECT_FALSE(in.self_call);
+  EXPECT_TRUE(in.self_call);
   EXPECT_EQ(in.hbone_port, 15008U);
   EXPECT_TRUE(in.drop_invalid);
   EXPECT_EQ(in.dns, netfilter::Dns::Capture::kResolvers);
@@ -89,6 +89,7 @@ TEST(ConfigInterception, WhatCannotBeIsRefusedAtItsPlace) {
       {"inbound: {services: [{name: a}]}", "", "ports: is missing", "HWS-CF-005"},
       {"inbound: {mode: transparent}", ":1:32:", "redirect, tproxy", "HWS-CF-004"},
       {"inbound: {tproxy: {mark: 4294967295}}", ":1:41:", "doesn't fit", "HWS-NF-032"},
+      {"inbound: {tproxy: {table: 254}}", ":1:42:", "the system's own", "HWS-NF-033"},
       {"user_ports: [{ports: [80]}]", "", "users: is missing", "HWS-CF-005"},
       {"hbone_port: 15006", ":1:28:", "the proxy's own", "HWS-CF-004"},
       {"dns: {capture: some}", ":1:31:", "off, resolvers, all", "HWS-CF-004"},
@@ -116,7 +117,7 @@ TEST(ConfigInterception, TooMuchIsRefusedAtItsPlace) {
 TEST(ConfigInterception, DefaultsAreWhatTheyWere) {
   const Interception in = parse("", "h.yaml").config.interception;
   EXPECT_EQ(in.mode, netfilter::InboundMode::kRedirect);
-  EXPECT_TRUE(in.self_call);
+  EXPECT_FALSE(in.self_call);
   EXPECT_FALSE(in.drop_invalid);
   EXPECT_EQ(in.hbone_port, 0U);
   EXPECT_EQ(in.dns, netfilter::Dns::Capture::kOff);

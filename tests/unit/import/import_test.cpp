@@ -58,6 +58,8 @@ TEST(ImportIstio, EveryFlagThatSaysWhatIsCaptured) {
                            "TPROXY",
                            "-t",
                            "1400",
+                           "-r",
+                           "200",
                            "-b",
                            "8080,9000",
                            "-c",
@@ -80,6 +82,7 @@ TEST(ImportIstio, EveryFlagThatSaysWhatIsCaptured) {
   EXPECT_EQ(in.exempt.gids, (std::vector<std::uint32_t>{1337}));
   EXPECT_EQ(in.mode, netfilter::InboundMode::kTproxy);
   EXPECT_EQ(in.tproxy.mark, 1400U);
+  EXPECT_EQ(in.tproxy.table, 200U);
   EXPECT_TRUE(in.inbound);
   EXPECT_EQ(firsts(in.inbound_ports), (Ports{8080, 9000}));
   EXPECT_EQ(in.exclude_interfaces, (Texts{"eth1", "docker*"}));
@@ -169,7 +172,6 @@ TEST(ImportIstio, WhatHasNoEquivalentIsWarnedOf) {
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"-p", "15101"}, "-p: Hawser's proxy listens on 15001"},
       {{"-z", "15106"}, "-z: Hawser's proxy listens on 15006"},
-      {{"-r", "200"}, "-r: Hawser's routes are in table 133"},
       {{"-k", "tap0"}, "behind this host"},
       {{"-n"}, "'hawser intercept plan' shows the rules"},
       {{"--iptables-probe-port=1"}, "a port of its own"},
@@ -203,6 +205,7 @@ TEST(ImportIstio, BadInputIsOneLineWithItsPlaceAndAFix) {
       {refused({"-c", "averyveryverylongname"}), "too long"},
       {refused({"-m", "BOTH"}), "is not REDIRECT or TPROXY"},
       {refused({"-t", "0"}), "is no mark of ours"},
+      {refused({"-r", "254"}), "is no routing table of ours"},
       {refused({"-u", "istio proxy"}), "is no user or group"},
       {refused({"-e", "15006"}), "is another port of the proxy"},
       {refused({}, "ISTIO_INBOUND_PORTS=80\nnonsense\n"), "sidecar.env:2: this line sets nothing"},
