@@ -25,6 +25,7 @@
 #include "broker/jobs.h"
 #include "broker/server.h"
 #include "broker/withdraw.h"
+#include "netfilter/bound.h"
 #include "netfilter/conntrack.h"
 #include "netfilter/guard.h"
 #include "netfilter/leftovers.h"
@@ -185,7 +186,7 @@ int run(const Arguments& arguments) {
       loop, **backend,
       {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected, netfilter::observe_listening,
        netfilter::forget_unanswered, netfilter::observe_leftovers, netfilter::check_foreign,
-       netfilter::take_over_routing, netfilter::remove_foreign},
+       netfilter::take_over_routing, netfilter::remove_foreign, netfilter::observe_bound_udp},
       interception_options);
   if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
     log::warn(adopted.error().to_string());

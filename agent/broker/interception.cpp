@@ -56,15 +56,23 @@ Status Interception::check(const netfilter::Intent& intent, const Terms& terms) 
   return {};
 }
 
+Status Interception::check(const netfilter::Plan& plan, const netfilter::Intent& intent, const Terms& terms) const {
+  if (plan.digest == record_.refused && !terms.by_operator)
+    return Error(Code::kFailedPrecondition, "HWS-BR-038", "this plan was tried, and not confirmed in its time",
+                 "put interception's settings back as they were, or `hawser intercept apply`");
+  if (auto fine = check_sessions(plan, terms.sessions); !fine) return fine;
+  if (auto fine = check_never(plan, intent.never); !fine) return fine;
+  if (terms.proxy == Proxy::kWithout) return {};
+  return check_dns(plan, kernel_.bound_udp, kernel_.listening);
+}
+
 Result<Interception::Applied> Interception::plan(netfilter::Intent intent, const Terms& terms) {
   if (auto fine = check(intent, terms); !fine) return fine.error();
   intent = with_exemptions(std::move(intent));
   intent.refuse = terms.proxy == Proxy::kWithout;
   auto compiled = netfilter::compile(intent, kernel_.guard());
   if (!compiled) return compiled.error();
-  if (compiled->digest == record_.refused && !terms.by_operator)
-    return Error(Code::kFailedPrecondition, "HWS-BR-038", "this plan was tried, and not confirmed in its time",
-                 "put interception's settings back as they were, or `hawser intercept apply`");
+  if (auto fine = check(*compiled, intent, terms); !fine) return fine.error();
   const bool replace = terms.others == Others::kReplaced && kernel_.remove_foreign;
   if (!replace && kernel_.check_foreign)
     if (auto alone = kernel_.check_foreign(); !alone) return alone.error();
@@ -296,8 +304,8 @@ void Interception::stop(Rules rules) {
     log::error("the anchor can't be removed", {{"error", removed.error().to_string()}});
 }
 
-// A stop on purpose is a way out for an operator who knows only systemctl: what nobody owns would stay. So all of it goes
-// to the socket, which a successor gets and which systemd closes when there is none.
+// A stop on purpose is a way out for an operator who knows only systemctl: what nobody owns would stay. So all of it
+// goes to the socket, which a successor gets and which systemd closes when there is none.
 void Interception::keep_by_socket() {
   if (!plan_ || (!plan_->outbound_stays && !plan_->inbound_stays)) return;
   auto plan = *plan_;

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "broker/drift.h"
 #include "broker/plan_record.h"
+#include "broker/safety.h"
 #include "netfilter/backend.h"
 #include "netfilter/plan.h"
 #include "netfilter/probe.h"
@@ -51,6 +52,7 @@ class Interception {
     std::function<Status()> check_foreign = {};
     std::function<Status(const netfilter::Plan&)> take_over_routing = {};
     std::function<Status(const netfilter::Plan&)> remove_foreign = {};
+    Bound bound_udp = {};
   };
   struct Applied {
     std::string digest;
@@ -86,6 +88,7 @@ class Interception {
     Unconfirmed unconfirmed = Unconfirmed::kWithdraw;
     bool by_operator = false;  // who may ask again for what wasn't confirmed
     Others others = Others::kRefused;
+    std::vector<Session> sessions = {};
   };
   Result<Applied> plan(netfilter::Intent intent, const Terms& terms);
   Result<Applied> plan(netfilter::Intent intent, std::chrono::seconds confirm, Proxy proxy = Proxy::kThere,
@@ -130,6 +133,7 @@ class Interception {
   void nothing_in_force();
   void keep_by_socket();
   bool ports_bound(const netfilter::Intent& plan);
+  Status check(const netfilter::Plan& plan, const netfilter::Intent& intent, const Terms& terms) const;
   Status check(const netfilter::Intent& intent, const Terms& terms) const;
   void expire();
   Status give_up(const std::string& why);

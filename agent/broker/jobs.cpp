@@ -51,6 +51,8 @@ Interception::Terms to_terms(const v1::PlanRequest& request) {
   if (request.revert()) out.unconfirmed = Interception::Unconfirmed::kRevert;
   out.by_operator = request.by_operator();
   if (request.takeover()) out.others = Interception::Others::kReplaced;
+  for (const auto& session : request.sessions())
+    out.sessions.push_back({session.peer(), session.peer_port(), session.local(), session.local_port()});
   return out;
 }
 
@@ -135,6 +137,7 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
 }
 
 void Jobs::plan(const v1::Request& request, const Answer& answer) {
+  if (request.plan().restore()) return restore(answer);
   auto applied = interception_.plan(to_intent(request.plan().intent()), to_terms(request.plan()));
   if (!applied) return answer(failed(applied.error()));
   v1::Response out;
@@ -147,6 +150,13 @@ void Jobs::plan(const v1::Request& request, const Answer& answer) {
     added->set_passed(probe.passed);
     added->set_detail(probe.detail);
   }
+  answer(out);
+}
+
+void Jobs::restore(const Answer& answer) {
+  if (auto restored = interception_.restore(); !restored) return answer(failed(restored.error()));
+  v1::Response out;
+  out.mutable_plan()->set_digest(interception_.record().confirmed_digest);
   answer(out);
 }
 

@@ -27,6 +27,7 @@ class Jobs {
 
  private:
   void plan(const v1::Request& request, const Answer& answer);
+  void restore(const Answer& answer);
   void confirm(const v1::Request& request, const Answer& answer);
   void remove(const v1::Request& request, Answer answer);
   void verify(const Answer& answer);

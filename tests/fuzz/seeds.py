@@ -149,8 +149,32 @@ def worlds() -> None:
         write("world", name, discovery_pb2.DiscoveryRequest(**fields).SerializeToString(deterministic=True))
 
 
+def broker() -> None:
+    """Frames of broker.sock."""
+    from lab import broker_wire  # needs protoc, which the others don't
+
+    def frame(**job: object) -> bytes:
+        body = broker_wire.message("Request", **job).SerializeToString(deterministic=True)
+        return len(body).to_bytes(4, "big") + body
+
+    message, intent = broker_wire.message, broker_wire.intent
+    ports = [message("PortRange", first=80, last=90), message("PortRange", first=90, last=80)]
+    busy = intent(inbound_ports=ports[:1], outbound_exclude=ports[:1], outbound_exclude_cidrs=["10.0.0.0/8", "fd00::/8"])
+    sessions = [message("Session", peer="10.0.0.9", peer_port=50000, local="10.0.0.1", local_port=22)]
+    for name, data in {
+        "plan": frame(plan=message("PlanRequest", intent=intent(exempt_uids=[881]), confirm_seconds=30)),
+        "busy-plan": frame(plan=message("PlanRequest", intent=busy, sessions=sessions, revert=True)),
+        "bad-plan": frame(plan=message("PlanRequest", intent=intent(inbound_ports=ports[1:], outbound_port=70000))),
+        "several": frame(observe=message("ObserveRequest")) + frame(remove=message("RemoveRequest", drain_ms=1)),
+        "too-long": b"\xff\xff\xff\xff" + b"x" * 8,
+        "nothing": b"\0\0\0\0",
+    }.items():
+        write("broker", name, data)
+
+
 if __name__ == "__main__":
     other_settings()
+    broker()
     responses()
     requests()
     snapshots()

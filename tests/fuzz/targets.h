@@ -12,6 +12,7 @@
 namespace hawser::fuzz {
 
 void other_settings(std::string_view bytes);
+void broker(std::string_view bytes);
 void response(std::string_view bytes);
 void request(std::string_view bytes);
 void snapshot(std::string_view bytes);
@@ -22,7 +23,8 @@ struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"other_settings", other_settings},
+inline constexpr Target kTargets[] = {{"broker", broker},
+                                      {"other_settings", other_settings},
                                       {"response", response},
                                       {"request", request},
                                       {"snapshot", snapshot},
