@@ -87,6 +87,14 @@ struct AdminServer::Impl {
         return operations.wait(request.wait().event(), std::chrono::milliseconds(request.wait().timeout_ms()), done);
       case v1::Request::kInterceptShow:
         return operations.intercept_show(done);
+      case v1::Request::kInterceptApply:
+        return operations.intercept_apply(std::chrono::seconds(request.intercept_apply().revert_seconds()),
+                                          request.intercept_apply().ssh_connection(), done);
+      case v1::Request::kInterceptConfirm:
+        return operations.intercept_confirm(done);
+      case v1::Request::kInterceptDrain:
+        return operations.intercept_drain(std::chrono::seconds(std::min(request.intercept_drain().seconds(), 86'400U)),
+                                          done);
       case v1::Request::kProxyRestart:
         return operations.proxy_restart(done);
       case v1::Request::kXdsDebug:

@@ -7,6 +7,8 @@
 #include "admin.h"
 #include "base/log.h"
 #include "base/service_notify.h"
+#include "interception.h"
+#include "interception_options.h"
 #include "lifecycle.h"
 #include "membership.h"
 #include "proxy/supervisor.h"
@@ -82,6 +84,16 @@ struct App::Impl {
     operations.wait = [this](const std::string& event, std::chrono::milliseconds timeout,
                              const AdminServer::Done& done) { wait(event, timeout, done); };
     operations.intercept_show = [this](const AdminServer::Done& done) { intercept_show(done); };
+    operations.intercept_apply = [this](std::chrono::seconds revert, const std::string& ssh_connection,
+                                        const AdminServer::Done& done) {
+      intercept_apply(revert, ssh_connection, done);
+    };
+    operations.intercept_confirm = [this](const AdminServer::Done& done) {
+      with_interception(done, [&](Interception& interception) { interception.confirm_tried(as_text(done)); });
+    };
+    operations.intercept_drain = [this](std::chrono::seconds time, const AdminServer::Done& done) {
+      with_interception(done, [&](Interception& interception) { interception.drain(time, as_text(done)); });
+    };
     operations.proxy_restart = [this](const AdminServer::Done& done) { proxy_restart(done); };
     operations.relay_job = [this](const RelayJob& job, const AdminServer::Done& done) {
       if (!membership) return done(not_joined());
@@ -164,11 +176,37 @@ struct App::Impl {
     });
   }
 
+  static Interception::Answer as_text(const AdminServer::Done& done) {
+    return [done](const Result<json>& seen) {
+      if (!seen) return done(seen.error());
+      done(seen->dump(-1, ' ', false, json::error_handler_t::replace));
+    };
+  }
+
   void intercept_show(const AdminServer::Done& done) {
     if (!membership) return done(not_joined());
-    membership->observe_interception([done](const Result<json>& seen) {
-      if (!seen) return done(seen.error());
-      done(seen->dump());
+    membership->observe_interception(as_text(done));
+  }
+
+  template <typename Work>
+  void with_interception(const AdminServer::Done& done, Work work) {
+    if (!membership) return done(not_joined());
+    Interception* interception = membership->interception();
+    if (interception == nullptr)
+      return done(Error(Code::kFailedPrecondition, "HWS-IC-005", "there is no proxy to lead traffic to yet",
+                        "hawser status; wait for PROXY_READY"));
+    work(*interception);
+  }
+
+  // Interception's settings alone: what else has changed on disk waits for a restart.
+  void intercept_apply(std::chrono::seconds revert, const std::string& ssh_connection, const AdminServer::Done& done) {
+    auto loaded = config::load(options.paths);
+    if (!loaded.errors.empty()) return done(loaded.errors.front());
+    with_interception(done, [&](Interception& interception) {
+      auto changed = config;
+      changed.interception = loaded.config.interception;
+      interception.apply_settings({interception_options(changed, membership->facts()), revert, ssh_connection},
+                                  as_text(done));
     });
   }
 

@@ -2,6 +2,7 @@
 #include "interception.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/log.h"
 #include "broker/intent_proto.h"
@@ -18,6 +19,7 @@ constexpr auto kPlanTimeout = std::chrono::seconds(15);
 constexpr auto kRemoveTimeout = std::chrono::seconds(30);
 constexpr auto kCallTimeout = std::chrono::seconds(5);
 constexpr auto kWatchEvery = std::chrono::seconds(2);
+constexpr auto kSecondLook = std::chrono::milliseconds(300);
 constexpr auto kConfirmEvery = std::chrono::milliseconds(250);
 // The failure policy, which the broker carries out when nobody else is left: inbound is refused, because nobody would
 // check who calls; outbound goes direct, because the host has to work.
@@ -50,13 +52,13 @@ Interception::Interception(Loop& loop, broker::BrokerClient& broker, Metrics& me
       backoff_(std::chrono::milliseconds(500), std::chrono::seconds(15), random_seed()) {}
 Interception::~Interception() = default;
 
-v1::Request Interception::plan_request(bool outbound) const {
+v1::Request Interception::plan_request(const Options& settings, bool outbound) const {
   v1::Request request;
   auto* plan = request.mutable_plan();
-  plan->set_confirm_seconds(static_cast<std::uint32_t>(options_.confirm.count()));
+  plan->set_confirm_seconds(static_cast<std::uint32_t>(settings.confirm.count()));
   plan->mutable_on_failure()->set_inbound_closed(kInboundClosed);
   plan->mutable_on_failure()->set_outbound_closed(kOutboundClosed);
-  netfilter::Intent intent = options_.intent;
+  netfilter::Intent intent = settings.intent;
   intent.capture_outbound = outbound && intent.capture_outbound;
   intent.ipv4 = listeners_.ipv4;
   intent.ipv6 = listeners_.ipv6;
@@ -70,9 +72,22 @@ void Interception::apply(Listeners listeners, Events events) {
   revive_timer_.reset();
   listeners_ = listeners;
   events_ = std::move(events);
+  if (state_ == State::kDrained) return;  // the operator's word stands
   state_ = State::kApplying;
   health_.report("interception", HealthState::kStarting, "applying", nullptr);
-  send_plan();
+  begin();
+}
+
+// A try outlives a hawserd: the next one must neither replace nor confirm it.
+void Interception::begin() {
+  v1::Request request;
+  request.mutable_observe();
+  broker_.call(request, kCallTimeout, [this, alive = std::weak_ptr<bool>(alive_)](const Result<v1::Response>& answer) {
+    if (alive.expired() || state_ != State::kApplying) return;
+    const bool trying = answer && answer->observe().active() && answer->observe().revert();
+    if (trying) return resume_try(answer->observe().digest());
+    send_plan();
+  });
 }
 
 // What a plan depends on and nobody tells: empty where DNS isn't captured.
@@ -86,9 +101,10 @@ std::string Interception::dns_state() const {
 
 void Interception::send_plan() {
   dns_state_ = dns_state();
-  broker_.call(plan_request(true), kPlanTimeout,
+  broker_.call(plan_request(options_, true), kPlanTimeout,
                [this, alive = std::weak_ptr<bool>(alive_)](Result<v1::Response> answer) {
                  if (alive.expired() || state_ != State::kApplying) return;
+                 if (!answer && answer.error().id() == "HWS-BR-038") return keep_confirmed(answer.error());
                  if (!answer) return retry(answer.error());
                  on_plan(*answer);
                });
@@ -124,6 +140,7 @@ void Interception::confirm(const std::string& digest, int attempts) {
 
 void Interception::confirmed() {
   state_ = State::kActive;
+  if (applied_) std::exchange(applied_, nullptr)(json{{"state", "active"}, {"digest", tried_.digest}});
   backoff_.reset();
   metrics_.add("hawser_interception_applies_total", "Plans applied", {{"result", "ok"}});
   metrics_.set("hawser_interception_active", "1 while the host's traffic is captured", {}, 1);
@@ -141,17 +158,26 @@ void Interception::look() {
   v1::Request request;
   request.mutable_observe();
   broker_.call(request, kCallTimeout, [this, alive = std::weak_ptr<bool>(alive_)](const Result<v1::Response>& answer) {
-    if (alive.expired() || state_ != State::kActive) return;
+    if (alive.expired() || (state_ != State::kActive && state_ != State::kTrying)) return;
     if (!answer) {
       health_.report("broker", HealthState::kFailed, answer.error().message(), &answer.error());
     } else {
       health_.report("broker", HealthState::kOk, "reachable", nullptr);
-      if (!answer->observe().active())
+      count_drift(*answer);
+      if (state_ == State::kTrying && end_try(*answer)) return;
+      // The broker heals what others break, within a moment.
+      const bool gone = !answer->observe().active();
+      if (gone && !std::exchange(missed_, true)) {
+        timer_ = loop_.after(kSecondLook, [this] { look(); });
+        return;
+      }
+      missed_ = false;
+      if (gone)
         return lost(Error(Code::kAborted, "HWS-IC-004",
                           "the rules are gone: the broker was restarted, or somebody removed them",
                           "they are applied again by themselves"));
     }
-    if (dns_state() != dns_state_) {
+    if (state_ == State::kActive && dns_state() != dns_state_) {
       log::info("interception is applied again: resolv.conf or the DNS listener changed");
       state_ = State::kApplying;
       return send_plan();
@@ -170,6 +196,10 @@ void Interception::lost(const Error& error) {
 }
 
 void Interception::retry(const Error& error) {
+  if (applied_) {  // the operator hears of it, and decides
+    options_ = before_;
+    std::exchange(applied_, nullptr)(error);
+  }
   metrics_.add("hawser_interception_applies_total", "Plans applied", {{"result", "failed"}});
   health_.report("interception", HealthState::kFailed, error.message(), &error);
   timer_ = loop_.after(std::chrono::milliseconds(200) + backoff_.next(), [this] {
@@ -179,7 +209,7 @@ void Interception::retry(const Error& error) {
 
 void Interception::proxy_down() {
   timer_.reset();
-  if (state_ != State::kActive && state_ != State::kApplying) return;
+  if (state_ != State::kActive && state_ != State::kApplying && state_ != State::kTrying) return;
   revive_timer_ = loop_.after(options_.revive, [this] { let_outbound_go(); });
 }
 
@@ -190,7 +220,7 @@ void Interception::let_outbound_go() {
                     "the proxy didn't come back: outbound traffic goes direct, inbound stays refused",
                     "hawser status names what holds the proxy up");
   health_.report("interception", HealthState::kFailed, error.message(), &error);
-  auto request = plan_request(false);
+  auto request = plan_request(options_, false);
   request.mutable_plan()->set_confirm_seconds(0);
   request.mutable_plan()->set_without_proxy(true);
   if (!options_.intent.capture_inbound) {
@@ -214,25 +244,8 @@ void Interception::remove(std::function<void(Status)> done) {
   });
 }
 
-void Interception::observe(std::function<void(Result<json>)> done) {
-  v1::Request request;
-  request.mutable_observe();
-  broker_.call(request, kCallTimeout, [done = std::move(done)](const Result<v1::Response>& answer) {
-    if (!answer) return done(answer.error());
-    const auto& seen = answer->observe();
-    json out = {{"state", seen.active() ? (seen.confirmed() ? "active" : "unconfirmed") : "none"},
-                {"backend", seen.backend()},
-                {"digest", seen.digest()},
-                {"ruleset", seen.ruleset()},
-                {"counters", json::array()}};
-    for (const auto& counter : seen.counters())
-      out["counters"].push_back(
-          {{"purpose", counter.purpose()}, {"packets", counter.packets()}, {"bytes", counter.bytes()}});
-    done(out);
-  });
-}
-
 void Interception::stop() {
+  applied_ = nullptr;
   timer_.reset();
   revive_timer_.reset();
   alive_.reset();
@@ -242,6 +255,10 @@ std::string Interception::state() const {
   switch (state_) {
     case State::kActive:
       return "active";
+    case State::kTrying:
+      return "trying";
+    case State::kDrained:
+      return "drained";
     case State::kApplying:
       return "applying";
     case State::kFailedOpen:

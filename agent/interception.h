@@ -21,8 +21,10 @@ namespace hawser {
 // call for, looks at the probes, confirms, and lets outbound traffic go when the proxy stays away. Threading: on the
 // loop. Failure: reported as the health item "interception" and tried again with back-off; the broker withdraws by
 // itself what isn't confirmed. The rules go with the broker; so they are looked at every two seconds, and applied anew
-// when they are gone. Metrics: hawser_interception_active, hawser_interception_applies_total{result},
-// hawser_interception_fail_open_total, hawser_interception_lost_total.
+// when they are gone. An operator may apply other settings, or try them: then only the operator confirms, and the
+// broker goes back by itself. Metrics: hawser_interception_active, hawser_interception_applies_total{result},
+// hawser_interception_fail_open_total, hawser_interception_lost_total, hawser_interception_drift_found_total,
+// hawser_interception_drift_healed_total, hawser_interception_drift_backing_off.
 class Interception {
  public:
   struct Listeners {
@@ -46,6 +48,18 @@ class Interception {
   void apply(Listeners listeners, Events events);
   // The proxy died: what it captured is refused meanwhile; after Options::revive outbound goes direct.
   void proxy_down();
+  using Answer = std::function<void(Result<nlohmann::json>)>;
+  struct Wish {
+    Options settings;
+    std::chrono::seconds revert{0};  // 0: confirmed by ourselves, as after a start
+    std::string ssh_connection;      // of who asks, as sshd tells it; may be empty
+  };
+  // HWS-IC-005: there is no proxy. A failure leaves in force what was.
+  void apply_settings(Wish wish, Answer done);
+  // What is being tried stays. HWS-IC-006: nothing is.
+  void confirm_tried(Answer done);
+  // New connections go direct, until apply_settings() or the next start; old ones live on for at most `time`.
+  void drain(std::chrono::seconds time, Answer done);
   // Takes the rules out; established connections drain.
   void remove(std::function<void(Status)> done);
   void observe(std::function<void(Result<nlohmann::json>)> done);
@@ -55,8 +69,19 @@ class Interception {
   std::string state() const;
 
  private:
-  enum class State { kNone, kApplying, kActive, kFailedOpen, kRemoved };
+  enum class State { kNone, kApplying, kActive, kTrying, kFailedOpen, kDrained, kRemoved };
+  // What an operator asked for, and who waits for it.
+  struct Tried {
+    Options settings;
+    std::string digest;
+  };
 
+  void begin();
+  void resume_try(const std::string& digest);
+  void operators_plan(const Wish& wish, const Answer& done, const broker::v1::Response& response);
+  bool end_try(const broker::v1::Response& seen);
+  void keep_confirmed(const Error& refused);
+  void count_drift(const broker::v1::Response& seen);
   void send_plan();
   void on_plan(const broker::v1::Response& response);
   void confirm(const std::string& digest, int attempts);
@@ -66,7 +91,7 @@ class Interception {
   void lost(const Error& error);
   void retry(const Error& error);
   void let_outbound_go();
-  broker::v1::Request plan_request(bool outbound) const;
+  broker::v1::Request plan_request(const Options& settings, bool outbound) const;
   std::string dns_state() const;
 
   Loop& loop_;
@@ -79,6 +104,12 @@ class Interception {
   Listeners listeners_;
   std::string dns_state_;  // when the plan was sent
   Events events_;
+  Tried tried_;
+  Answer applied_;  // of an operator who waits for the confirmation
+  Options before_;
+  bool missed_ = false;            // the last look found nothing in force
+  std::uint64_t drift_found_ = 0;  // of the broker that runs
+  std::uint64_t drift_healed_ = 0;
   std::unique_ptr<Loop::Timer> timer_;
   std::unique_ptr<Loop::Timer> revive_timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -80,7 +80,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   HealthSink& health() { return context.health; }
 
   // --- CONFIGURED: what can be wrong at once -----------------------------------------------------------------------
-
   Status open_store(const std::string& token) {
     auto opened = certs::KeyStore::open(context.state_dir + "/identity");
     if (!opened) return opened.error();
@@ -136,7 +135,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   // --- PREFLIGHT_OK: is there room, and is the broker there --------------------------------------------------------
-
   void preflight() {
     proxy::BrokerHost(*broker).observe([self = shared_from_this()](Result<std::vector<proxy::HostedGeneration>> seen) {
       if (self->ending) return;
@@ -197,7 +195,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   // --- IDENTITY_READY ----------------------------------------------------------------------------------------------
-
   void start_identity() {
     certs::IstioCa::Options options;
     options.dialler = (ca_dialler = make_ca_dialler(context.loop, context.slow, config, facts.proxy)).get();
@@ -220,7 +217,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   // --- CONTROL_PLANE_CONNECTED -------------------------------------------------------------------------------------
-
   void start_relay() {
     xds::UpstreamOptions options;
     options.dial_target = config.control_plane.address.text();
@@ -417,7 +413,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   // --- what is told ------------------------------------------------------------------------------------------------
-
   void renew(std::function<void(Status)> done) {
     if (!rotation)
       return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
@@ -472,6 +467,12 @@ void Membership::renew(std::function<void(Status)> done) {
 }
 proxy::Supervisor* Membership::proxy() const {
   return impl_->ending ? nullptr : impl_->supervisor.get();
+}
+Interception* Membership::interception() const {
+  return impl_->ending ? nullptr : impl_->interception.get();
+}
+const HostFacts& Membership::facts() const {
+  return impl_->facts;
 }
 xds::Relay* Membership::relay() const {
   return impl_->ending ? nullptr : impl_->relay.get();

@@ -23,6 +23,9 @@ class Relay;
 
 namespace hawser {
 
+class Interception;
+struct HostFacts;
+
 // What: everything that exists only while the host is joined: identity, relay, proxy, interception, registration; and
 // the order in which they start (start_*, one after the other, each leading to its event in lifecycle.h). leave() walks
 // it backwards; stop() only lets go, so that a restarted hawserd finds the proxy and the rules at work. Threading: on
@@ -53,6 +56,8 @@ class Membership {
   void renew(std::function<void(Status)> done);
   // None before the proxy's turn has come, and none while leaving.
   proxy::Supervisor* proxy() const;
+  Interception* interception() const;
+  const HostFacts& facts() const;
   // None while leaving.
   xds::Relay* relay() const;
   // For `hawser xds bootstrap --grpc`.

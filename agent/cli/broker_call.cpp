@@ -34,7 +34,7 @@ static Status end_generation(const Context& context, const std::string& name) {
   return broker_call(context, reap, ignored, 15000);
 }
 
-Status withdraw_by_broker(const Context& context) {
+Status withdraw_by_broker(const Context& context, broker::v1::RemoveResponse* left) {
   broker::v1::Request observe;
   observe.mutable_observe();
   broker::v1::Response seen;
@@ -43,6 +43,7 @@ Status withdraw_by_broker(const Context& context) {
   remove.mutable_remove();
   broker::v1::Response removed;
   if (auto ok = broker_call(context, remove, removed, 30000); !ok) return ok;
+  if (left != nullptr) *left = removed.remove();
   for (const auto& generation : seen.observe().generations())
     if (auto ended = end_generation(context, generation.name()); !ended) return ended;
   return {};
