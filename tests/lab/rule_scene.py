@@ -83,7 +83,8 @@ class RuleScene(Scene):
 
 
 def _lines(text: str) -> list[str]:
-    lines = (re.sub(r"\[\d+:\d+\]", "", line) for line in text.splitlines() if not line.startswith("#"))
+    counted = re.compile(r"\[\d+:\d+\]|packets \d+ bytes \d+")
+    lines = (counted.sub("", line) for line in text.splitlines() if not line.startswith("#"))
     return [line for line in lines if "valid_lft" not in line]
 
 
