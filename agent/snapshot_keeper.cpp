@@ -241,7 +241,7 @@ void SnapshotKeeper::write(xds::Relay::Accepted accepted) {
     for (const auto& type : change->changed)
       for (const auto& item : type.items) bytes += item.body.size();
     change.reset();
-    // malloc keeps the file's image for the next one, which may be hours away.
+    // What the proxy no longer has was kept for the file, past the time when the relay gave memory back.
     if (bytes > kWorthTrimming) ::malloc_trim(0);
     loop_.post([this, alive, result, revisions = std::move(revisions), begun] {
       if (!alive.expired()) written(*result, revisions, loop_.now() - begun);

@@ -41,14 +41,15 @@ Status write_all(int fd, std::string_view content, const std::string& path) {
   return write_part(fd, content.substr(half), path);
 }
 
-Status write_synced(const std::string& path, std::string_view content, mode_t mode) {
+Status write_synced(const std::string& path, const std::function<Status(const Sink&)>& produce, mode_t mode) {
   UniqueFd out(failpoint::fails("write.open", path)
                    ? -1
                    : ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!out) return errno_error(errno, "HWS-FS-001", "can't create " + path, kMakeRoom);
   if (failpoint::fails("write.mode", path) || ::fchmod(out.get(), mode) != 0)
     return errno_error(errno, "HWS-FS-001", "can't set the mode of " + path);
-  if (auto written = write_all(out.get(), content, path); !written) return written;
+  const Sink sink = [&](std::string_view content) { return write_all(out.get(), content, path); };
+  if (auto written = produce(sink); !written) return written;
   if (failpoint::fails("write.sync", path) || ::fsync(out.get()) != 0)
     return errno_error(errno, "HWS-FS-001", "can't sync " + path, kMakeRoom);
   return {};
@@ -72,9 +73,14 @@ Status sync_folder(const std::string& path) {
 }
 
 Status write_atomic(const std::string& path, std::string_view content, mode_t mode) {
+  return write_atomic(
+      path, [content](const Sink& sink) { return sink(content); }, mode);
+}
+
+Status write_atomic(const std::string& path, const std::function<Status(const Sink&)>& produce, mode_t mode) {
   const std::string aside = path + ".new";
   ::unlink(aside.c_str());  // what a crash left
-  auto written = write_synced(aside, content, mode);
+  auto written = write_synced(aside, produce, mode);
   if (written) written = rename_over(aside, path);
   if (!written) {
     ::unlink(aside.c_str());

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,9 @@
 namespace hawser::file {
 
 Status write_atomic(const std::string& path, std::string_view content, mode_t mode);
+// The same for what is too much to have in memory at once: `produce` gives it to the sink piece by piece.
+using Sink = std::function<Status(std::string_view)>;
+Status write_atomic(const std::string& path, const std::function<Status(const Sink&)>& produce, mode_t mode);
 // A symbolic link that replaces what is there: symlink(2) can't, rename(2) can, and atomically.
 Status link_atomic(const std::string& target, const std::string& path);
 Result<std::string> read_bounded(const std::string& path, std::size_t limit);

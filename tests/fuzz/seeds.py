@@ -108,7 +108,7 @@ def snapshots() -> None:
         "twice": b"\x02" + b"\x05\x00" + framed(header + field(6, 2), one, one),
         "manifest": b"\x00" + b"\x07\x00" + framed(field(1, b"node") + field(3, 7) + field(5, file)),
         "addresses": b"\x01" + b"\x01\x00" + framed(field(1, name)),
-        "not-framed": b"\x82" + b"\x00\x00" + b"HWSXDS\n1" + framed(header),
+        "not-framed": b"\x82" + b"\x00\x00" + b"HWSXDS\n2" + framed(header),
     }.items():
         write("snapshot", kind, data)
 

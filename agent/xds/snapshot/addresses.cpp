@@ -13,7 +13,7 @@ namespace {
 
 namespace v1 = hawser::snapshot::v1;
 
-constexpr std::string_view kMagic = "HWSADR\n1";
+constexpr std::string_view kMagic = "HWSADR\n2";
 constexpr std::size_t kMaxFile = std::size_t{1} << 20;
 
 std::string path_in(const std::string& folder) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "xds/snapshot/frames.h"
 
+#include <zlib.h>
+
 #include <cassert>
 
 namespace hawser::xds::snapshot {
@@ -8,7 +10,7 @@ namespace {
 
 constexpr std::size_t kMagic = 8;
 constexpr std::size_t kLength = 4;
-constexpr std::size_t kChecksum = 8;
+constexpr std::size_t kChecksum = 4;
 
 template <typename T>
 void put(std::string& out, T value, std::size_t bytes) {
@@ -23,17 +25,22 @@ std::uint64_t get(std::string_view bytes) {
 
 }  // namespace
 
+void Crc32::add(std::string_view bytes) {
+  value_ =
+      static_cast<std::uint32_t>(::crc32_z(value_, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
+}
+
 FrameWriter::FrameWriter(std::string_view magic) : bytes_(magic) {
   assert(magic.size() == kMagic);
-  crc_.process_bytes(magic.data(), magic.size());
+  crc_.add(magic);
 }
 
 void FrameWriter::add(std::string_view payload) {
   const std::size_t start = bytes_.size();
   put(bytes_, payload.size(), kLength);
-  crc_.process_bytes(bytes_.data() + start, kLength);
-  crc_.process_bytes(payload.data(), payload.size());
-  put(bytes_, crc_.checksum(), kChecksum);
+  crc_.add(std::string_view(bytes_).substr(start, kLength));
+  crc_.add(payload);
+  put(bytes_, crc_.value(), kChecksum);
   bytes_.append(payload);
 }
 
@@ -46,7 +53,7 @@ Error FrameReader::damaged(const std::string& why) const {
 
 Status FrameReader::open() {
   if (!rest_.starts_with(magic_)) return damaged("it doesn't begin as a snapshot file of this version does");
-  crc_.process_bytes(magic_.data(), magic_.size());
+  crc_.add(magic_);
   rest_.remove_prefix(magic_.size());
   return {};
 }
@@ -56,9 +63,9 @@ Result<std::string_view> FrameReader::next() {
   const std::uint64_t length = get(rest_.substr(0, kLength));
   if (length > rest_.size() - kLength - kChecksum) return damaged("it ends within a record");
   const std::string_view payload = rest_.substr(kLength + kChecksum, length);
-  crc_.process_bytes(rest_.data(), kLength);
-  crc_.process_bytes(payload.data(), payload.size());
-  if (crc_.checksum() != get(rest_.substr(kLength, kChecksum))) return damaged("a record's checksum is wrong");
+  crc_.add(rest_.substr(0, kLength));
+  crc_.add(payload);
+  if (crc_.value() != get(rest_.substr(kLength, kChecksum))) return damaged("a record's checksum is wrong");
   rest_.remove_prefix(kLength + kChecksum + length);
   return payload;
 }

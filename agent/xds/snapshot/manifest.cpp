@@ -12,7 +12,7 @@ namespace {
 
 namespace v1 = hawser::snapshot::v1;
 
-constexpr std::string_view kMagic = "HWSXMF\n1";
+constexpr std::string_view kMagic = "HWSXMF\n2";
 // Its names become paths: only what file_name() in store.cpp makes is accepted.
 bool plain_name(std::string_view name) {
   return !name.empty() && name.front() != '.' && name.find('/') == std::string_view::npos &&

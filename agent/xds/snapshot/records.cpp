@@ -12,9 +12,8 @@ namespace {
 
 namespace v1 = hawser::snapshot::v1;
 
-constexpr std::string_view kMagic = "HWSXDS\n1";
-// Of a record beside its resource: frame, tags, lengths.
-constexpr std::size_t kOverhead = 32;
+constexpr std::string_view kMagic = "HWSXDS\n2";
+constexpr std::size_t kPiece = std::size_t{64} << 10;
 
 Error damaged(const std::string& why) {
   return {Code::kDataLoss, "HWS-SN-002", why};
@@ -42,11 +41,15 @@ Result<Resource> read_resource(FrameReader& reader) {
 
 }  // namespace
 
-Built build(const Header& header, const std::vector<Item>& items) {
+Result<Written> write(const Header& header, const std::vector<Item>& items, const Sink& sink) {
   FrameWriter writer(kMagic);
-  std::size_t size = kOverhead * 8;
-  for (const auto& item : items) size += item.name.size() + item.version.size() + item.body.size() + kOverhead;
-  writer.reserve(size);
+  Written out;
+  const auto flush = [&]() -> Status {
+    out.bytes += writer.pending().size();
+    auto taken = sink(writer.pending());
+    writer.clear_pending();
+    return taken;
+  };
   writer.add(header_bytes(header, items.size()));
   v1::Resource record;
   std::string bytes;
@@ -56,9 +59,12 @@ Built build(const Header& header, const std::vector<Item>& items) {
     record.set_body(item.body.data(), item.body.size());
     record.SerializeToString(&bytes);
     writer.add(bytes);
+    if (writer.pending().size() < kPiece) continue;
+    if (auto taken = flush(); !taken) return taken.error();
   }
-  const std::uint64_t checksum = writer.checksum();
-  return {std::move(writer).finish(), checksum};
+  if (auto taken = flush(); !taken) return taken.error();
+  out.checksum = writer.checksum();
+  return out;
 }
 
 Result<Type> parse(std::string_view bytes) {

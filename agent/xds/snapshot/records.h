@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,13 +44,16 @@ struct Item {
   std::shared_ptr<const void> owner;
 };
 
-struct Built {
-  std::string bytes;
+struct Written {
   std::uint64_t checksum = 0;
+  std::uint64_t bytes = 0;
 };
+// Takes the file's next bytes; its failure ends the writing.
+using Sink = std::function<Status(std::string_view)>;
 
 // Safe for any bytes; needs memory in proportion to them.
 Result<Type> parse(std::string_view bytes);
-Built build(const Header& header, const std::vector<Item>& items);
+// Piece by piece: the whole isn't in memory.
+Result<Written> write(const Header& header, const std::vector<Item>& items, const Sink& sink);
 
 }  // namespace hawser::xds::snapshot::records

@@ -140,11 +140,17 @@ Error Store::put_aside(const std::string& name, const Error& why) const {
 
 Result<TypeFile> Store::write_type(const Change::Type& type, std::uint64_t sequence) const {
   const auto& header = type.header;
-  const records::Built built = records::build(header, type.items);
   const std::string name = file_name(header.type_url, sequence);
-  if (auto written = file::write_atomic(path(name), built.bytes, 0600); !written) return disk_error(written.error());
+  records::Written built;
+  const auto produce = [&](const file::Sink& sink) -> Status {
+    auto written = records::write(header, type.items, sink);
+    if (!written) return written.error();
+    built = *written;
+    return {};
+  };
+  if (auto written = file::write_atomic(path(name), produce, 0600); !written) return disk_error(written.error());
   return TypeFile{
-      header.type_url,    name,           built.checksum, built.bytes.size(), type.items.size(), header.system_version,
+      header.type_url,    name,           built.checksum, built.bytes, type.items.size(), header.system_version,
       header.accepted_at, header.wildcard};
 }
 

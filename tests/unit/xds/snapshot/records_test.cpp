@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "sample.h"
 #include "xds/snapshot/addresses.h"
 #include "xds/snapshot/manifest.h"
@@ -11,8 +13,7 @@ namespace hawser::xds::snapshot::test {
 namespace {
 
 std::string sample() {
-  return records::build(header(kClusters), {item("a", "v1", std::string("\x12\0\x01", 3)), item("b", "", "body")})
-      .bytes;
+  return written(header(kClusters), {item("a", "v1", std::string("\x12\0\x01", 3)), item("b", "", "body")}).bytes;
 }
 
 // Flips each bit, cuts at each byte, and appends: nothing of it may be taken for what was written.
@@ -33,7 +34,7 @@ void expect_every_damage_noticed(const std::string& bytes, Parse parse) {
 }
 
 TEST(SnapshotRecords, ComeBackAsTheyWere) {
-  const auto built = records::build(header(kClusters), {item("a", "v1", std::string("x\0y", 3)), item("b", "", "")});
+  const auto built = written(header(kClusters), {item("a", "v1", std::string("x\0y", 3)), item("b", "", "")});
   const auto parsed = records::parse(built.bytes);
   ASSERT_TRUE(parsed) << parsed.error().to_string();
   EXPECT_EQ(parsed->header.type_url, kClusters);
@@ -49,8 +50,36 @@ TEST(SnapshotRecords, ComeBackAsTheyWere) {
   EXPECT_EQ(parsed->resources[1].body, "");
 }
 
+TEST(SnapshotRecords, AreWrittenPieceByPiece) {
+  std::vector<records::Item> items;
+  for (int i = 0; i < 1000; ++i) items.push_back(item(std::to_string(i), "v1", std::string(1000, 'x')));
+  std::size_t largest = 0;
+  std::size_t all = 0;
+  const auto done = records::write(header(kClusters), items, [&](std::string_view piece) -> Status {
+    largest = std::max(largest, piece.size());
+    all += piece.size();
+    return {};
+  });
+  ASSERT_TRUE(done);
+  EXPECT_EQ(done->bytes, all);
+  EXPECT_GT(all, 1'000'000u);
+  EXPECT_LT(largest, 70'000u) << "a megabyte isn't held at once";
+  EXPECT_EQ(written(header(kClusters), items).checksum, done->checksum);
+}
+
+TEST(SnapshotRecords, AFailureOfTheDiskEndsTheWriting) {
+  const std::vector<records::Item> items(200, item("a", "v1", std::string(1000, 'x')));
+  int pieces = 0;
+  const auto done = records::write(header(kClusters), items, [&](std::string_view) -> Status {
+    return ++pieces == 2 ? Status(Error(Code::kUnavailable, "HWS-FS-001", "no space")) : Status();
+  });
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().id(), "HWS-FS-001");
+  EXPECT_EQ(pieces, 2);
+}
+
 TEST(SnapshotRecords, ATypeMayBeEmpty) {
-  const auto parsed = records::parse(records::build(header(kRoutes), {}).bytes);
+  const auto parsed = records::parse(written(header(kRoutes), {}).bytes);
   ASSERT_TRUE(parsed);
   EXPECT_TRUE(parsed->resources.empty());
 }
@@ -60,8 +89,8 @@ TEST(SnapshotRecords, EveryChangedBitAndEveryCutIsNoticed) {
 }
 
 TEST(SnapshotRecords, RecordsOfTwoFilesDontMix) {
-  const auto one = records::build(header(kClusters), {item("a", "v1", "left"), item("b", "v1", "right")}).bytes;
-  const auto other = records::build(header(kClusters), {item("b", "v1", "right"), item("c", "v1", "above")}).bytes;
+  const auto one = written(header(kClusters), {item("a", "v1", "left"), item("b", "v1", "right")}).bytes;
+  const auto other = written(header(kClusters), {item("b", "v1", "right"), item("c", "v1", "above")}).bytes;
   const std::size_t end_one = one.find("left") + 4;
   const std::size_t end_other = other.find("right") + 5;
   ASSERT_FALSE(records::parse(one.substr(0, end_one) + other.substr(end_other))) << "a then c";
@@ -69,7 +98,7 @@ TEST(SnapshotRecords, RecordsOfTwoFilesDontMix) {
 }
 
 TEST(SnapshotRecords, ANameTwiceIsRefused) {
-  EXPECT_FALSE(records::parse(records::build(header(kClusters), {item("a", "", "1"), item("a", "", "2")}).bytes));
+  EXPECT_FALSE(records::parse(written(header(kClusters), {item("a", "", "1"), item("a", "", "2")}).bytes));
 }
 
 TEST(SnapshotManifest, ComesBackAsItWas) {

@@ -20,6 +20,20 @@ inline records::Item item(const std::string& name, const std::string& version, c
   return {name, owner->first, owner->second, owner};
 }
 
+struct File {
+  std::string bytes;
+  std::uint64_t checksum = 0;
+};
+inline File written(const records::Header& header, const std::vector<records::Item>& items) {
+  File out;
+  const auto done = records::write(header, items, [&](std::string_view piece) -> Status {
+    out.bytes.append(piece);
+    return {};
+  });
+  out.checksum = done->checksum;
+  return out;
+}
+
 inline records::Header header(const std::string& type) {
   return {type, "2026-11/7", "spiffe://mesh/ns/a/sa/b", kNow, true};
 }
