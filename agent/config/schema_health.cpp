@@ -93,8 +93,8 @@ void read_kind(MapReader& map, HealthProbe& probe) {
   map.map("exec", [&probe](MapReader& exec) { read_exec(exec, probe); });
   map.scalar("through_proxy", boolean(probe.through_proxy));
   if (!probe.through_proxy) return;
-  if ((probe.kind != Kind::kHttp && probe.kind != Kind::kTcp) || probe.tls)
-    map.fail("through_proxy", bad("is for http (not https) and tcp", "leave it out: the program is asked directly"));
+  if (probe.kind == Kind::kExec)
+    map.fail("through_proxy", bad("isn't for exec", "leave it out: a command asks nobody"));
   if (!probe.host.empty()) map.fail("through_proxy", bad("goes to the host's own address", "leave host out"));
 }
 

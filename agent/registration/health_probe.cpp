@@ -39,7 +39,7 @@ struct HealthProbe::Impl : std::enable_shared_from_this<Impl> {
     if (settings.kind == Kind::kHttp || settings.kind == Kind::kTcp)
       attempt = attempt_net(loop, settings, around, done);
     if (settings.kind == Kind::kExec) attempt = attempt_exec(loop, settings, done);
-    if (settings.kind == Kind::kGrpc) attempt = attempt_grpc(loop, settings, done);
+    if (settings.kind == Kind::kGrpc) attempt = attempt_grpc(loop, settings, around, done);
   }
 
   void judge(const Status& status) {

@@ -44,6 +44,7 @@ std::vector<std::string> hosts_of(const std::string& configured);
 std::shared_ptr<ProbeAttempt> attempt_net(AsioLoop& loop, const config::HealthProbe& probe,
                                           const ProbeSurroundings& around, ProbeAttempt::Done done);
 std::shared_ptr<ProbeAttempt> attempt_exec(AsioLoop& loop, const config::HealthProbe& probe, ProbeAttempt::Done done);
-std::shared_ptr<ProbeAttempt> attempt_grpc(AsioLoop& loop, const config::HealthProbe& probe, ProbeAttempt::Done done);
+std::shared_ptr<ProbeAttempt> attempt_grpc(AsioLoop& loop, const config::HealthProbe& probe,
+                                           const ProbeSurroundings& around, ProbeAttempt::Done done);
 
 }  // namespace hawser::registration

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <grpcpp/create_channel_posix.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -9,6 +10,7 @@
 
 #include "grpc/health/v1/health.pb.h"
 #include "registration/probe_attempt.h"
+#include "registration/proxy_tunnel.h"
 
 namespace hawser::registration {
 namespace {
@@ -19,16 +21,20 @@ constexpr char kMethod[] = "/grpc.health.v1.Health/Check";
 constexpr int kMaxAnswer = 4096;
 
 // Each try is a connection of its own: an open one would hide that the program takes no new ones.
-std::shared_ptr<grpc::Channel> make_channel(const std::string& host, std::uint16_t port) {
+grpc::ChannelArguments channel_arguments(std::uint16_t port) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetMaxReceiveMessageSize(kMaxAnswer);
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost:" + std::to_string(port));
+  return arguments;
+}
+
+std::shared_ptr<grpc::Channel> make_channel(const std::string& host, std::uint16_t port) {
   const bool v6 = host.find(':') != std::string::npos;
   const std::string target = (v6 ? "ipv6:[" + host + "]:" : "ipv4:" + host + ":") + std::to_string(port);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), channel_arguments(port));
 }
 
 grpc::ByteBuffer request_for(const std::string& service) {
@@ -75,10 +81,25 @@ class GrpcAttempt final : public ProbeAttempt, public std::enable_shared_from_th
         done_(std::move(done)) {}
   ~GrpcAttempt() override { drop(); }
 
-  void call(std::size_t host) {
+  void start(const ProbeSurroundings& around) {
+    if (!probe_.through_proxy) return call(0);
+    tunnel_ = ProxyTunnel::open(loop_, probe_, around, [weak = weak_from_this()](Result<UniqueFd> opened) {
+      const auto self = weak.lock();
+      if (!self || !self->done_) return;
+      if (!opened) return std::exchange(self->done_, nullptr)(opened.error());
+      self->hosts_.resize(1);
+      self->call(
+          0, grpc::CreateCustomInsecureChannelFromFd("proxy", opened->release(), channel_arguments(self->probe_.port)));
+    });
+  }
+
+ private:
+  void call(std::size_t host) { call(host, make_channel(hosts_[host], probe_.port)); }
+
+  void call(std::size_t host, std::shared_ptr<grpc::Channel> channel) {
     drop();
     call_ = std::make_unique<Call>();
-    call_->channel = make_channel(hosts_[host], probe_.port);
+    call_->channel = std::move(channel);
     call_->stub = std::make_unique<grpc::GenericStub>(call_->channel);
     call_->request = request_for(probe_.grpc_service);
     call_->context.set_deadline(deadline_);
@@ -92,7 +113,6 @@ class GrpcAttempt final : public ProbeAttempt, public std::enable_shared_from_th
                            });
   }
 
- private:
   void answered(std::size_t host, const grpc::Status& status) {
     if (!done_) return;
     // refused in IPv4: it may listen on ::1 alone
@@ -119,14 +139,16 @@ class GrpcAttempt final : public ProbeAttempt, public std::enable_shared_from_th
   std::chrono::system_clock::time_point deadline_;
   Done done_;
   std::unique_ptr<Call> call_;
+  std::unique_ptr<ProxyTunnel> tunnel_;
   grpc::Status first_;
 };
 
 }  // namespace
 
-std::shared_ptr<ProbeAttempt> attempt_grpc(AsioLoop& loop, const config::HealthProbe& probe, ProbeAttempt::Done done) {
+std::shared_ptr<ProbeAttempt> attempt_grpc(AsioLoop& loop, const config::HealthProbe& probe,
+                                           const ProbeSurroundings& around, ProbeAttempt::Done done) {
   auto attempt = std::make_shared<GrpcAttempt>(loop, probe, std::move(done));
-  attempt->call(0);
+  attempt->start(around);
   return attempt;
 }
 

@@ -53,7 +53,16 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     auto ready = probe_.through_proxy ? set_up_proxy_tls(raw, probe_, identity_) : set_up_program_tls(raw, probe_);
     if (!ready) return ready;
     tls_.emplace(stream_, *tls_context_);
-    return name_server(tls_->native_handle(), probe_);
+    if (!probe_.through_proxy) return name_server(tls_->native_handle(), probe_);
+    return probe_.tls ? prepare_inner_tls() : Status();
+  }
+
+  // The program's own TLS, which the proxy passes on as bytes.
+  Status prepare_inner_tls() {
+    inner_context_.emplace(ssl::context::tls_client);
+    if (auto ready = set_up_program_tls(inner_context_->native_handle(), probe_); !ready) return ready;
+    inner_tls_.emplace(*tls_, *inner_context_);
+    return name_server(inner_tls_->native_handle(), probe_);
   }
 
   void connect(std::size_t host) {
@@ -84,6 +93,14 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
       if (self->probe_.through_proxy)
         if (auto own = check_own_proxy(self->tls_->native_handle(), self->identity_.spiffe_id); !own)
           return self->finish(own);
+      if (self->inner_tls_) return self->shake_inner_hands();
+      self->connected();
+    });
+  }
+
+  void shake_inner_hands() {
+    inner_tls_->async_handshake(ssl::stream_base::client, [self = shared_from_this()](const Failure& failed) {
+      if (failed) return self->finish(unwell("no TLS with the program on " + self->target() + ": " + failed.message()));
       self->connected();
     });
   }
@@ -113,7 +130,9 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
 
   template <typename Use>
   void on_stream(Use use) {
-    if (tls_)
+    if (inner_tls_)
+      use(*inner_tls_);
+    else if (tls_)
       use(*tls_);
     else
       use(stream_);
@@ -166,6 +185,8 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
   Done done_;
   std::optional<ssl::context> tls_context_;
   std::optional<ssl::stream<beast::tcp_stream&>> tls_;
+  std::optional<ssl::context> inner_context_;
+  std::optional<ssl::stream<ssl::stream<beast::tcp_stream&>&>> inner_tls_;
   Failure refusal_;
   std::array<char, 1> byte_{};
   beast::flat_buffer buffer_{16U * 1024U};

@@ -52,12 +52,13 @@ Status present(SSL_CTX* context, const ProbeIdentity& identity) {
   return {};
 }
 
-// What istiod's inbound filter chains tell the mesh's own traffic by.
-std::string protocols(bool http) {
+// What istiod's inbound filter chains tell the mesh's own traffic by. What is TLS itself is TCP to the proxy.
+std::string protocols(const config::HealthProbe& probe) {
   std::string out;
-  for (const std::string& name :
-       http ? std::vector<std::string>{"istio-http/1.1", "istio"} : std::vector<std::string>{"istio"})
-    out += static_cast<char>(name.size()) + name;
+  const auto add = [&out](const std::string& name) { out += static_cast<char>(name.size()) + name; };
+  if (probe.kind == config::HealthProbe::Kind::kHttp && !probe.tls) add("istio-http/1.1");
+  if (probe.kind == config::HealthProbe::Kind::kGrpc) add("istio-h2");
+  add("istio");
   return out;
 }
 
@@ -70,7 +71,7 @@ Status set_up_program_tls(SSL_CTX* context, const config::HealthProbe& probe) {
 
 Status set_up_proxy_tls(SSL_CTX* context, const config::HealthProbe& probe, const ProbeIdentity& identity) {
   if (auto trusted = trust(context, identity.roots); !trusted) return trusted;
-  const std::string names = protocols(probe.kind == config::HealthProbe::Kind::kHttp);
+  const std::string names = protocols(probe);
   SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(names.data()),
                           static_cast<unsigned>(names.size()));
   return present(context, identity);

@@ -85,7 +85,7 @@ TEST(Config, BadProbesSayWhatIsRight) {
       {"health: {services: [{name: a, tcp: {port: 1}}, {name: a, tcp: {port: 2}}]}", "'a' is there already"},
       {"health: {services: [{name: a}]}", "has no probe"},
       {"health: {services: [{tcp: {port: 1}}]}", "name: is missing"},
-      {"health: {grpc: {port: 1}, through_proxy: true}", "is for http (not https) and tcp"},
+      {"health: {exec: {command: [x]}, through_proxy: true}", "isn't for exec"},
       {"health: {tcp: {port: 80}, through_proxy: true}\ninterception: {inbound: {exclude: [80]}}", "isn't captured"},
       {"health: {tcp: {port: 80}, through_proxy: true}\ninterception: {outbound: {enabled: false}}", "isn't captured"},
       {"health: {http: {port: 1, ca: x}}", "holds no PEM certificate"},

@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/ssl.hpp>
@@ -126,6 +127,81 @@ struct ProbeKinds : testing::Test {
   std::unique_ptr<HealthProbe> probe;
 };
 
+// The proxy's part: asks for the caller's certificate, tells its own, and passes bytes on to the program.
+class Forwarder {
+ public:
+  Forwarder(AsioLoop& loop, const certs::IdentityPtr& own, const std::string& client_roots, std::uint16_t program)
+      : context_(ssl::context::tls_server),
+        acceptor_(loop.context(), {boost::asio::ip::make_address("127.0.0.1"), 0}),
+        program_(program) {
+    context_.use_private_key(boost::asio::buffer(own->key_pem), ssl::context::pem);
+    context_.use_certificate_chain(boost::asio::buffer(own->chain_pem));
+    context_.add_certificate_authority(boost::asio::buffer(client_roots));
+    context_.set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert);
+    SSL_CTX_set_alpn_select_cb(context_.native_handle(), &Forwarder::choose, this);
+    accept();
+  }
+  std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+  std::string protocol;  // the caller's first choice
+
+ private:
+  struct Session {
+    Session(tcp::socket socket, ssl::context& context)
+        : outer(std::move(socket), context), inner(outer.get_executor()) {}
+    ssl::stream<tcp::socket> outer;
+    tcp::socket inner;
+    std::array<char, 4096> up{};
+    std::array<char, 4096> down{};
+    void close() {
+      Failure ignored;
+      outer.lowest_layer().close(ignored);
+      inner.close(ignored);
+    }
+  };
+  using SessionPtr = std::shared_ptr<Session>;
+
+  static int choose(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* offered, unsigned,
+                    void* self) {
+    *length = offered[0];
+    *out = offered + 1;
+    static_cast<Forwarder*>(self)->protocol.assign(reinterpret_cast<const char*>(*out), *length);
+    return SSL_TLSEXT_ERR_OK;
+  }
+  void accept() {
+    acceptor_.async_accept([this](const Failure& error, tcp::socket socket) {
+      if (error) return;
+      auto session = std::make_shared<Session>(std::move(socket), context_);
+      session->outer.async_handshake(ssl::stream_base::server, [this, session](const Failure& failed) {
+        if (!failed) connect(session);
+      });
+      accept();
+    });
+  }
+  void connect(const SessionPtr& session) {
+    session->inner.async_connect({boost::asio::ip::make_address("127.0.0.1"), program_},
+                                 [session](const Failure& failed) {
+                                   if (failed) return session->close();
+                                   pass_on(session, session->outer, session->inner, session->up);
+                                   pass_on(session, session->inner, session->outer, session->down);
+                                 });
+  }
+  template <typename From, typename To>
+  static void pass_on(const SessionPtr& session, From& from, To& to, std::array<char, 4096>& bytes) {
+    from.async_read_some(boost::asio::buffer(bytes), [=, &from, &to, &bytes](const Failure& failed, std::size_t size) {
+      if (failed) return session->close();
+      boost::asio::async_write(to, boost::asio::buffer(bytes, size),
+                               [=, &from, &to, &bytes](const Failure& error, std::size_t) {
+                                 if (error) return session->close();
+                                 pass_on(session, from, to, bytes);
+                               });
+    });
+  }
+
+  ssl::context context_;
+  tcp::acceptor acceptor_;
+  std::uint16_t program_;
+};
+
 struct HttpsProbe : ProbeKinds {
   HttpsProbe() {
     settings.kind = Kind::kHttp;
@@ -160,6 +236,24 @@ TEST_F(HttpsProbe, WithACaTheChainAndTheNameAreLookedAt) {
   settings.server_name = "app.example";
   start();
   EXPECT_THAT(next(), HasSubstr("no TLS with port"));
+}
+
+TEST_F(HttpsProbe, ThroughTheProxyTheProgramsOwnTlsIsInsideTheMeshs) {
+  TlsProgram program(loop, key, chain);
+  Forwarder proxy(loop, own, mesh.root_pem(), program.port());
+  settings.port = proxy.port();
+  settings.ca_pem = mesh.root_pem();
+  settings.server_name = "app.example";
+  settings.through_proxy = true;
+  start();
+  probe->open_proxy(true);
+  EXPECT_EQ(next(), "well");
+  EXPECT_EQ(proxy.protocol, "istio") << "what is TLS itself is TCP to the proxy";
+  EXPECT_EQ(program.last_name, "app.example");
+  settings.server_name = "other.example";
+  start();
+  probe->open_proxy(true);
+  EXPECT_THAT(next(), HasSubstr("no TLS with the program"));
 }
 
 struct ThroughProxy : ProbeKinds {
@@ -253,6 +347,34 @@ TEST_F(GrpcProbe, FollowsTheServersWord) {
   EXPECT_EQ(next(), "well");
   server->Shutdown(std::chrono::system_clock::now());
   EXPECT_THAT(next(), HasSubstr("gRPC health check failed"));
+}
+
+TEST_F(GrpcProbe, ThroughTheProxyTheCallGoesByMtls) {
+  serve("127.0.0.1:0");
+  Forwarder proxy(loop, own, mesh.root_pem(), settings.port);
+  settings.port = proxy.port();
+  settings.through_proxy = true;
+  start();
+  probe->open_proxy(true);
+  EXPECT_EQ(next(), "well");
+  EXPECT_EQ(proxy.protocol, "istio-h2");
+  server->GetHealthCheckService()->SetServingStatus(false);
+  EXPECT_THAT(next(), HasSubstr("is not serving"));
+  server->GetHealthCheckService()->SetServingStatus(true);
+  EXPECT_EQ(next(), "well");
+  server->Shutdown(std::chrono::system_clock::now());
+  EXPECT_THAT(next(), HasSubstr("gRPC health check failed"));
+}
+
+TEST_F(GrpcProbe, ThroughTheProxyWhoeverElseAnswersIsNotTheProxy) {
+  serve("127.0.0.1:0");
+  const auto other = mesh.identity("spiffe://cluster.local/ns/demo/sa/other", certs::test::around(loop.wall()));
+  Forwarder stranger(loop, other, mesh.root_pem(), settings.port);
+  settings.port = stranger.port();
+  settings.through_proxy = true;
+  start();
+  probe->open_proxy(true);
+  EXPECT_THAT(next(), HasSubstr("isn't this host's proxy"));
 }
 
 TEST_F(GrpcProbe, AServiceThatTheServerDoesNotKnowIsNamed) {
