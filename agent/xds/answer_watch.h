@@ -14,7 +14,8 @@ namespace hawser::xds {
 // What: the watchdog over a stream's answers. A plane whose connection answers pings can still be dead above it; but
 // one that has nothing newer than what we have may be silent for ever, and not all planes answer for a name that they
 // don't know. So what must be answered is insisted on, what should be is insisted on once, and silence after nothing
-// but current versions is consent. Threading: the strand. Failure: on_overdue.
+// but current versions is consent; unless the plane has never been silent then. Threading: the strand. Failure:
+// on_overdue.
 class AnswerWatch {
  public:
   struct Events {
@@ -46,6 +47,10 @@ class AnswerWatch {
   bool must_answer_ = false;
   std::string awaited_;
   std::set<std::string> never_answered_;
+  // How many streams in a row were answered although they might have been left in silence, and how often that was
+  // then insisted on.
+  int answered_freely_ = 0;
+  int insisted_ = 0;
   std::unique_ptr<Loop::Timer> timer_;
   std::unique_ptr<Loop::Timer> consent_timer_;
 };

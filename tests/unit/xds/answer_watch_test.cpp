@@ -48,6 +48,40 @@ TEST_F(AnswerWatchTest, SilenceAfterCurrentVersionsIsConsent) {
   EXPECT_TRUE(overdue.empty());
 }
 
+TEST_F(AnswerWatchTest, APlaneThatHasAlwaysAnsweredIsMuteWhenItDoesnt) {
+  for (int stream = 0; stream < 3; ++stream) {
+    watch.opened();
+    send(Kind::kMayBeSilent);
+    watch.answered();
+    watch.closed();
+  }
+  // Insisted on a few times, then taken for a plane without news after all.
+  for (int stream = 1; stream <= 3; ++stream) {
+    watch.opened();
+    send(Kind::kMayBeSilent);
+    loop.advance(30s);
+    EXPECT_EQ(overdue.size(), static_cast<std::size_t>(stream));
+    watch.closed();
+  }
+  EXPECT_EQ(consents, 0);
+  watch.opened();
+  send(Kind::kMayBeSilent);
+  loop.advance(3s);
+  EXPECT_EQ(consents, 1);
+}
+
+TEST_F(AnswerWatchTest, OneSilenceEndsTheHabit) {
+  for (int stream = 0; stream < 6; ++stream) {
+    watch.opened();
+    send(Kind::kMayBeSilent);
+    if (stream != 2) watch.answered();
+    loop.advance(3s);
+    watch.closed();
+  }
+  EXPECT_EQ(consents, 1);
+  EXPECT_TRUE(overdue.empty());
+}
+
 TEST_F(AnswerWatchTest, SilenceOfADeadConnectionIsNone) {
   watch.opened();
   alive = false;
