@@ -50,6 +50,8 @@ class SecondEnvoy:
 
     def close(self) -> None:
         self._host.stop(self._process)
+        # Nobody else knows of them, and `hawser leave` is judged by what is left.
+        self._host.run(["rm", "-f", self._socket, FILE])
 
     def __enter__(self) -> SecondEnvoy:
         return self
