@@ -35,7 +35,12 @@ TEST(Safety, ASessionThatWouldBeCapturedIsNamed) {
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().id(), "HWS-BR-035");
   EXPECT_NE(status.error().message().find("10.0.0.9:50000 to 10.0.0.1:2200"), std::string::npos);
-  EXPECT_FALSE(check_sessions(plan_of(everything()), {{"fe80::9%eth0", 50000, "fe80::1%eth0", 2200}}));
+}
+
+TEST(Safety, AnAddressWithItsInterfaceIsReadToo) {
+  const std::vector<Session> session{{"fe80::9%eth0", 50000, "fe80::1%eth0", 2200}};
+  EXPECT_TRUE(check_sessions(plan_of(everything()), session)) << "link-local addresses are left alone";
+  EXPECT_FALSE(check_sessions(without(plan_of(everything()), netfilter::Purpose::kMetadata), session));
 }
 
 TEST(Safety, ASessionThatIsLeftAloneIsFine) {
