@@ -13,7 +13,7 @@ struct Settings {
   bool inbound = false;
   bool outbound = false;
   bool tproxy = false;
-  std::string tproxy_mark;                 // empty: ours
+  std::string tproxy_mark;  // empty: ours
   std::string tproxy_table;
   std::vector<std::string> inbound_ports;  // empty: all
   std::vector<std::string> inbound_exclude;

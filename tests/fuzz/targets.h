@@ -23,12 +23,9 @@ struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"broker", broker},
-                                      {"other_settings", other_settings},
-                                      {"response", response},
-                                      {"request", request},
-                                      {"snapshot", snapshot},
-                                      {"strip", strip},
+inline constexpr Target kTargets[] = {{"broker", broker},     {"other_settings", other_settings},
+                                      {"response", response}, {"request", request},
+                                      {"snapshot", snapshot}, {"strip", strip},
                                       {"world", world}};
 
 // protobuf logs each message that isn't one.
