@@ -92,7 +92,7 @@ def test_who_fights_us_is_given_way_to_and_told(scene):
         assert scene.reached((PEER, 80)) == ["15001"]
     finally:
         scene.vm.stop(fighter, sig=9)
-    poll.until("it's healed in the end", lambda: "hawser_anchor" in scene.ruleset(), timeout=10)
+    poll.until("it's healed in the end", lambda: "hawser_anchor" in scene.ruleset(), timeout=40)
 
 
 def test_the_same_plan_again_changes_nothing(scene):

@@ -132,10 +132,15 @@ def test_hawserd_dies_at_every_step_of_a_renewal(world):
 
 
 def start_broker_anew(world, env: dict[str, str] | None = None, *, with_proxy: bool = True) -> None:
-    """With no proxy left, the broker has to start one: then it also writes a bootstrap and a record."""
+    """With no proxy left, the broker has to start one: then it also writes a bootstrap and a record.
+
+    What fails closed outlives the broker, and the same plan again is no change: so that there is one, it's taken away.
+    """
     pid = world.vm.status()["proxy"]["pid"]
     world.vm.broker.kill()
     world.vm.broker.wait(5)
+    for table in ("hawser_stays", "hawser"):
+        world.host.run(["nft", "delete", "table", "inet", table], check=False)
     if not with_proxy:
         world.host.run(["kill", "-9", str(pid)], check=False)
     with contextlib.suppress(poll.Hopeless):  # it may die before it serves
