@@ -121,6 +121,7 @@ class BrokerKiller:
         self.random = random.Random(seed)
         self.outcome = Outcome(seed)
         self.proxy = proxy_pid(world)
+        self.rules = rules(world)
 
     def kill(self) -> None:
         moment = self.random.choices(("working", "start-up"), (70, 30))[0]
@@ -135,7 +136,8 @@ class BrokerKiller:
         begin = time.monotonic()
         self._start()
         self.outcome.recovery.append(time.monotonic() - begin)
-        poll.until("the rules are there", lambda: bool(rules(self.world)), timeout=RECOVERY_LIMIT)
+        # All of them: those of a direction that fails closed outlive the broker.
+        poll.until("the rules are there", lambda: rules(self.world) == self.rules, timeout=RECOVERY_LIMIT)
         self.outcome.gaps.append(time.monotonic() - begin)
         poll.until("registered again", self._ok, timeout=RECOVERY_LIMIT)
         assert proxy_pid(self.world) == self.proxy, "the proxy is another one"
