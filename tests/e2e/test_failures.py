@@ -110,7 +110,13 @@ def ssh(mesh):
 
 @contextlib.contextmanager
 def remounted(world, path: str, options: str, undo: str) -> typing.Iterator[None]:
-    world.host.run(["mount", "-o", f"remount,{options}", path])
+    """`full` for a disk without space. A program that writes just then makes the kernel refuse so small a size."""
+
+    def mount() -> bool:
+        wanted = f"size={used_kib(world, path)}k" if options == "full" else options
+        return world.host.run(["mount", "-o", f"remount,{wanted}", path], check=False).returncode == 0
+
+    poll.until(f"{path} is {options}", mount, 5)
     try:
         yield
     finally:
@@ -126,8 +132,7 @@ def used_kib(world, path: str) -> int:
 def test_state_that_cannot_be_written(mesh, fault):
     """Traffic goes on with the certificate in force; renewing says HWS-ID-005, and works with the disk well again."""
     old, pid = mesh.vm.cert()["serial"], proxy_pid(mesh)
-    options = f"size={used_kib(mesh, STATE)}k" if fault == "full" else "ro"
-    undo = "size=90%" if fault == "full" else "rw"
+    options, undo = ("full", "size=90%") if fault == "full" else ("ro", "rw")
     with mesh_traffic(mesh):
         with remounted(mesh, STATE, options, undo):
             refused = mesh.vm.cli("cert", "renew", check=False)
@@ -147,10 +152,9 @@ def test_state_that_cannot_be_written(mesh, fault):
 def test_hawserd_starts_while_state_cannot_be_written(mesh, fault):
     """It takes the stored certificate and the running proxy."""
     pid = proxy_pid(mesh)
-    options = f"size={used_kib(mesh, STATE)}k" if fault == "full" else "ro"
     with mesh_traffic(mesh):
         mesh.vm.kill_agent()
-        with remounted(mesh, STATE, options, "size=90%" if fault == "full" else "rw"):
+        with remounted(mesh, STATE, *(("full", "size=90%") if fault == "full" else ("ro", "rw"))):
             mesh.vm.start_agent()
             mesh.vm.wait("REGISTERED", timeout=20)
     assert proxy_pid(mesh) == pid
