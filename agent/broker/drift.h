@@ -50,7 +50,7 @@ class Drift {
   // Rules are in force, and look like this.
   void expect(std::string shape);
   bool expects(const std::string& shape) const { return expected_ == shape; }
-  // None are, or nobody knows which.
+  // None are.
   void rest();
   // `own`: the port of the socket that we change rules with.
   void heard(const std::vector<netfilter::Change>& changes, std::uint32_t own);

@@ -157,7 +157,8 @@ void Interception::in_force_now(netfilter::Plan plan) {
   digest_ = plan.digest;
   plan_ = std::move(plan);
   const auto seen = backend_.observe();
-  if (!seen) return drift_.rest();
+  // Somebody changes them this very moment: what is there is seen, and mended, with the next look.
+  if (!seen) return drift_.expect(std::string());
   // Somebody may be quicker than our look: what misses a part is no pattern for later ones.
   const bool whole = seen->rules && seen->listing.digest == digest_ && (seen->anchor || !anchored_);
   anchored_ = anchored_ || seen->anchor;

@@ -63,8 +63,8 @@ def test_a_plane_that_is_replaced_at_one_moment_is_sought_over_the_whole_spread(
 
 
 def test_whoever_is_refused_because_of_the_crowd_comes_back_later_and_none_is_lost(scene: Scene):
+    scene.fleet.mark()  # before: the first ones are back within milliseconds
     scene.plane.faults(ads_code="RESOURCE_EXHAUSTED", ads_times=AGENTS // 2, drop_connections=True)
-    scene.fleet.mark()
     back = scene.fleet.wait_returns(AGENTS, timeout=PATIENCE)
     assert back["errors"] == {CROWDED: AGENTS // 2}
     assert back["tries"] == AGENTS + AGENTS // 2

@@ -16,7 +16,6 @@ control_plane:
   address: "{facts.MESH_IP}:{facts.PLANE_PORT}"
   root: "-----BEGIN CERTIFICATE-----"
 """
-SAME = {"self_call": True, "proxy": message("Owner", uids=[facts.UID_PROXY])}
 
 
 def hawser(scene, *words: str) -> str:
@@ -32,13 +31,13 @@ def test_without_rules_all_is_new(scene):
 
 
 def test_the_rules_that_are_in_force_are_no_change(scene):
-    done = scene.plan(**SAME)
+    done = scene.plan()
     assert hawser(scene, "plan", "--diff") == f"nothing would change: generation {done.digest} is in force\n"
     assert hawser(scene, "plan").splitlines()[1] == f"generation {done.digest}"
 
 
 def test_what_would_go_and_come_is_told(scene):
-    scene.plan(ipv6=False, outbound_exclude=[message("PortRange", first=9999, last=9999)], **SAME)
+    scene.plan(ipv6=False, outbound_exclude=[message("PortRange", first=9999, last=9999)])
     before = scene.ruleset()
     said = hawser(scene, "plan", "--diff").splitlines()
     assert "- out excluded_port: tcp dport 9999 → left alone" in said

@@ -24,6 +24,8 @@ class FakeKernel final : public netfilter::Backend {
     return {};
   }
   Result<netfilter::Observation> observe() override {
+    if (blind_looks > 0 && --blind_looks == 0)
+      return Error(Code::kInternal, "HWS-NF-012", "the rules changed meanwhile");
     netfilter::Observation out;
     out.rules = applied.has_value();
     out.anchor = anchor;
@@ -42,6 +44,7 @@ class FakeKernel final : public netfilter::Backend {
   std::optional<netfilter::Plan> applied;
   bool anchor = false;
   int transactions = 0;
+  int blind_looks = 0;  // at which look from now on it can't see
   std::optional<Error> refuse;
 };
 
@@ -461,6 +464,18 @@ TEST_F(InterceptionTest, WhatOthersChangeIsHealed) {
   EXPECT_EQ(kernel_.applied->digest, digest);
   EXPECT_EQ(interception.drift().healed, 1U);
   EXPECT_EQ(forgotten_, 2) << "what began meanwhile has met no rules";
+}
+
+TEST_F(InterceptionTest, WhoCantSeeWhatItHealedLooksAgain) {
+  auto interception = make();
+  digest_of(interception.plan({}, 0s));
+  kernel_.anchor = false;
+  kernel_.blind_looks = 2;  // the look that finds it, and the one after the repair
+  loop_.advance(11s);
+  EXPECT_EQ(interception.drift().healed, 1U);
+  kernel_.anchor = false;
+  loop_.advance(11s);
+  EXPECT_TRUE(kernel_.anchor) << "it hasn't stopped looking";
 }
 
 TEST_F(InterceptionTest, WhatWasRemovedIsNotHealed) {
