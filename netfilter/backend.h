@@ -13,9 +13,12 @@
 namespace hawser::netfilter {
 
 struct Observation {
-  bool rules = false;   // the rules are in the kernel
-  bool anchor = false;  // the anchor is
-  std::string text;     // both, as the kernel lists them
+  bool rules = false;    // the rules are in the kernel
+  bool anchor = false;   // the anchor is
+  bool routing = false;  // routes, rules or addresses that the rules need
+  // What remove_anchor() takes out once nothing lives on it.
+  bool lasting() const { return anchor || routing; }
+  std::string text;  // all, as the kernel lists it
   // All that apply() brought in (rules, anchor, routing), without what counts: as long as nobody else changes any of
   // it, two looks are equal. Empty: `text` without its counters stands for it.
   std::string shape;

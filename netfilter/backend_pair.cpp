@@ -9,7 +9,7 @@ namespace hawser::netfilter {
 bool BackendPair::other_empty() {
   if (!other_) return true;
   const auto found = other_->observe();
-  return found && !found->rules && !found->anchor;
+  return found && !found->rules && !found->lasting();
 }
 
 Status BackendPair::apply(const Plan& plan) {
@@ -46,7 +46,8 @@ Result<Observation> BackendPair::observe() {
   // A kernel that hasn't even the other one has nothing of it.
   if (!others) return found;
   others->anchor = others->anchor || found->anchor;
-  if (others->rules || others->anchor) return others;
+  others->routing = others->routing || found->routing;
+  if (others->rules || others->lasting()) return others;
   return found;
 }
 

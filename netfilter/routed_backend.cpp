@@ -33,8 +33,7 @@ Result<Observation> RoutedBackend::observe() {
   const auto routing = observe_routing();
   if (!routing) return routing.error();
   if (routing->empty()) return out;
-  // So that whoever removes rules comes to remove_anchor() as well.
-  out->anchor = true;
+  out->routing = true;
   if (!out->shape.empty()) out->shape += to_string(*routing);
   out->text += to_string(*routing);
   return out;

@@ -244,7 +244,7 @@ void Interception::remove(Done done, std::chrono::milliseconds drain) {
 void Interception::start_drain(Patience patience) {
   const auto now = backend_.observe();
   // Without an anchor nothing lives on redirection any more; sockets that were cut off may linger, though.
-  if (now && !now->anchor) return end_drain({});
+  if (now && !now->lasting()) return end_drain({});
   patience_ = patience;
   drain_end_ = loop_.now() + drain_time_;
   drain_time_ = options_.drain;

@@ -26,7 +26,7 @@ Status Interception::adopt(PlanRecord record) {
       record_.in_force.reset();
       save_record();
     }
-    if (found->anchor) start_drain(Patience::kEndless);
+    if (found->lasting()) start_drain(Patience::kEndless);
     return {};
   }
   if (found->listing.digest.empty() && mended()) return {};

@@ -20,7 +20,7 @@ Status remove_all(netfilter::Backend& backend) {
   if (!anchor) return anchor;
   auto left = backend.observe();
   if (!left) return left.error();
-  if (left->rules || left->anchor)
+  if (left->rules || left->lasting())
     return Error(
         Code::kFailedPrecondition, "HWS-BR-070", "rules are left after their removal",
         std::string("stop hawser-broker.service, then: ") +

@@ -19,7 +19,7 @@ class FakeKernel final : public netfilter::Backend {
   Status apply(const netfilter::Plan& plan) override {
     if (refuse) return *refuse;
     applied = plan;
-    anchor = true;
+    anchor = !somebody_takes_it;
     ++transactions;
     return {};
   }
@@ -29,6 +29,7 @@ class FakeKernel final : public netfilter::Backend {
     netfilter::Observation out;
     out.rules = applied.has_value();
     out.anchor = anchor;
+    out.routing = routing;
     if (applied) out.listing.digest = applied->digest;
     return out;
   }
@@ -43,6 +44,8 @@ class FakeKernel final : public netfilter::Backend {
 
   std::optional<netfilter::Plan> applied;
   bool anchor = false;
+  bool routing = false;
+  bool somebody_takes_it = false;  // the anchor, as soon as it is there
   int transactions = 0;
   int blind_looks = 0;  // at which look from now on it can't see
   std::optional<Error> refuse;
@@ -464,6 +467,18 @@ TEST_F(InterceptionTest, WhatOthersChangeIsHealed) {
   EXPECT_EQ(kernel_.applied->digest, digest);
   EXPECT_EQ(interception.drift().healed, 1U);
   EXPECT_EQ(forgotten_, 2) << "what began meanwhile has met no rules";
+}
+
+TEST_F(InterceptionTest, WithoutItsAnchorWhatIsThereIsNoPatternForLaterLooks) {
+  auto interception = make();
+  kernel_.routing = true;
+  digest_of(interception.plan({}, 0s));
+  kernel_.anchor = false;
+  kernel_.somebody_takes_it = true;
+  loop_.advance(11s);
+  kernel_.somebody_takes_it = false;
+  loop_.advance(11s);
+  EXPECT_TRUE(kernel_.anchor);
 }
 
 TEST_F(InterceptionTest, WhoCantSeeWhatItHealedLooksAgain) {
