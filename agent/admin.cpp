@@ -89,7 +89,8 @@ struct AdminServer::Impl {
         return operations.intercept_show(done);
       case v1::Request::kInterceptApply:
         return operations.intercept_apply(std::chrono::seconds(request.intercept_apply().revert_seconds()),
-                                          request.intercept_apply().ssh_connection(), done);
+                                          request.intercept_apply().ssh_connection(),
+                                          request.intercept_apply().takeover(), done);
       case v1::Request::kInterceptConfirm:
         return operations.intercept_confirm(done);
       case v1::Request::kInterceptDrain:

@@ -26,7 +26,8 @@ class AdminServer {
     std::function<void(Done)> cert_renew;
     std::function<void(const std::string& event, std::chrono::milliseconds timeout, Done)> wait;
     std::function<void(Done)> intercept_show;
-    std::function<void(std::chrono::seconds revert, const std::string& ssh_connection, Done)> intercept_apply;
+    std::function<void(std::chrono::seconds revert, const std::string& ssh_connection, bool takeover, Done)>
+        intercept_apply;
     std::function<void(Done)> intercept_confirm;
     std::function<void(std::chrono::seconds time, Done)> intercept_drain;
     std::function<void(Done)> proxy_restart;

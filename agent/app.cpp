@@ -84,9 +84,9 @@ struct App::Impl {
     operations.wait = [this](const std::string& event, std::chrono::milliseconds timeout,
                              const AdminServer::Done& done) { wait(event, timeout, done); };
     operations.intercept_show = [this](const AdminServer::Done& done) { intercept_show(done); };
-    operations.intercept_apply = [this](std::chrono::seconds revert, const std::string& ssh_connection,
+    operations.intercept_apply = [this](std::chrono::seconds revert, const std::string& ssh_connection, bool takeover,
                                         const AdminServer::Done& done) {
-      intercept_apply(revert, ssh_connection, done);
+      intercept_apply(revert, ssh_connection, takeover, done);
     };
     operations.intercept_confirm = [this](const AdminServer::Done& done) {
       with_interception(done, [&](Interception& interception) { interception.confirm_tried(as_text(done)); });
@@ -199,13 +199,14 @@ struct App::Impl {
   }
 
   // Interception's settings alone: what else has changed on disk waits for a restart.
-  void intercept_apply(std::chrono::seconds revert, const std::string& ssh_connection, const AdminServer::Done& done) {
+  void intercept_apply(std::chrono::seconds revert, const std::string& ssh_connection, bool takeover,
+                       const AdminServer::Done& done) {
     auto loaded = config::load(options.paths);
     if (!loaded.errors.empty()) return done(loaded.errors.front());
     with_interception(done, [&](Interception& interception) {
       auto changed = config;
       changed.interception = loaded.config.interception;
-      interception.apply_settings({interception_options(changed, membership->facts()), revert, ssh_connection},
+      interception.apply_settings({interception_options(changed, membership->facts()), revert, ssh_connection, takeover},
                                   as_text(done));
     });
   }

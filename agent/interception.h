@@ -53,6 +53,7 @@ class Interception {
     Options settings;
     std::chrono::seconds revert{0};  // 0: confirmed by ourselves, as after a start
     std::string ssh_connection;      // of who asks, as sshd tells it; may be empty
+    bool takeover = false;           // another mesh's rules are replaced, also while they keep ours out
   };
   // HWS-IC-005: there is no proxy. A failure leaves in force what was.
   void apply_settings(Wish wish, Answer done);

@@ -44,20 +44,26 @@ json checks_of(const v1::PlanResponse& plan) {
 }  // namespace
 
 void Interception::apply_settings(Wish wish, Answer done) {
-  if (state_ != State::kActive && state_ != State::kTrying && state_ != State::kDrained)
+  const bool kept_out = wish.takeover && state_ == State::kApplying;
+  if (state_ != State::kActive && state_ != State::kTrying && state_ != State::kDrained && !kept_out)
     return done(Error(Code::kFailedPrecondition, "HWS-IC-005", "there is no proxy to lead traffic to (" + state() + ")",
                       "hawser status; wait for PROXY_READY"));
+  if (kept_out) timer_.reset();  // this is the next attempt
   auto request = plan_request(wish.settings, true);
   auto& plan = *request.mutable_plan();
   plan.set_revert(true);  // also without a trial: a proxy that doesn't answer must not cost what worked
   plan.set_by_operator(true);
+  plan.set_takeover(wish.takeover);
   if (wish.revert.count() > 0) plan.set_confirm_seconds(static_cast<std::uint32_t>(wish.revert.count()));
   add_session(wish.ssh_connection, plan);
   broker_.call(request, kPlanTimeout,
                [this, alive = std::weak_ptr<bool>(alive_), wish = std::move(wish),
                 done = std::move(done)](const Result<v1::Response>& answer) {
                  if (alive.expired()) return;
-                 if (!answer) return done(answer.error());
+                 if (!answer) {
+                   if (state_ == State::kApplying) retry(answer.error());
+                   return done(answer.error());
+                 }
                  operators_plan(wish, done, *answer);
                });
 }

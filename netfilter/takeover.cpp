@@ -267,7 +267,7 @@ Status check_foreign() {
   if (!found) return found.error();
   if (found->empty()) return {};
   return Error(Code::kFailedPrecondition, "HWS-NF-054", "another mesh intercepts on this host: " + to_string(*found),
-               "remove it with its own tool, or ask for a takeover, which replaces its rules by ours");
+               "remove it with its own tool, or replace its rules by ours: hawser intercept apply --takeover");
 }
 
 Status take_over_routing(const Plan& plan) {

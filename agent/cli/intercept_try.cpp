@@ -17,7 +17,7 @@ namespace {
 constexpr int kTimeoutMs = 20'000;
 constexpr std::chrono::hours kLongest{1};
 
-void try_out(Context& context, const std::string& revert_after) {
+void try_out(Context& context, const std::string& revert_after, bool takeover) {
   const auto time = read_wait(context, "--revert-after", revert_after);
   if (!time) return;
   if (*time < std::chrono::seconds(1) || *time > kLongest)
@@ -28,6 +28,7 @@ void try_out(Context& context, const std::string& revert_after) {
   auto* asked = request.mutable_intercept_apply();
   asked->set_revert_seconds(static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::seconds>(*time).count()));
   asked->set_ssh_connection(own_ssh_connection());
+  asked->set_takeover(takeover);
   auto answer = admin_json(context, request, kTimeoutMs);
   if (!answer) return fail(context, answer.error());
   for (const auto& probe : answer->value("probes", nlohmann::json::array()))
@@ -70,7 +71,9 @@ void add_intercept_try(CLI::App& intercept, Context& context) {
   auto* command = intercept.add_subcommand(
       "try", "As apply, but the broker alone goes back to what was confirmed before, unless `confirm` comes in time");
   command->add_option("--revert-after", *revert_after, "How long it's tried, 1s to 1h")->capture_default_str();
-  command->callback([&context, revert_after] { try_out(context, *revert_after); });
+  auto takeover = std::make_shared<bool>(false);
+  command->add_flag("--takeover", *takeover, "Replace the rules of another mesh, without a gap");
+  command->callback([&context, revert_after, takeover] { try_out(context, *revert_after, *takeover); });
   intercept.add_subcommand("confirm", "Keep what is being tried")->callback([&context] { confirm(context); });
 }
 

@@ -181,6 +181,23 @@ def test_what_is_drained_stays_so_until_apply(world):
     world.vm.wait("REGISTERED", timeout=20)
 
 
+def test_another_meshs_rules_are_named_and_replaced_on_demand(world):
+    theirs = (
+        ["-N", "ISTIO_OUTPUT"],
+        ["-A", "ISTIO_OUTPUT", "-p", "tcp", "-d", "203.0.113.0/24", "-j", "REDIRECT", "--to-ports", "15099"],
+        ["-A", "OUTPUT", "-j", "ISTIO_OUTPUT"],
+    )
+    for words in theirs:
+        world.host.run(["iptables-nft", "-t", "nat", *words])
+    exclude(world, 4999)  # another plan than the one in force
+    refused = world.vm.cli("intercept", "apply", check=False)
+    assert refused.returncode != 0 and "HWS-NF-054" in refused.stderr and "Istio" in refused.stderr, refused.stderr
+    assert "--takeover" in refused.stderr and "ISTIO_OUTPUT" in ruleset(world)
+    world.vm.cli("intercept", "apply", "--takeover")
+    assert "ISTIO_OUTPUT" not in ruleset(world) and not direct(world)
+    world.host.run(["nft", "delete", "table", "ip", "nat"])  # iptables-nft's own, empty
+
+
 def test_remove_proves_it_also_beside_a_living_hawserd(world):
     done = world.vm.cli("intercept", "remove")
     assert done.stdout.count("  ok ") == 10 and "nftables tables" in done.stdout, done.stdout
