@@ -206,8 +206,8 @@ struct App::Impl {
     with_interception(done, [&](Interception& interception) {
       auto changed = config;
       changed.interception = loaded.config.interception;
-      interception.apply_settings({interception_options(changed, membership->facts()), revert, ssh_connection, takeover},
-                                  as_text(done));
+      interception.apply_settings(
+          {interception_options(changed, membership->facts()), revert, ssh_connection, takeover}, as_text(done));
     });
   }
 
