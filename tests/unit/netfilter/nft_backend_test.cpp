@@ -312,10 +312,10 @@ TEST(RoutedBackend, RoutingComesWithTheRulesAndGoesWithTheAnchor) {
     ASSERT_TRUE(backend.remove_rules());
     EXPECT_THAT(output_of("ip rule"), HasSubstr("fwmark 0x539"));
     (void)output_of("nft flush ruleset");
-    EXPECT_TRUE(backend.observe()->anchor);
+    EXPECT_TRUE(backend.observe()->routing);
     ASSERT_TRUE(backend.remove_anchor());
     EXPECT_THAT(output_of("ip rule"), Not(HasSubstr("fwmark")));
-    EXPECT_FALSE(backend.observe()->anchor);
+    EXPECT_FALSE(backend.observe()->lasting());
   });
 }
 
