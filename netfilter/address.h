@@ -13,12 +13,18 @@
 namespace hawser::netfilter {
 
 enum class Family { kBoth, kIpv4, kIpv6 };
+inline constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
 
 struct PortRange {
   std::uint32_t first = 0;
   std::uint32_t last = 0;
   bool operator==(const PortRange&) const = default;
 };
+
+// "80", "80-90".
+std::string to_string(const PortRange& range);
+// "0x539".
+std::string hex(std::uint32_t value);
 
 // A network with its host bits cleared; a single address has the full prefix length.
 struct Cidr {

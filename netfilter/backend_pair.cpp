@@ -2,7 +2,6 @@
 #include "netfilter/backend_pair.h"
 
 #include "base/log.h"
-#include "netfilter/routing.h"
 
 namespace hawser::netfilter {
 
@@ -14,15 +13,15 @@ bool BackendPair::other_empty() {
 
 Status BackendPair::apply(const Plan& plan) {
   auto applied = chosen_->apply(plan);
-  return applied ? only_chosen(plan) : applied;
+  return applied ? only_chosen() : applied;
 }
 
 Status BackendPair::repair(const Plan& plan) {
   auto applied = chosen_->repair(plan);
-  return applied ? only_chosen(plan) : applied;
+  return applied ? only_chosen() : applied;
 }
 
-Status BackendPair::only_chosen(const Plan& plan) {
+Status BackendPair::only_chosen() {
   if (!other_) return {};
   const bool empty = other_empty();
   auto removed = empty ? Status() : other_->remove_rules();
@@ -31,9 +30,6 @@ Status BackendPair::only_chosen(const Plan& plan) {
     (void)chosen_->remove_rules();
     return removed;
   }
-  // The other one's routing is the same thing as the chosen one's.
-  if (!empty) removed = add_routing(routing_of(plan));
-  if (!removed) return removed;
   if (!empty) log::info("the rules of another backend were replaced", {{"from", other_->name()}, {"to", name()}});
   other_.reset();
   return {};

@@ -29,7 +29,7 @@ class BackendPair final : public Backend {
   Status remove_anchor() override;
 
  private:
-  Status only_chosen(const Plan& plan);
+  Status only_chosen();
   // Nothing of it is left: it isn't asked any more. False also if it can't tell.
   bool other_empty();
 

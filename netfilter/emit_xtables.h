@@ -25,6 +25,7 @@ inline constexpr const char* kXtAnchorChain = "HAWSER_ANCHOR";
 inline constexpr std::size_t kXtMaxEntries = 200'000;  // of one table and family
 
 enum class XtTable { kRaw, kMangle, kNat, kFilter };
+inline constexpr XtTable kXtTables[] = {XtTable::kRaw, XtTable::kMangle, XtTable::kNat, XtTable::kFilter};
 const char* to_string(XtTable table);
 
 struct XtTarget {

@@ -9,14 +9,11 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "netfilter/cgroup.h"
-#include "netfilter/routing.h"
 
 namespace hawser::netfilter {
 namespace {
 
 constexpr int kAttempts = 5;
-constexpr XtTable kTables[] = {XtTable::kRaw, XtTable::kMangle, XtTable::kNat, XtTable::kFilter};
-constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
 constexpr std::string_view kJumpTag = "hawser:sha256:";
 
 // FNV-1a over words of 64 bits: tells accidents and other programs' edits, not forgers, who could as well read how it's
@@ -117,9 +114,7 @@ class Look {
     for (const auto& chain : own.chains) add_chain(where, chain, family);
   }
 
-  Observation result(const std::string& routing) {
-    out_.text += routing;
-    out_.shape += routing;
+  Observation result() {
     if (comments_.size() == 1) out_.listing.digest = digest_in(*comments_.begin());
     return std::move(out_);
   }
@@ -183,7 +178,7 @@ Result<std::vector<IptcBackend::Slot>> IptcBackend::wanted_slots(const Plan& pla
   Fingerprint print;
   const auto registered = RegisteredTables::observe();
   for (const Family family : kFamilies)
-    for (const XtTable table : kTables) {
+    for (const XtTable table : kXtTables) {
       const auto wanted = std::find_if(form->tables.begin(), form->tables.end(), [&](const XtTableForm& one) {
         return one.family == family && one.table == table;
       });
@@ -214,24 +209,6 @@ Result<std::vector<IptcBackend::Slot>> IptcBackend::wanted_slots(const Plan& pla
 }
 
 Status IptcBackend::apply(const Plan& plan) {
-  const Routing wanted = routing_of(plan);
-  // Most plans have none: then the kernel isn't asked each time.
-  if (wanted.empty() && no_routing_) return apply_rules(plan);
-  const auto routing = observe_routing();
-  if (!routing) return routing.error();
-  no_routing_ = false;
-  if (auto added = add_routing(wanted); !added) return added;
-  if (auto applied = apply_rules(plan); !applied) {
-    (void)trim_routing(*routing);
-    return applied;
-  }
-  auto trimmed = trim_routing(wanted);
-  if (!trimmed) log::warn(trimmed.error().to_string());
-  no_routing_ = trimmed && wanted.empty();
-  return {};
-}
-
-Status IptcBackend::apply_rules(const Plan& plan) {
   auto slots = wanted_slots(plan);
   if (!slots) return slots.error();
   auto lock = XtablesLock::take(options_.lock_path, options_.lock_wait);
@@ -299,16 +276,14 @@ Result<Observation> IptcBackend::observe() {
   Look look;
   const auto registered = RegisteredTables::observe();
   for (const Family family : kFamilies)
-    for (const XtTable name : kTables) {
+    for (const XtTable name : kXtTables) {
       if (!registered.has(family, name)) continue;
       auto table = IptcTable::open(family, name);
       if (!table) return table.error();
       (*table)->count(look.counters());
       look.add(family, name, (*table)->own());
     }
-  const auto routing = observe_routing();
-  if (!routing) return routing.error();
-  return look.result(to_string(*routing));
+  return look.result();
 }
 
 // The last table that was written goes first.
@@ -331,10 +306,7 @@ Status IptcBackend::change_all(const Change& change) {
 }
 
 Status IptcBackend::remove_rules() {
-  auto removed = change_all(only_anchor);
-  // Rules go first: nothing is marked any more for a table that isn't there.
-  auto trimmed = trim_routing();
-  return removed ? trimmed : removed;
+  return change_all(only_anchor);
 }
 
 Status IptcBackend::remove_anchor() {

@@ -55,7 +55,6 @@ class IptcBackend final : public Backend {
   };
   using Change = std::function<OwnRules(const OwnRules&)>;
 
-  Status apply_rules(const Plan& plan);
   Result<std::vector<Slot>> wanted_slots(const Plan& plan);
   Status check(const XtablesForm& form);
   static Status write(std::vector<Slot>& slots);
@@ -66,7 +65,6 @@ class IptcBackend final : public Backend {
 
   Options options_;
   XtRevisions revisions_;
-  bool no_routing_ = false;  // none of ours is there, and nobody else makes any
 };
 
 }  // namespace hawser::netfilter

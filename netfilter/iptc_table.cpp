@@ -274,4 +274,12 @@ bool RegisteredTables::has(Family family, XtTable table) const {
   return unknown_ || names_[family == Family::kIpv6 ? 1 : 0].contains(to_string(table));
 }
 
+Result<std::vector<std::string>> legacy_chains(Family family, XtTable table) {
+  if (!RegisteredTables::observe().has(family, table)) return std::vector<std::string>();
+  auto opened = IptcTable::open(family, table);
+  if (!opened && opened.error().code() == Code::kFailedPrecondition) return std::vector<std::string>();
+  if (!opened) return opened.error();
+  return (*opened)->chains();
+}
+
 }  // namespace hawser::netfilter

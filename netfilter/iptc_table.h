@@ -81,4 +81,7 @@ class RegisteredTables {
   std::set<std::string> names_[2];
 };
 
+// All chains of a table; none if the kernel hasn't got it yet, which opening it would change.
+Result<std::vector<std::string>> legacy_chains(Family family, XtTable table);
+
 }  // namespace hawser::netfilter

@@ -12,7 +12,6 @@
 namespace hawser::netfilter {
 
 inline constexpr std::uint32_t kDnsServer = 53;
-inline constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
 // Of conntrack zones: what the agent and the exempt ask servers, and what programs ask the agent, instead of them.
 inline constexpr std::uint16_t kUpstreamZone = 1;
 inline constexpr std::uint16_t kCapturedZone = 2;

@@ -13,7 +13,6 @@ namespace hawser::netfilter {
 namespace {
 
 using Kind = RoutingItem::Kind;
-constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
 
 PolicyRule rule_of(const RoutingItem& item) {
   return {item.family, kRoutingPriority, item.mark, item.mask, item.table, kRoutingProtocol};

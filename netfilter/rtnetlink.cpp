@@ -1,43 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "netfilter/rtnetlink.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <memory>
+#include <optional>
+
+#include "netfilter/netlink.h"
 
 namespace hawser::netfilter {
 namespace {
 
-constexpr timeval kPatience{2, 0};
 constexpr std::size_t kMaxItems = 65536;  // of a host with the whole Internet's routes only our table is of interest
-constexpr std::size_t kMaxReads = 65536;
-
-struct CloseSocket {
-  void operator()(mnl_socket* socket) const { ::mnl_socket_close(socket); }
-};
-using Socket = std::unique_ptr<mnl_socket, CloseSocket>;
 
 Error failed(int error, const std::string& what) {
   return errno_error(error, "HWS-NF-052", what, "CAP_NET_ADMIN, and a kernel with policy routing, are needed");
-}
-
-Socket open_socket() {
-  Socket socket(::mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC));
-  if (socket && ::mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return {};
-  if (socket)
-    (void)::setsockopt(::mnl_socket_get_fd(socket.get()), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
-  int filtered = 1;
-  if (socket) (void)::mnl_socket_setsockopt(socket.get(), NETLINK_GET_STRICT_CHK, &filtered, sizeof filtered);
-  return socket;
 }
 
 std::uint8_t af(Family family) {
@@ -49,58 +32,22 @@ std::uint8_t table_number(std::uint32_t table) {
   return table < 256 ? static_cast<std::uint8_t>(table) : std::uint8_t{RT_TABLE_UNSPEC};
 }
 
-class Message {
- public:
-  Message(std::uint16_t type, std::uint16_t flags) {
-    header_ = ::mnl_nlmsg_put_header(buffer_);
-    header_->nlmsg_type = type;
-    header_->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-    header_->nlmsg_seq = 1;
-  }
-  nlmsghdr* header() { return header_; }
-  template <typename T>
-  T* body() {
-    return static_cast<T*>(::mnl_nlmsg_put_extra_header(header_, sizeof(T)));
-  }
-
- private:
-  alignas(nlmsghdr) char buffer_[512] = {};
-  nlmsghdr* header_ = nullptr;
-};
-
 // 0, or an errno.
-int talk(Message& message, mnl_cb_t consider = nullptr, void* data = nullptr) {
-  const Socket socket = open_socket();
-  if (!socket) return errno;
-  if (::mnl_socket_sendto(socket.get(), message.header(), message.header()->nlmsg_len) < 0) return errno;
-  std::vector<char> answer(32768);
-  for (std::size_t i = 0; i < kMaxReads; ++i) {
-    const ssize_t n = ::mnl_socket_recvfrom(socket.get(), answer.data(), answer.size());
-    if (n < 0) return errno;
-    const int rc = ::mnl_cb_run(answer.data(), static_cast<std::size_t>(n), 1, ::mnl_socket_get_portid(socket.get()),
-                                consider, data);
-    if (rc < 0) return errno;
-    if (rc == MNL_CB_STOP) return 0;
-  }
-  return E2BIG;
+int talk(NetlinkRequest& request, const std::function<void(const nlmsghdr*)>& consider = {}) {
+  return ask_kernel(NETLINK_ROUTE, request, consider);
 }
 
 template <typename Body, typename Work>
 void attributes(const nlmsghdr* header, Work work) {
-  const auto each = [](const nlattr* attribute, void* data) {
-    (*static_cast<Work*>(data))(::mnl_attr_get_type(attribute), attribute);
-    return MNL_CB_OK;
-  };
-  (void)::mnl_attr_parse(header, sizeof(Body), each, &work);
+  each_attribute(header, sizeof(Body),
+                 [&](const nlattr* attribute) { work(::mnl_attr_get_type(attribute), attribute); });
 }
 
 std::uint32_t u32(const nlattr* attribute) {
   return ::mnl_attr_get_payload_len(attribute) >= 4 ? ::mnl_attr_get_u32(attribute) : 0;
 }
 
-int consider_rule(const nlmsghdr* header, void* data) {
-  auto& out = *static_cast<std::vector<PolicyRule>*>(data);
-  if (out.size() >= kMaxItems) return MNL_CB_OK;
+PolicyRule rule_in(const nlmsghdr* header) {
   const auto* body = static_cast<const fib_rule_hdr*>(::mnl_nlmsg_get_payload(header));
   PolicyRule rule;
   rule.family = body->family == AF_INET6 ? Family::kIpv6 : Family::kIpv4;
@@ -112,17 +59,10 @@ int consider_rule(const nlmsghdr* header, void* data) {
     if (type == FRA_TABLE) rule.table = u32(attribute);
     if (type == FRA_PROTOCOL) rule.protocol = ::mnl_attr_get_u8(attribute);
   });
-  out.push_back(rule);
-  return MNL_CB_OK;
+  return rule;
 }
 
-struct RouteSearch {
-  RouteFilter filter;
-  std::vector<TableRoute> found;
-};
-
-int consider_route(const nlmsghdr* header, void* data) {
-  auto& search = *static_cast<RouteSearch*>(data);
+TableRoute route_in(const nlmsghdr* header) {
   const auto* body = static_cast<const rtmsg*>(::mnl_nlmsg_get_payload(header));
   TableRoute route;
   route.family = body->rtm_family == AF_INET6 ? Family::kIpv6 : Family::kIpv4;
@@ -138,17 +78,18 @@ int consider_route(const nlmsghdr* header, void* data) {
       std::copy_n(static_cast<const std::uint8_t*>(::mnl_attr_get_payload(attribute)),
                   std::min<std::size_t>(::mnl_attr_get_payload_len(attribute), 16), route.destination.begin());
   });
-  // Kernels before 4.20 don't filter.
-  if (search.filter.table != 0 && route.table != search.filter.table) return MNL_CB_OK;
-  if (search.filter.protocol != 0 && route.protocol != search.filter.protocol) return MNL_CB_OK;
-  if (search.found.size() < kMaxItems) search.found.push_back(route);
-  return MNL_CB_OK;
+  return route;
 }
 
-int consider_address(const nlmsghdr* header, void* data) {
-  auto& out = *static_cast<std::vector<HostAddress>*>(data);
+// Kernels before 4.20 don't filter.
+bool passes(const TableRoute& route, const RouteFilter& filter) {
+  return (filter.table == 0 || route.table == filter.table) &&
+         (filter.protocol == 0 || route.protocol == filter.protocol);
+}
+
+std::optional<HostAddress> address_on_lo(const nlmsghdr* header) {
   const auto* body = static_cast<const ifaddrmsg*>(::mnl_nlmsg_get_payload(header));
-  if (body->ifa_index != ::if_nametoindex("lo") || body->ifa_family != AF_INET6) return MNL_CB_OK;
+  if (body->ifa_index != ::if_nametoindex("lo") || body->ifa_family != AF_INET6) return std::nullopt;
   HostAddress found;
   found.address.family = Family::kIpv6;
   found.address.prefix = body->ifa_prefixlen;
@@ -157,8 +98,7 @@ int consider_address(const nlmsghdr* header, void* data) {
     if (type == IFA_ADDRESS && ::mnl_attr_get_payload_len(attribute) == 16)
       std::copy_n(static_cast<const std::uint8_t*>(::mnl_attr_get_payload(attribute)), 16, found.address.bytes.begin());
   });
-  if (out.size() < kMaxItems) out.push_back(found);
-  return MNL_CB_OK;
+  return found;
 }
 
 // A kernel without a family has nothing of it.
@@ -167,7 +107,7 @@ bool none_of_it(int error) {
 }
 
 int change(std::uint16_t type, std::uint16_t flags, const PolicyRule& rule) {
-  Message message(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
+  NetlinkRequest message(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
   auto* body = message.body<fib_rule_hdr>();
   body->family = af(rule.family);
   body->action = FR_ACT_TO_TBL;
@@ -181,7 +121,7 @@ int change(std::uint16_t type, std::uint16_t flags, const PolicyRule& rule) {
 }
 
 int change(std::uint16_t type, std::uint16_t flags, const TableRoute& route) {
-  Message message(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
+  NetlinkRequest message(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
   auto* body = message.body<rtmsg>();
   body->rtm_family = af(route.family);
   body->rtm_dst_len = route.prefix;
@@ -198,7 +138,7 @@ int change(std::uint16_t type, std::uint16_t flags, const TableRoute& route) {
 }
 
 int change(std::uint16_t type, std::uint16_t flags, const HostAddress& address) {
-  Message message(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
+  NetlinkRequest message(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
   auto* body = message.body<ifaddrmsg>();
   body->ifa_family = AF_INET6;
   body->ifa_prefixlen = static_cast<std::uint8_t>(address.address.prefix);
@@ -229,33 +169,39 @@ std::string to_string(const PolicyRule& rule) {
 
 Result<std::vector<PolicyRule>> observe_policy_rules(Family family) {
   std::vector<PolicyRule> out;
-  Message message(RTM_GETRULE, NLM_F_DUMP);
+  NetlinkRequest message(RTM_GETRULE, NLM_F_DUMP);
   message.body<fib_rule_hdr>()->family = af(family);
-  const int error = talk(message, consider_rule, &out);
+  const int error = talk(message, [&out](const nlmsghdr* header) {
+    if (out.size() < kMaxItems) out.push_back(rule_in(header));
+  });
   if (error != 0 && !none_of_it(error)) return failed(error, "ip rules can't be listed");
   return out;
 }
 
 Result<std::vector<TableRoute>> observe_routes(Family family, RouteFilter filter) {
-  RouteSearch search;
-  search.filter = filter;
-  Message message(RTM_GETROUTE, NLM_F_DUMP);
+  std::vector<TableRoute> out;
+  NetlinkRequest message(RTM_GETROUTE, NLM_F_DUMP);
   auto* body = message.body<rtmsg>();
   body->rtm_family = af(family);
   body->rtm_protocol = filter.protocol;
   body->rtm_table = table_number(filter.table);
   if (filter.table > 255) ::mnl_attr_put_u32(message.header(), RTA_TABLE, filter.table);
-  const int error = talk(message, consider_route, &search);
+  const int error = talk(message, [&](const nlmsghdr* header) {
+    const TableRoute route = route_in(header);
+    if (out.size() < kMaxItems && passes(route, filter)) out.push_back(route);
+  });
   if (error == ENOENT) return std::vector<TableRoute>();  // there is no such table
   if (error != 0 && !none_of_it(error)) return failed(error, "routes can't be listed");
-  return std::move(search.found);
+  return out;
 }
 
 Result<std::vector<HostAddress>> observe_lo6() {
   std::vector<HostAddress> out;
-  Message message(RTM_GETADDR, NLM_F_DUMP);
+  NetlinkRequest message(RTM_GETADDR, NLM_F_DUMP);
   message.body<ifaddrmsg>()->ifa_family = AF_INET6;
-  const int error = talk(message, consider_address, &out);
+  const int error = talk(message, [&out](const nlmsghdr* header) {
+    if (const auto found = address_on_lo(header); found && out.size() < kMaxItems) out.push_back(*found);
+  });
   if (error != 0 && !none_of_it(error)) return failed(error, "addresses can't be listed");
   return out;
 }

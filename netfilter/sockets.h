@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/result.h"
 #include "netfilter/address.h"
 
 // What: the sockets of this network namespace (sock_diag(7), linux/inet_diag.h). Threading: blocking, milliseconds.
-// Failure: HWS-NF-020. At most 65,536 of a kind are looked at.
+// Failure: HWS-NF-020.
 namespace hawser::netfilter {
 
 struct SocketFacts {
@@ -19,7 +21,17 @@ struct SocketFacts {
   std::uint64_t cgroup = 0;  // the inode of its folder in cgroup v2; 0: not known
 };
 
-enum class SocketKind { kTcpListening, kTcpConnected, kUdpBound };
+// kTcpAlive: all that still carry data, in one direction at least.
+enum class SocketKind { kTcpListening, kTcpEstablished, kTcpAlive, kUdpBound };
+Status visit_sockets(SocketKind kind, const std::function<void(const SocketFacts&)>& visit);
+// At most 65,536 of them.
 Result<std::vector<SocketFacts>> observe_sockets(SocketKind kind);
+
+// Does a TCP socket listen on this port, at whatever address?
+Result<bool> observe_listening(std::uint16_t port);
+// Is a UDP socket bound to it?
+Result<bool> observe_bound_udp(std::uint16_t port);
+// TCP connections whose local port is one of the proxy's two, in both families: those that live on redirection.
+Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port);
 
 }  // namespace hawser::netfilter

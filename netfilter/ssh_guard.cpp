@@ -111,7 +111,7 @@ void add_sockets(std::set<std::uint16_t>& out) {
     for (const SocketFacts& socket : *listening)
       if (of_ssh(socket)) out.insert(socket.port);
   const std::uint32_t ephemeral = first_ephemeral();
-  if (const auto sessions = observe_sockets(SocketKind::kTcpConnected))
+  if (const auto sessions = observe_sockets(SocketKind::kTcpEstablished))
     for (const SocketFacts& socket : *sessions)
       if (socket.port < ephemeral && of_ssh(socket)) out.insert(socket.port);
 }

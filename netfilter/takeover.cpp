@@ -28,8 +28,6 @@ namespace {
 constexpr std::uint32_t kWhole = 0xffffffff;
 constexpr std::uint32_t kIstioTable = 133;
 constexpr std::chrono::milliseconds kLockWait{5000};
-constexpr Family kFamilies[] = {Family::kIpv4, Family::kIpv6};
-constexpr XtTable kTables[] = {XtTable::kRaw, XtTable::kMangle, XtTable::kNat, XtTable::kFilter};
 
 Error unreadable(const std::string& what) {
   return {Code::kInternal, "HWS-NF-055", "another mesh's rules can't be removed: " + what,
@@ -135,13 +133,10 @@ std::set<std::string> istio_interfaces(IptcTable& table) {
   return out;
 }
 
-Result<std::vector<std::string>> legacy_chains(Family family, XtTable table) {
-  // To open a table would make the kernel have it.
-  if (!RegisteredTables::observe().has(family, table)) return std::vector<std::string>();
-  auto opened = IptcTable::open(family, table);
-  if (!opened && opened.error().code() == Code::kFailedPrecondition) return std::vector<std::string>();
-  if (!opened) return opened.error();
-  return theirs_of((*opened)->chains());
+Result<std::vector<std::string>> their_chains(Family family, XtTable table) {
+  const auto all = legacy_chains(family, table);
+  if (!all) return all.error();
+  return theirs_of(*all);
 }
 
 Status remove_from(Family family, XtTable which) {
@@ -167,8 +162,8 @@ Status remove_from(Family family, XtTable which) {
 Status remove_legacy() {
   std::vector<std::pair<Family, XtTable>> found;
   for (const Family family : kFamilies) {
-    for (const XtTable table : kTables) {
-      const auto names = legacy_chains(family, table);
+    for (const XtTable table : kXtTables) {
+      const auto names = their_chains(family, table);
       if (!names) return names.error();
       if (!names->empty()) found.emplace_back(family, table);
     }
@@ -249,8 +244,8 @@ Result<std::vector<Foreign>> observe_foreign() {
   if (!chains) return chains.error();
   auto out = find_foreign(*chains);
   for (const Family family : kFamilies) {
-    for (const XtTable table : kTables) {
-      const auto names = legacy_chains(family, table);
+    for (const XtTable table : kXtTables) {
+      const auto names = their_chains(family, table);
       if (!names) return names.error();
       const std::string where =
           std::string("legacy table ") + to_string(table) + (family == Family::kIpv6 ? " (IPv6)" : " (IPv4)");
