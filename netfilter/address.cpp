@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 
 namespace hawser::netfilter {
 namespace {
@@ -75,6 +76,17 @@ std::vector<Cidr> normalised(std::vector<Cidr> cidrs) {
   std::vector<Cidr> out;
   for (const Cidr& cidr : cidrs)
     if (out.empty() || !out.back().contains(cidr)) out.push_back(cidr);
+  return out;
+}
+
+std::string to_string(const PortRange& range) {
+  const std::string first = std::to_string(range.first);
+  return range.first == range.last ? first : first + "-" + std::to_string(range.last);
+}
+
+std::string hex(std::uint32_t value) {
+  char out[16];
+  std::snprintf(out, sizeof out, "0x%x", value);
   return out;
 }
 

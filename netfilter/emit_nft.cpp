@@ -30,8 +30,7 @@ std::string set_of(const std::vector<T>& values, Text text) {
 }
 
 std::string text_of(const PortRange& range) {
-  const std::string first = std::to_string(range.first);
-  return range.first == range.last ? first : first + "-" + std::to_string(range.last);
+  return to_string(range);
 }
 std::string number(std::uint32_t value) {
   return std::to_string(value);
@@ -39,7 +38,8 @@ std::string number(std::uint32_t value) {
 std::string quoted(const std::string& text) {
   return "\"" + text + "\"";
 }
-std::string hex(std::uint32_t value) {
+// As nft lists it.
+std::string mark_text(std::uint32_t value) {
   char out[16];
   std::snprintf(out, sizeof out, "0x%08x", value);
   return out;
@@ -51,14 +51,14 @@ bool all_whole(const std::vector<Mark>& marks) {
 
 // The value's bits outside the mask never match anything, for a packet's are cleared before they're compared.
 std::string compared(const char* what, const char* how, const Mark& mark) {
-  if (mark.mask == kWhole) return std::string(what) + " " + (*how == '!' ? "!= " : "") + hex(mark.value) + " ";
-  return std::string(what) + " & " + hex(mark.mask) + " " + how + " " + hex(mark.value) + " ";
+  if (mark.mask == kWhole) return std::string(what) + " " + (*how == '!' ? "!= " : "") + mark_text(mark.value) + " ";
+  return std::string(what) + " & " + mark_text(mark.mask) + " " + how + " " + mark_text(mark.value) + " ";
 }
 
 std::string any_mark(const char* what, const std::vector<Mark>& marks) {
   if (marks.empty()) return {};
   if (marks.size() == 1) return compared(what, "==", marks.front());
-  return std::string(what) + " " + set_of(marks, [](const Mark& mark) { return hex(mark.value); }) + " ";
+  return std::string(what) + " " + set_of(marks, [](const Mark& mark) { return mark_text(mark.value); }) + " ";
 }
 
 std::size_t level(const std::string& cgroup) {
@@ -272,15 +272,15 @@ class Table {
         return "redirect to :" + std::to_string(action.port);
       case Action::Kind::kTproxy:
         return std::string("tproxy ") + (rule.match.family == Family::kIpv6 ? "ip6" : "ip") +
-               " to :" + std::to_string(action.port) + " meta mark set " + hex(action.mark) + " return";
+               " to :" + std::to_string(action.port) + " meta mark set " + mark_text(action.mark) + " return";
       case Action::Kind::kRefuse:
         return "reject with tcp reset";
       case Action::Kind::kDrop:
         return "drop";
       case Action::Kind::kDivert:
-        return "meta mark set " + hex(action.mark) + " return";
+        return "meta mark set " + mark_text(action.mark) + " return";
       case Action::Kind::kMark:
-        return "meta mark set " + hex(action.mark);
+        return "meta mark set " + mark_text(action.mark);
       case Action::Kind::kSaveMark:
         return "ct mark set meta mark";
       case Action::Kind::kRestoreMark:

@@ -7,12 +7,6 @@
 namespace hawser::netfilter {
 namespace {
 
-std::string hex(std::uint32_t value) {
-  char out[16];
-  std::snprintf(out, sizeof out, "0x%x", value);
-  return out;
-}
-
 std::string endpoint(const std::optional<Cidr>& address, std::optional<std::uint16_t> port) {
   if (!address) return port ? "any:" + std::to_string(*port) : "any";
   if (!port) return address->text();
@@ -125,10 +119,7 @@ std::string listed(const std::vector<T>& values, const char* last, Text text) {
 std::string condition(const Match& match, const Packet& packet) {
   const auto number = [](std::uint32_t value) { return std::to_string(value); };
   const auto text = [](const std::string& value) { return value; };
-  const auto port = [](const PortRange& range) {
-    const std::string first = std::to_string(range.first);
-    return range.first == range.last ? first : first + "-" + std::to_string(range.last);
-  };
+  const auto port = [](const PortRange& range) { return netfilter::to_string(range); };
   std::vector<std::string> parts;
   if (!packet.source && !match.sources.empty())
     parts.push_back("it comes from " + listed(match.sources, "or", [](const Cidr& cidr) { return cidr.text(); }));

@@ -3,7 +3,6 @@
 #include <net/if.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "netfilter/plan_check.h"
 
@@ -24,12 +23,6 @@ constexpr std::size_t kMaxCgroupPath = 511;  // linux/netfilter/xt_cgroup.h, les
 
 Error bad(const char* id, std::string message, std::string hint) {
   return {Code::kInvalidArgument, id, std::move(message), std::move(hint)};
-}
-
-std::string hex(std::uint32_t value) {
-  char out[16];
-  std::snprintf(out, sizeof out, "0x%x", value);
-  return out;
 }
 
 bool plain(char c) {

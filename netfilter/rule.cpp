@@ -2,21 +2,9 @@
 #include "netfilter/rule.h"
 
 #include <algorithm>
-#include <cstdio>
 
 namespace hawser::netfilter {
 namespace {
-
-std::string to_string(const PortRange& range) {
-  const std::string first = std::to_string(range.first);
-  return range.first == range.last ? first : first + "-" + std::to_string(range.last);
-}
-
-std::string hex(std::uint32_t value) {
-  char out[16];
-  std::snprintf(out, sizeof out, "0x%x", value);
-  return out;
-}
 
 std::string to_string(const Mark& mark) {
   return mark.mask == 0xffffffff ? hex(mark.value) : hex(mark.value) + "/" + hex(mark.mask);
@@ -56,7 +44,7 @@ void append_owners(std::string& out, const Match& match) {
 }
 
 std::string to_string(const Match& match) {
-  const auto range = [](const PortRange& value) { return to_string(value); };
+  const auto range = [](const PortRange& value) { return netfilter::to_string(value); };
   const auto network = [](const Cidr& value) { return value.text(); };
   std::string out;
   if (match.family != Family::kBoth) out += match.family == Family::kIpv4 ? " ipv4" : " ipv6";

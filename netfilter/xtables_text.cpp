@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 // The printed form of emit_xtables.h, in the language of iptables-restore(8).
-#include <cstdio>
 
 #include "netfilter/emit_xtables.h"
 
 namespace hawser::netfilter {
 namespace {
-
-std::string hex(std::uint32_t value) {
-  char out[16];
-  std::snprintf(out, sizeof out, "0x%x", value);
-  return out;
-}
 
 std::string masked(const Mark& mark) {
   return hex(mark.value) + "/" + hex(mark.mask);

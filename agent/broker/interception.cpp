@@ -108,10 +108,14 @@ Result<Interception::Applied> Interception::plan(netfilter::Intent intent, const
   return out;
 }
 
+void Interception::apply_policy_to(netfilter::Plan& plan, const FailurePolicy& policy) {
+  plan.outbound_stays = plan.outbound && policy.outbound_closed;
+  plan.inbound_stays = plan.inbound && policy.inbound_closed;
+}
+
 // Recorded first: a broker that finds the rules and no record of them would have to withdraw them.
 Status Interception::bring_in(netfilter::Plan plan, PlanRecord::InForce in_force) {
-  plan.outbound_stays = plan.outbound && in_force.on_failure.outbound_closed;
-  plan.inbound_stays = plan.inbound && in_force.on_failure.inbound_closed;
+  apply_policy_to(plan, in_force.on_failure);
   const bool unchanged = in_kernel(plan);
   const auto found = backend_.observe();
   const bool there = found && found->rules && found->listing.digest == plan.digest;

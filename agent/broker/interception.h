@@ -139,6 +139,8 @@ class Interception {
   Status give_up(const std::string& why);
   Status go_back(const std::string& why);
   Status probe_confirmed();
+  // What fails closed stays in the kernel without us.
+  static void apply_policy_to(netfilter::Plan& plan, const FailurePolicy& policy);
   static std::string failures(const std::vector<netfilter::ProbeResult>& probes);
   bool recorded(const std::string& digest);
   bool mended();

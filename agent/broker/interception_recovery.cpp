@@ -41,8 +41,7 @@ bool Interception::mended() {
   if (!record_.in_force) return false;
   auto compiled = netfilter::compile(record_.in_force->intent, kernel_.guard());
   if (!compiled) return false;
-  compiled->outbound_stays = compiled->outbound && record_.in_force->on_failure.outbound_closed;
-  compiled->inbound_stays = compiled->inbound && record_.in_force->on_failure.inbound_closed;
+  apply_policy_to(*compiled, record_.in_force->on_failure);
   if (auto applied = backend_.apply(*compiled); !applied) {
     log::warn("rules that are damaged can't be mended", {{"error", applied.error().to_string()}});
     return false;
@@ -78,8 +77,7 @@ Status Interception::resume(const PlanRecord::InForce& in_force) {
   auto compiled = netfilter::compile(in_force.intent, kernel_.guard());
   // The host has changed since, sshd's ports for one: it's hawserd's to bring a new plan.
   if (!compiled || compiled->digest != in_force.digest) return {};
-  compiled->outbound_stays = compiled->outbound && in_force.on_failure.outbound_closed;
-  compiled->inbound_stays = compiled->inbound && in_force.on_failure.inbound_closed;
+  apply_policy_to(*compiled, in_force.on_failure);
   const bool ours_alone = !compiled->outbound_stays && !compiled->inbound_stays;
   if (ours_alone || !ports_bound(in_force.intent)) {
     in_force_now(std::move(*compiled));
