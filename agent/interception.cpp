@@ -62,8 +62,10 @@ v1::Request Interception::plan_request(const Options& settings, bool outbound) c
   intent.capture_outbound = outbound && intent.capture_outbound;
   intent.ipv4 = listeners_.ipv4;
   intent.ipv6 = listeners_.ipv6;
-  intent.dns.ipv4 = dns_listener_bound(false, static_cast<std::uint16_t>(intent.dns.port));
-  intent.dns.ipv6 = dns_listener_bound(true, static_cast<std::uint16_t>(intent.dns.port));
+  if (intent.dns.capture != netfilter::Dns::Capture::kOff) {
+    intent.dns.ipv4 = dns_listener_bound(false, static_cast<std::uint16_t>(intent.dns.port));
+    intent.dns.ipv6 = dns_listener_bound(true, static_cast<std::uint16_t>(intent.dns.port));
+  }
   broker::to_proto(intent, *plan->mutable_intent());
   return request;
 }

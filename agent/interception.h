@@ -78,6 +78,7 @@ class Interception {
   };
 
   void begin();
+  void begin_try();
   void resume_try(const std::string& digest);
   void operators_plan(const Wish& wish, const Answer& done, const broker::v1::Response& response);
   bool end_try(const broker::v1::Response& seen);

@@ -72,11 +72,7 @@ void Interception::operators_plan(const Wish& wish, const Answer& done, const v1
   const auto& plan = response.plan();
   tried_ = {wish.settings, plan.digest()};
   if (wish.revert.count() > 0) {
-    state_ = State::kTrying;
-    const Error error(Code::kFailedPrecondition, "HWS-IC-007", "interception is being tried",
-                      "`hawser intercept confirm` keeps it; without, the broker goes back by itself");
-    health_.report("interception", HealthState::kDegraded, error.message(), &error);
-    watch();
+    begin_try();
     return done(json{{"state", "trying"},
                      {"digest", plan.digest()},
                      {"revert_seconds", wish.revert.count()},
@@ -88,14 +84,18 @@ void Interception::operators_plan(const Wish& wish, const Answer& done, const v1
   on_plan(response);
 }
 
-void Interception::resume_try(const std::string& digest) {
-  log::warn("interception is being tried; an operator confirms it, or the broker goes back", {{"digest", digest}});
-  tried_ = {options_, digest};
+void Interception::begin_try() {
   state_ = State::kTrying;
   const Error error(Code::kFailedPrecondition, "HWS-IC-007", "interception is being tried",
                     "`hawser intercept confirm` keeps it; without, the broker goes back by itself");
   health_.report("interception", HealthState::kDegraded, error.message(), &error);
   watch();
+}
+
+void Interception::resume_try(const std::string& digest) {
+  log::warn("interception is being tried; an operator confirms it, or the broker goes back", {{"digest", digest}});
+  tried_ = {options_, digest};
+  begin_try();
 }
 
 // It's over when the broker went back, or when somebody confirmed it there.

@@ -97,6 +97,7 @@ def test_a_try_reverts_by_the_broker_alone(world):
     world.vm.cli("intercept", "try", "--revert-after", "3s", env=connection)
     assert direct(world)
     assert status(world)["state"] == "trying"
+    assert "HWS-IC-007" in json.dumps(world.vm.status()["items"])
     world.vm.kill_agent()
     assert direct(world)
     poll.until("what was confirmed is back", lambda: not direct(world), timeout=6)
@@ -170,7 +171,8 @@ def test_drain_lets_old_connections_end_and_new_ones_go_direct(world):
         assert status(world)["state"] == "draining"
     assert draining.wait(10) == 0, "it ends with the last connection"
     assert ruleset(world) == ""
-    assert world.vm.status()["interception"]["state"] == "drained"
+    told = world.vm.status()
+    assert told["interception"]["state"] == "drained" and "HWS-IC-008" in json.dumps(told["items"])
 
 
 def test_what_is_drained_stays_so_until_apply(world):

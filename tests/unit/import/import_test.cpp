@@ -193,6 +193,12 @@ TEST(ImportIstio, WhatHasNoEquivalentIsWarnedOf) {
   EXPECT_TRUE(warned(istio({}, "ISTIO_CUSTOM_IP_TABLES=true"), "left the rules to somebody else"));
 }
 
+TEST(ImportIstio, MoreThanAPlanTakesIsRefused) {
+  std::string ports = "1";
+  for (int port = 2; port < 2000; ++port) ports += "," + std::to_string(port);
+  EXPECT_NE(refused({"-b", ports}).find("[HWS-IM-005]"), std::string::npos);
+}
+
 TEST(ImportIstio, BadInputIsOneLineWithItsPlaceAndAFix) {
   const std::pair<std::string, const char*> cases[] = {
       {refused({"--istio-inbound-port=80"}), "[HWS-IM-001]"},

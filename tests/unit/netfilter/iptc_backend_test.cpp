@@ -11,8 +11,10 @@
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <sstream>
 
+#include "netfilter/routed_backend.h"
 #include "sample.h"
 #include "xtables_sample.h"
 
@@ -188,6 +190,31 @@ TEST_F(IptcBackendTest, OthersRulesStayAndNothingOfOursDoes) {
     EXPECT_EQ(saved("iptables"), before4);
   }
   EXPECT_EQ(saved("ip6tables").find("HAWSER"), std::string::npos);
+}
+
+// What the proxy opened with the caller's address lives on its route as long as on the anchor.
+TEST_F(IptcBackendTest, RoutingStaysWithTheAnchorWhenTheRulesGo) {
+  run("ip link set lo up");
+  Intent intent = basic();
+  intent.inbound_mode = InboundMode::kTproxy;
+  RoutedBackend routed(std::make_unique<IptcBackend>(backend()));
+  ASSERT_TRUE(routed.apply(compile(intent).value()));
+  ASSERT_TRUE(routed.remove_rules());
+  EXPECT_NE(run("ip rule").find("fwmark 0x539"), std::string::npos);
+  const auto left = routed.observe();
+  ASSERT_TRUE(left);
+  EXPECT_TRUE(left->routing && left->anchor && !left->rules);
+  ASSERT_TRUE(routed.remove_anchor());
+  EXPECT_EQ(run("ip rule").find("fwmark"), std::string::npos);
+}
+
+TEST_F(IptcBackendTest, WithoutALockFileNothingIsChanged) {
+  ::setenv("XTABLES_LOCKFILE", "/nowhere/xtables.lock", 1);
+  auto own = backend();
+  auto applied = own.apply(compile(basic()).value());
+  ASSERT_FALSE(applied);
+  EXPECT_EQ(applied.error().id(), "HWS-NF-072");
+  EXPECT_FALSE(own.observe()->rules);
 }
 
 TEST_F(IptcBackendTest, ALockThatAnotherProgramHoldsIsNamed) {

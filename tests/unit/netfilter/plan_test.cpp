@@ -57,17 +57,6 @@ std::uint16_t verdict(const Plan& plan, const Packet& packet) {
   return 0;
 }
 
-Plan must(const Intent& intent, const Guard& guard = {}) {
-  auto plan = compile(intent, guard);
-  EXPECT_TRUE(plan) << plan.error().to_string();
-  return plan ? *plan : Plan{};
-}
-
-std::string id_of(const Intent& intent) {
-  auto plan = compile(intent);
-  return plan ? "accepted" : plan.error().id();
-}
-
 TEST(Plan, OrdinaryTrafficIsRedirectedInBothFamilies) {
   const Plan plan = must(basic());
   EXPECT_EQ(verdict(plan, {}), 15001);

@@ -15,17 +15,6 @@ using oracle::send;
 
 constexpr std::uint32_t kProxy = 882, kAgent = 881, kResolved = 990;
 
-Plan must(const Intent& intent, const Guard& guard = {}) {
-  auto plan = compile(intent, guard);
-  EXPECT_TRUE(plan) << plan.error().to_string();
-  return plan ? *plan : Plan{};
-}
-
-std::string id_of(const Intent& intent) {
-  auto plan = compile(intent);
-  return plan ? "accepted" : plan.error().id();
-}
-
 Intent transparent() {
   Intent intent = basic();
   intent.inbound_mode = InboundMode::kTproxy;
