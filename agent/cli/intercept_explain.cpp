@@ -55,27 +55,19 @@ Error bad_end(const std::string& flag, const std::string& text) {
 
 // 10.0.0.1, 10.0.0.1:80, fd00::1, [fd00::1], [fd00::1]:80
 Result<End> parse_end(const std::string& flag, const std::string& text) {
-  std::string address = text;
-  std::string port;
-  const bool bracket = !text.empty() && text.front() == '[';
-  const auto close = text.find(']');
-  const auto colon = bracket ? (close == std::string::npos ? close : text.find(':', close)) : text.rfind(':');
-  const bool bare_ipv6 = !bracket && colon != std::string::npos && text.find(':') != colon;
-  if (colon != std::string::npos && !bare_ipv6) {
-    address = text.substr(0, colon);
-    port = text.substr(colon + 1);
-    if (port.empty()) return bad_end(flag, text);
+  const bool bracketed = text.size() > 2 && text.front() == '[' && text.back() == ']';
+  const std::string bare = bracketed ? text.substr(1, text.size() - 2) : text;
+  std::optional<std::uint16_t> port;
+  auto address = netfilter::parse_cidr(bare);
+  if (!address) {
+    const auto both = config::parse_host_port(text);
+    if (!both) return bad_end(flag, text);
+    address = netfilter::parse_cidr(both->host);
+    port = both->port;
   }
-  if (bracket) {
-    if (address.size() < 2 || address.back() != ']') return bad_end(flag, text);
-    address = address.substr(1, address.size() - 2);
-  }
-  auto parsed = netfilter::parse_cidr(address);
-  if (!parsed || parsed->prefix != (parsed->family == Family::kIpv4 ? 32U : 128U)) return bad_end(flag, text);
-  if (port.empty()) return End{*parsed, std::nullopt};
-  const auto number = config::parse_port(port);
-  if (!number) return bad_end(flag, text);
-  return End{*parsed, *number};
+  const bool single = address && address->prefix == (address->family == Family::kIpv4 ? 32U : 128U);
+  if (!single || (bracketed && address->family == Family::kIpv4)) return bad_end(flag, text);
+  return End{*address, port};
 }
 
 bool own_address(const Cidr& address) {
@@ -116,16 +108,6 @@ Status add_ends(const Arguments& arguments, Packet& out) {
   return {};
 }
 
-Result<std::uint32_t> parse_mark(const std::string& text) {
-  char* end = nullptr;
-  errno = 0;
-  const unsigned long long value = std::strtoull(text.c_str(), &end, 0);
-  if (errno == 0 && *end == '\0' && value <= 0xffffffff && text.front() != '-')
-    return static_cast<std::uint32_t>(value);
-  return Error(Code::kInvalidArgument, "HWS-NF-090", "--mark: '" + text + "' is no number of 32 bits",
-               "write it like 1337 or 0x539");
-}
-
 Status add_owner(const Arguments& arguments, Packet& out) {
   if (!arguments.uid.empty()) {
     const auto uid = config::resolve_user(arguments.uid);
@@ -138,9 +120,11 @@ Status add_owner(const Arguments& arguments, Packet& out) {
     out.gid = *gid;
   }
   if (!arguments.mark.empty()) {
-    const auto mark = parse_mark(arguments.mark);
-    if (!mark) return mark.error();
-    out.mark = *mark;
+    const auto mark = config::parse_mark(arguments.mark);
+    if (!mark || mark->mask != netfilter::Mark().mask)  // a packet has all of its bits
+      return Error(Code::kInvalidArgument, "HWS-NF-090", "--mark: '" + arguments.mark + "' is no number of 32 bits",
+                   "write it like 1337 or 0x539");
+    out.mark = mark->value;
   }
   if (!arguments.interface.empty()) out.interface = arguments.interface;
   if (!arguments.cgroup.empty()) out.cgroup = arguments.cgroup.substr(arguments.cgroup.front() == '/' ? 1 : 0);
