@@ -66,4 +66,9 @@ netfilter::Intent interception_intent(const config::Config& config) {
   return out;
 }
 
+bool exempts_root(const netfilter::Intent& intent) {
+  const auto& exempt = intent.exempt_uids;
+  return std::find(exempt.begin(), exempt.end(), 0U) != exempt.end();
+}
+
 }  // namespace hawser

@@ -12,4 +12,10 @@ namespace hawser {
 // its own anyway.
 netfilter::Intent interception_intent(const config::Config& config);
 
+// The proxy runs as root, or root is exempt. That's allowed, and nearly always a mistake.
+bool exempts_root(const netfilter::Intent& intent);
+inline constexpr const char* kRootIsExempt =
+    "what root sends isn't intercepted, since it's the proxy's user, or exempt";
+inline constexpr const char* kRootIsExemptFix = "give the proxy a user of its own";
+
 }  // namespace hawser

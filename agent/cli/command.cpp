@@ -21,6 +21,8 @@ int exit_code_of(const Error& error) {
   const std::string& id = error.id();
   if (id == "HWS-RPC-002") return EX_UNAVAILABLE;
   if (id.rfind("HWS-CF-", 0) == 0) return EX_CONFIG;
+  // A plan's own checks, at their place in the configuration.
+  if (id.rfind("HWS-NF-", 0) == 0 && !error.where().empty()) return EX_CONFIG;
   switch (error.code()) {
     case Code::kInvalidArgument:
       return EX_DATAERR;

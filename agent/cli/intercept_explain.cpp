@@ -108,14 +108,24 @@ Status add_ends(const Arguments& arguments, Packet& out) {
   return {};
 }
 
-Status add_owner(const Arguments& arguments, Packet& out) {
+// A name may be that of a stand-in.
+Result<std::uint32_t> id_of(const std::string& name, Result<unsigned> (*resolve)(const std::string&),
+                            const Interception& wanted) {
+  for (const StandIn& one : wanted.stand_ins)
+    if (one.name == name) return one.id;
+  const auto id = resolve(name);
+  if (id) return *id;
+  return Error(id.error().code(), id.error().id(), id.error().message(), "write a name or a number that this host has");
+}
+
+Status add_owner(const Arguments& arguments, const Interception& wanted, Packet& out) {
   if (!arguments.uid.empty()) {
-    const auto uid = config::resolve_user(arguments.uid);
+    const auto uid = id_of(arguments.uid, config::resolve_user, wanted);
     if (!uid) return uid.error();
     out.uid = *uid;
   }
   if (!arguments.gid.empty()) {
-    const auto gid = config::resolve_group(arguments.gid);
+    const auto gid = id_of(arguments.gid, config::resolve_group, wanted);
     if (!gid) return gid.error();
     out.gid = *gid;
   }
@@ -131,7 +141,7 @@ Status add_owner(const Arguments& arguments, Packet& out) {
   return {};
 }
 
-Result<Packet> packet_of(const Arguments& arguments) {
+Result<Packet> packet_of(const Arguments& arguments, const Interception& wanted) {
   Packet out;
   out.outgoing = arguments.out;
   out.transport = arguments.protocol == "tcp"   ? netfilter::Transport::kTcp
@@ -142,7 +152,7 @@ Result<Packet> packet_of(const Arguments& arguments) {
               : arguments.state == "established" ? netfilter::State::kEstablished
                                                  : netfilter::State::kInvalid;
   if (auto ends = add_ends(arguments, out); !ends) return ends.error();
-  if (auto owner = add_owner(arguments, out); !owner) return owner.error();
+  if (auto owner = add_owner(arguments, wanted, out); !owner) return owner.error();
   return out;
 }
 
@@ -169,16 +179,14 @@ json to_json(const Explanation& explanation) {
 }
 
 void run(Context& context, const Arguments& arguments) {
-  const auto packet = packet_of(arguments);
-  if (!packet) return fail(context, packet.error());
-  const auto wanted = configured_interception(context, arguments.families);
+  const auto wanted = configured_interception(context, arguments.families, UnknownUsers::kStandIns);
   if (!wanted) return fail(context, wanted.error());
-  say_unknown(*wanted);
+  const auto packet = packet_of(arguments, *wanted);
+  if (!packet) return fail(context, packet.error());
+  say_warnings(*wanted);
   const Explanation explanation = netfilter::explain(wanted->plan, *packet);
-  if (arguments.as_json)
-    std::printf("%s\n", to_json(explanation).dump(2).c_str());
-  else
-    std::printf("%s", to_text(explanation).c_str());
+  const std::string text = arguments.as_json ? to_json(explanation).dump(2) + "\n" : to_text(explanation);
+  std::printf("%s", with_names(text, *wanted).c_str());
 }
 
 void add_owner_options(CLI::App& command, Arguments& arguments) {

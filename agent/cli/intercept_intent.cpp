@@ -13,6 +13,11 @@ namespace {
 
 using netfilter::Intent;
 
+// Far from what systems give, and from the two numbers that mean nobody, 65534 and 4294967294 (systemd's uids and
+// gids).
+constexpr std::uint32_t kAgentStandIn = 0xfffffff0;
+constexpr std::uint32_t kProxyStandIn = 0xfffffff1;
+
 bool literal(const std::string& host) {
   return netfilter::parse_cidr(host).has_value();
 }
@@ -45,8 +50,21 @@ void add_never(const config::Config& config, Interception& out) {
     if (literal(at.host))
       out.intent.never.push_back({at.host, at.port});
     else
-      out.unknown.push_back("the addresses of " + at.host + ", which are never captured");
+      out.warnings.push_back("not known here: the addresses of " + at.host + ", which are never captured");
   }
+}
+
+std::string shown(const StandIn& stand_in) {
+  return "<" + stand_in.name + ">";
+}
+
+// The users of the package, on a machine that doesn't have it. Others have to exist, or to be numbers.
+void stand_in(std::string& user, const std::string& ours, std::uint32_t id, Interception& out) {
+  if (user != ours || config::resolve_user(user)) return;
+  out.stand_ins.push_back({user, id});
+  out.warnings.push_back("there is no user '" + user + "' here: " + shown(out.stand_ins.back()) + " (" +
+                         std::to_string(id) + ") stands for its ids, so another generation comes out than on the host");
+  user = std::to_string(id);
 }
 
 Status add_own(const config::Config& config, Intent& out) {
@@ -63,15 +81,20 @@ Status add_own(const config::Config& config, Intent& out) {
 
 }  // namespace
 
-Result<Interception> configured_interception(Context& context, const std::string& families) {
-  const auto config = load(context);
+Result<Interception> configured_interception(Context& context, const std::string& families, UnknownUsers users) {
+  auto config = load(context);
   if (!config) return config.error();
   Interception out;
+  if (users == UnknownUsers::kStandIns) {
+    stand_in(config->users.agent, config::Users().agent, kAgentStandIn, out);
+    stand_in(config->users.proxy, config::Users().proxy, kProxyStandIn, out);
+  }
   out.intent = interception_intent(*config);
   if (auto own = add_own(*config, out.intent); !own) return own.error();
   add_never(*config, out);
   if (out.intent.dns.capture == netfilter::Dns::Capture::kResolvers && out.intent.dns.resolvers.empty())
-    out.unknown.emplace_back("the host's name servers, questions to which are captured");
+    out.warnings.emplace_back("not known here: the host's name servers, questions to which are captured");
+  if (exempts_root(out.intent)) out.warnings.push_back(std::string(kRootIsExempt) + " (fix: " + kRootIsExemptFix + ")");
   out.intent.ipv4 = families != "ipv6";
   out.intent.ipv6 = families != "ipv4";
   out.guard.ssh_ports = netfilter::configured_ssh_ports();
@@ -81,8 +104,18 @@ Result<Interception> configured_interception(Context& context, const std::string
   return out;
 }
 
-void say_unknown(const Interception& interception) {
-  for (const std::string& what : interception.unknown) warn("not known here: " + what);
+void say_warnings(const Interception& interception) {
+  for (const std::string& line : interception.warnings) warn(line);
+}
+
+std::string with_names(std::string text, const Interception& interception) {
+  for (const StandIn& one : interception.stand_ins) {
+    const std::string number = std::to_string(one.id);
+    const std::string name = shown(one);
+    for (auto at = text.find(number); at != std::string::npos; at = text.find(number, at + name.size()))
+      text.replace(at, number.size(), name);
+  }
+  return text;
 }
 
 }  // namespace hawser::cli

@@ -31,12 +31,13 @@ json rule_json(std::size_t number, const netfilter::Rule& rule) {
           {"rule", to_string(rule)}, {"captures", rule.action.captures()}, {"why", netfilter::reason(rule.purpose)}};
 }
 
-void print_json(const Plan& plan) {
+void print_json(const Interception& wanted) {
+  const Plan& plan = wanted.plan;
   json out = {{"generation", plan.digest},         {"ipv4", plan.ipv4},       {"ipv6", plan.ipv6},
               {"outbound", plan.outbound},         {"inbound", plan.inbound}, {"outbound_port", plan.outbound_port},
               {"inbound_port", plan.inbound_port}, {"rules", json::array()}};
   for (std::size_t i = 0; i < plan.rules.size(); ++i) out["rules"].push_back(rule_json(i + 1, plan.rules[i]));
-  std::printf("%s\n", out.dump(2).c_str());
+  std::printf("%s\n", with_names(out.dump(2), wanted).c_str());
 }
 
 Status print_iptables(const Plan& plan) {
@@ -51,14 +52,21 @@ Status print_iptables(const Plan& plan) {
   return {};
 }
 
-Status print(const Plan& plan, const std::string& format) {
+// Programs read it, so numbers stay numbers.
+void print_stand_ins(const Interception& wanted) {
+  for (const StandIn& one : wanted.stand_ins) std::printf("# %u stands for the ids of %s\n", one.id, one.name.c_str());
+}
+
+Status print(const Interception& wanted, const std::string& format) {
+  const Plan& plan = wanted.plan;
+  if (format == "nft" || format == "iptables") print_stand_ins(wanted);
   if (format == "iptables") return print_iptables(plan);
   if (format == "json")
-    print_json(plan);
+    print_json(wanted);
   else if (format == "nft")
     std::printf("%s", netfilter::emit_nft(plan, netfilter::Existing::kNothing).c_str());
   else
-    std::printf("%s", netfilter::plan_text(plan).c_str());
+    std::printf("%s", with_names(netfilter::plan_text(plan), wanted).c_str());
   return {};
 }
 
@@ -90,11 +98,13 @@ void print_diff(const std::vector<std::string>& before, const Plan& plan) {
 }
 
 void run(Context& context, const Arguments& arguments) {
-  const auto wanted = configured_interception(context, arguments.families);
+  // What is in force has no stand-ins.
+  const auto wanted = configured_interception(context, arguments.families,
+                                              arguments.diff ? UnknownUsers::kRefused : UnknownUsers::kStandIns);
   if (!wanted) return fail(context, wanted.error());
-  say_unknown(*wanted);
+  say_warnings(*wanted);
   if (!arguments.diff) {
-    if (auto printed = print(wanted->plan, arguments.format); !printed) fail(context, printed.error());
+    if (auto printed = print(*wanted, arguments.format); !printed) fail(context, printed.error());
     return;
   }
   const auto before = in_force(context);

@@ -2,12 +2,24 @@
 #include "config/reader.h"
 
 #include <algorithm>
+#include <set>
 
 #include "config/value.h"
 
 namespace hawser::config {
+namespace {
+
+// Where the cause itself says what would be right, nothing more is known.
+Error with_fix(Error error) {
+  if (!error.hint().empty()) return error;
+  const char* fix = error.id() == "HWS-CF-005" ? "add it" : "correct it; hawser.yaml(5) says what it may be";
+  return {error.code(), error.id(), error.message(), fix};
+}
+
+}  // namespace
 
 void Sink::add(const YAML::Mark& mark, Error error) {
+  error = with_fix(std::move(error));
   std::string where = file_;
   if (!mark.is_null()) where += ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1);
   errors_.push_back(std::move(error.at(std::move(where))));
@@ -33,7 +45,7 @@ YAML::Node MapReader::take(const std::string& key) {
 
 void MapReader::fail(const std::string& key, Error error) {
   Error named(error.code(), error.id(), name(key) + ": " + error.message(), error.hint());
-  sink_.add(has(key) ? mark(key) : YAML::Mark::null_mark(), std::move(named));
+  sink_.add(has(key) ? mark(key) : node_.Mark(), std::move(named));
 }
 
 void MapReader::scalar(const std::string& key, const std::function<Status(const std::string&)>& read) {
@@ -123,8 +135,12 @@ void MapReader::each(const std::string& key, const std::function<Status(const st
 
 void MapReader::finish() {
   if (!node_.IsMap()) return;
+  std::set<std::string> seen;
   for (const auto& entry : node_) {
     const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
+    if (!seen.insert(key).second)
+      sink_.add(entry.first.Mark(),
+                Error(Code::kInvalidArgument, "HWS-CF-004", name(key) + " is there already", "write it once"));
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     auto suggestion = nearest(key, known_);
     sink_.add(entry.first.Mark(),

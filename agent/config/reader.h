@@ -41,7 +41,7 @@ class MapReader {
   bool has(const std::string& key) const { return node_.IsMap() && node_[key].IsDefined(); }
   YAML::Mark mark(const std::string& key) const { return node_[key].Mark(); }
   void fail(const std::string& key, Error error);
-  // Names the keys that nobody asked for.
+  // Names the keys that nobody asked for, and those that are there twice.
   void finish();
 
  private:

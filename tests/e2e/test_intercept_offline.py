@@ -136,6 +136,67 @@ def test_bad_flags_are_refused_in_one_line(config, words, status, id):
         assert done.stderr.count("\n") == 1 and "fix:" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def elsewhere(config) -> typing.Callable[..., subprocess.CompletedProcess]:
+    """The program where users of the package exist as given, or don't: a laptop, or the host itself."""
+    folder = os.path.dirname(config)
+
+    def run(users: dict[str, int], *words: str) -> subprocess.CompletedProcess:
+        mounts = "mount --make-rprivate /"
+        for file in ("passwd", "group"):
+            with open(f"/etc/{file}", encoding="utf-8") as known:
+                lines = [line for line in known if not line.startswith("hawser")]
+            rest = "x:{}:{}::/:/bin/false" if file == "passwd" else "x:{}:"
+            lines += [f"{name}:{rest.format(*[number] * 2)}\n" for name, number in users.items()]
+            with open(f"{folder}/{file}", "w", encoding="utf-8") as out:
+                out.writelines(lines)
+            os.chmod(f"{folder}/{file}", 0o644)
+            mounts += f" && mount --bind {folder}/{file} /etc/{file}"
+        script = f'{mounts} && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"'
+        argv = ["unshare", "--mount", "sh", "-c", script, "sh", layout.bin_dir() / "hawser", *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+
+    return run
+
+
+BOTH = {"hawser": 881, "hawser-proxy": 882}
+
+
+def test_a_machine_without_our_users_explains_all_the_same(elsewhere, config):
+    plain = config.replace("hawser.yaml", "plain.yaml")
+    with open(plain, "w", encoding="utf-8") as out:
+        out.write(CONFIG.split("\n", 2)[2])
+    here = elsewhere({}, "intercept", "plan", "--config", plain)
+    assert here.returncode == 0, here.stderr
+    assert [line.split(":")[1] for line in here.stderr.splitlines()] == [" warning"] * 2
+    assert "no user 'hawser' here: <hawser> (4294967280) stands for its ids" in here.stderr
+    assert "no user 'hawser-proxy' here" in here.stderr
+    there = elsewhere(BOTH, "intercept", "plan", "--config", plain)
+    assert (there.returncode, there.stderr) == (0, "")
+    marked = there.stdout.replace("881", "<hawser>").replace("882", "<hawser-proxy>")
+    assert marked.splitlines()[2:] == here.stdout.splitlines()[2:]
+    assert marked.splitlines()[1] != here.stdout.splitlines()[1], "not that host's generation"
+
+    ask = ["intercept", "explain", "--config", plain, "--out", "--dst", "192.0.2.1:80"]
+    assert "its owner's uid is <hawser> or <hawser-proxy>: left alone" in elsewhere({}, *ask).stdout
+    assert "left alone" in elsewhere({}, *ask, "--uid", "hawser").stdout.splitlines()[1]
+    assert "redirected" in elsewhere({}, *ask, "--uid", "1000").stdout.splitlines()[1]
+    nft = elsewhere({}, "intercept", "plan", "--config", plain, "--format", "nft").stdout
+    assert nft.startswith("# 4294967280 stands for the ids of hawser\n") and "meta skuid { 4294967280, " in nft
+    one = elsewhere({"hawser": 881}, "intercept", "plan", "--config", plain)
+    assert "uid 881,<hawser-proxy> " in one.stdout and one.stderr.count("\n") == 1
+
+
+def test_nothing_stands_for_users_in_what_is_compared_or_was_named(elsewhere, config):
+    plain = config.replace("hawser.yaml", "other.yaml")
+    with open(plain, "w", encoding="utf-8") as out:
+        out.write("users: {proxy: envoy-of-ours}\n")
+    for words in (["plan", "--diff", "--config", "/dev/null"], ["plan", "--config", plain]):
+        done = elsewhere({}, "intercept", *words)
+        assert (done.returncode, done.stdout) == (78, "") and "HWS-CF-006" in done.stderr, done
+    assert "'envoy-of-ours' doesn't exist" in done.stderr
+
+
 def test_without_the_broker_a_diff_says_so(config):
     done = hawser("intercept", "plan", "--diff", "--config", config)
     assert done.returncode in (69, 77) and done.stdout == ""
