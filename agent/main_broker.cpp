@@ -164,7 +164,7 @@ int run(const Arguments& arguments) {
   if (!kind) return refuse(kind.error(), EX_USAGE);
   auto backend = broker::make_backend(
       fd_store, *kind, record && record->in_force ? record->in_force->digest : std::string(), arguments.succession);
-  if (!backend) return refuse(backend.error(), EX_UNAVAILABLE);
+  if (!backend) return refuse(backend.error(), exit_code(backend.error()));
 
   const bool by_systemd =
       arguments.launcher == "systemd" || (arguments.launcher == "auto" && proxy::SystemdLauncher::possible());

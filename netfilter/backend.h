@@ -9,8 +9,14 @@
 #include "netfilter/plan.h"
 
 // What: a way to bring a plan into the kernel. Threading: blocking, on the broker's loop; each call takes milliseconds.
-// Failure: HWS-NF-010…013; after a failed apply the kernel has what it had before.
+// Failure: HWS-NF-010…013, HWS-NF-016 (the kernel lacks room for it); after a failed apply the kernel has what it had
+// before.
 namespace hawser::netfilter {
+
+inline Error too_big(const std::string& what) {
+  return {Code::kResourceExhausted, "HWS-NF-016", "the plan is too big for the kernel: " + what,
+          "nothing was changed; summarise networks, give it memory, or in a container raise net.core.wmem_max"};
+}
 
 struct Observation {
   bool rules = false;    // the rules are in the kernel

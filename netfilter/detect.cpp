@@ -90,6 +90,7 @@ Result<Detected> detect(BackendKind wanted) {
   if (xtables && wanted == BackendKind::kXtables)
     return Detected{BackendKind::kXtables, configured + "the kernel has legacy xtables"};
   if (xtables) return Detected{BackendKind::kXtables, nft.error().message()};
+  if (xtables.error().code() == Code::kPermissionDenied) return xtables.error();
   if (wanted == BackendKind::kXtables) return refused(xtables.error().message());
   return refused("neither backend can be used: " + nft.error().message() + "; " + xtables.error().message());
 }

@@ -15,6 +15,8 @@ extern "C" {
 #include <fstream>
 #include <tuple>
 
+#include "netfilter/backend.h"
+
 namespace hawser::netfilter {
 namespace {
 
@@ -68,6 +70,10 @@ const char* program(Family family) {
 Error denied(Family family) {
   return {Code::kPermissionDenied, "HWS-NF-073", std::string("the kernel refused access to ") + program(family),
           "run the broker with CAP_NET_ADMIN and CAP_NET_RAW"};
+}
+
+Error no_memory(XtTable table, Family family) {
+  return too_big(std::string("no memory for table ") + to_string(table) + " of " + program(family));
 }
 
 bool ours(const char* name) {
@@ -151,6 +157,7 @@ class TableOf final : public IptcTable {
       return Error(Code::kAborted, "HWS-NF-080", std::string("another program changed table ") + to_string(table_),
                    "try again; programs that ignore the xtables lock can be told to wait for it");
     if (error == EPERM || error == EACCES) return denied(Ip::kFamily);
+    if (error == ENOMEM) return no_memory(table_, Ip::kFamily);
     return Error(Code::kInternal, "HWS-NF-075",
                  std::string("the kernel refused table ") + to_string(table_) + " of " + program(Ip::kFamily) + ": " +
                      Ip::error(error) + " (" + std::strerror(error) + ")",
@@ -236,7 +243,8 @@ Result<std::unique_ptr<IptcTable>> open_table(XtTable table) {
   if (handle != nullptr) return std::unique_ptr<IptcTable>(new TableOf<Ip>(handle, table));
   const int error = errno;
   if (error == EPERM || error == EACCES) return denied(Ip::kFamily);
-  return Error(error == ENOMEM ? Code::kResourceExhausted : Code::kFailedPrecondition, "HWS-NF-074",
+  if (error == ENOMEM) return no_memory(table, Ip::kFamily);
+  return Error(Code::kFailedPrecondition, "HWS-NF-074",
                std::string("the kernel has no table ") + to_string(table) + " of " + program(Ip::kFamily) + ": " +
                    Ip::error(error),
                std::string("load the modules ") + program(Ip::kFamily) + " and " +

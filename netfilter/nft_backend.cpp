@@ -37,6 +37,8 @@ Error explain(const std::string& said) {
   if (mentions(said, "No such file or directory"))
     return {Code::kNotFound, "HWS-NF-011", "nftables doesn't know a name: " + line,
             "Linux 5.12 or newer with nf_tables, nft_chain_nat, nft_redir and nft_fib_inet is needed"};
+  for (const char* why : {"Cannot allocate memory", "Message too long", "No buffer space available"})
+    if (mentions(said, why)) return too_big(line);
   return {Code::kInternal, "HWS-NF-012", "nftables refused the transaction: " + line,
           "nothing was changed; report this"};
 }

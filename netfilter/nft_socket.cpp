@@ -2,6 +2,8 @@
 #include "netfilter/nft_socket.h"
 
 #include <fcntl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <sys/socket.h>
@@ -10,6 +12,8 @@
 #include <array>
 #include <cerrno>
 #include <set>
+
+#include "netfilter/netlink.h"
 
 namespace hawser::netfilter {
 namespace {
@@ -47,7 +51,19 @@ bool is_nft_socket(int fd) {
   return option(fd, SO_DOMAIN) == AF_NETLINK && option(fd, SO_PROTOCOL) == NETLINK_NETFILTER;
 }
 
+Status nftables_answer() {
+  NetlinkRequest request((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN, NLM_F_ACK);
+  request.body<nfgenmsg>()->nfgen_family = AF_UNSPEC;
+  const int err = ask_kernel(NETLINK_NETFILTER, request);
+  if (err == 0) return {};
+  if (err == EPERM || err == EACCES)
+    return errno_error(err, "HWS-NF-010", "the kernel refused to tell about nftables",
+                       "run the broker with CAP_NET_ADMIN");
+  return errno_error(err, "HWS-NF-011", "the kernel has no nftables", "load the modules nfnetlink and nf_tables");
+}
+
 Result<NftContext> open_context() {
+  if (auto answered = nftables_answer(); !answered) return answered.error();
   const auto before = nft_sockets();
   NftContext out;
   out.context = ::nft_ctx_new(NFT_CTX_DEFAULT);

@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "netfilter/iptc_table.h"
+#include "netfilter/nft_socket.h"
 #include "netfilter/routing.h"
 #include "netfilter/rtnetlink.h"
 #include "netfilter/xtables_lock.h"
@@ -41,6 +42,7 @@ using Context = std::unique_ptr<nft_ctx, FreeContext>;
 
 // Without nf_tables there is nothing in it.
 Result<std::string> run_nft(const std::string& commands) {
+  if (!nftables_answer()) return std::string();
   const Context context(::nft_ctx_new(NFT_CTX_DEFAULT));
   if (!context || ::nft_ctx_buffer_output(context.get()) != 0 || ::nft_ctx_buffer_error(context.get()) != 0)
     return std::string();

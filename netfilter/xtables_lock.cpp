@@ -45,7 +45,8 @@ Result<XtablesLock> XtablesLock::take(const std::string& path, std::chrono::mill
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600));
   if (!fd)
     return errno_error(errno, "HWS-NF-072", "the xtables lock " + path + " can't be opened",
-                       "let systemd-tmpfiles make it: systemd-tmpfiles --create hawser.conf");
+                       "let systemd-tmpfiles make it, where /run is writable, and restart the broker: "
+                       "systemd-tmpfiles --create hawser.conf");
   const auto end = std::chrono::steady_clock::now() + wait;
   while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR)

@@ -26,6 +26,7 @@ struct Plan {
   bool tell = false;
   int error = 0;
   unsigned passage = 0;  // 0: each
+  bool onwards = false;  // and those after it
 };
 
 constexpr std::array<std::pair<std::string_view, int>, 8> kErrors = {{{"EACCES", EACCES},
@@ -38,7 +39,7 @@ constexpr std::array<std::pair<std::string_view, int>, 8> kErrors = {{{"EACCES",
                                                                       {"EROFS", EROFS}}};
 
 [[noreturn]] void not_understood(const std::string& text) {
-  std::fprintf(stderr, "HAWSER_FAILPOINT=%s isn't PATTERN:crash[@N], :errno=NAME[@N] or :tell\n", text.c_str());
+  std::fprintf(stderr, "HAWSER_FAILPOINT=%s isn't PATTERN:crash[@N], :errno=NAME[@N[+]] or :tell\n", text.c_str());
   std::abort();
 }
 
@@ -56,7 +57,10 @@ Plan parse(const std::string& text) {
   plan.pattern = text.substr(0, colon);
   std::string_view action = std::string_view(text).substr(colon + 1);
   if (const auto at = action.find('@'); at != std::string_view::npos) {
-    if (!read_passage(action.substr(at + 1), plan.passage)) not_understood(text);
+    std::string_view passage = action.substr(at + 1);
+    plan.onwards = passage.ends_with('+');
+    if (plan.onwards) passage.remove_suffix(1);
+    if (!read_passage(passage, plan.passage)) not_understood(text);
     action = action.substr(0, at);
   }
   constexpr std::string_view kErrno = "errno=";
@@ -92,8 +96,10 @@ class Points {
 
   int pass(std::string name) {
     const std::lock_guard<std::mutex> guard(mutex_);
-    const bool meant = !plan_.pattern.empty() && ::fnmatch(plan_.pattern.c_str(), name.c_str(), 0) == 0 &&
-                       (++matches_ == plan_.passage || plan_.passage == 0);
+    const bool named = !plan_.pattern.empty() && ::fnmatch(plan_.pattern.c_str(), name.c_str(), 0) == 0;
+    if (named) ++matches_;
+    const bool meant =
+        named && (plan_.passage == 0 || matches_ == plan_.passage || (plan_.onwards && matches_ > plan_.passage));
     if (meant && plan_.tell) std::fprintf(stderr, "failpoint %s\n", name.c_str());
     if (passed_.size() < kMaxPassed) passed_.push_back(std::move(name));
     if (!meant) return 0;

@@ -56,7 +56,8 @@ Result<ListeningSocket> listen_unix(const std::string& name, const std::string& 
   out.lock = UniqueFd(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!out.lock)
     return errno_error(errno, "HWS-RPC-003", "can't open " + lock_path,
-                       "create the folder with systemd-tmpfiles --create");
+                       errno == EROFS ? "make it writable, as by: mount -o remount,rw /run"
+                                      : "create the folder with systemd-tmpfiles --create");
   if (::flock(out.lock.get(), LOCK_EX | LOCK_NB) != 0)
     return Error(Code::kAlreadyExists, "HWS-RPC-004", "another instance serves " + path,
                  "stop the other instance first");

@@ -27,6 +27,10 @@ def fail(step: str, error: str = "ENOSPC") -> dict[str, str]:
     return {VARIABLE: f"{step}:errno={error}"}
 
 
+def fail_from(step: str, passage: int, error: str = "ENOSPC") -> dict[str, str]:
+    return {VARIABLE: f"{step}:errno={error}@{passage}+"}
+
+
 TELL = {VARIABLE: "*:tell"}
 
 

@@ -66,11 +66,11 @@ class HawserHost:
         self, *more: str, env: dict[str, str] | None = None, before: typing.Sequence[str] = (), **popen: typing.Any
     ) -> None:
         """Only exec. `before` is a command that runs the program, such as prlimit; so for the agent."""
+        popen.setdefault("caps", BROKER_CAPS)
         options = ["--agent-user", str(AGENT), "--proxy-user", str(PROXY), "--launcher", "direct"]
         options += self.broker_options
         self.broker = self.host.popen(
             [*before, f"{layout.BIN_IN_HOST}/hawser-broker", *options, *more],
-            caps=BROKER_CAPS,
             env=env,
             log="hawser-broker.log",
             **popen,
