@@ -32,20 +32,22 @@ Status remove_all(netfilter::Backend& backend) {
 
 int withdraw() {
   log::init("hawser-broker", log::Level::kInfo, log::Format::kText);
-  Status removed;
+  int code = EX_OK;
+  const auto judge = [&code](const Status& done) {
+    if (done) return;
+    log::error(done.error().to_string());
+    if (code == EX_OK) code = done.error().code() == Code::kPermissionDenied ? EX_NOPERM : EX_UNAVAILABLE;
+  };
   netfilter::IptcBackend xtables;
-  if (auto done = remove_all(xtables); !done) removed = done;
+  judge(remove_all(xtables));
   // A kernel without nftables has no rules of it.
   const auto usable = netfilter::nftables_usable();
   if (usable || usable.error().code() == Code::kPermissionDenied) {
     auto nft = netfilter::NftBackend::make();
-    const Status done = nft ? remove_all(**nft) : Status(nft.error());
-    if (!done) removed = done;
+    judge(nft ? remove_all(**nft) : Status(nft.error()));
   }
-  if (auto trimmed = netfilter::trim_routing(); !trimmed) removed = trimmed;
-  if (removed) return EX_OK;
-  log::error(removed.error().to_string());
-  return removed.error().code() == Code::kPermissionDenied ? EX_NOPERM : EX_UNAVAILABLE;
+  judge(netfilter::trim_routing());
+  return code;
 }
 
 }  // namespace hawser::broker

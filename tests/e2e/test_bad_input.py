@@ -187,6 +187,16 @@ def test_a_token_that_others_can_read_is_fixed_and_reported(vm, bundle, world):
     vm.leave()
 
 
+def test_without_a_proxy_nothing_is_led_to_it(vm, bundle):
+    started(vm, envoy=False)
+    vm.join(bundle)
+    for words in (["apply"], ["try", "--revert-after", "30s"]):
+        refused = vm.cli("intercept", *words, check=False)
+        assert refused.returncode == BADCONFIG, refused
+        assert "no proxy to lead traffic to" in one_line(refused.stderr, "HWS-IC-005")
+    assert_nothing_intercepted(vm)
+
+
 # -- the host or the plane isn't as it should be: it says so, keeps trying, and touches nothing --------------------
 
 

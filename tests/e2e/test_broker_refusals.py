@@ -256,3 +256,36 @@ def test_rules_of_another_mesh_that_have_an_owner_are_not_taken_over(scene):
     finally:
         owner.stdin.close()
         owner.wait(5)
+
+
+def test_what_is_left_after_a_removal_is_named(scene):
+    """Somebody made a table of our name; it isn't what we applied, and it has an owner who lives."""
+    start(scene, "nftables")
+    scene.plan()
+    owner = scene.vm.popen(["nft", "-i"], stdin=-1, text=True)
+    try:
+        owner.stdin.write("add table inet hawser_else { flags owner; }\n")
+        owner.stdin.flush()
+        poll.until("it's there", lambda: "inet hawser_else" in scene.ruleset())
+        done = scene.hawser.cli("intercept", "remove", check=False)
+        assert done.returncode == 78 and "left: inet hawser_else" in done.stdout, done
+        assert done.stderr.count("\n") == 1 and "something is left" in done.stderr, done
+        assert "(fix: " in done.stderr and "[HWS-BR-039]" in done.stderr
+        assert scene.ports((PEER, 80)) == [80]
+    finally:
+        owner.stdin.close()
+        owner.wait(5)
+    assert scene.hawser.cli("intercept", "remove").returncode == 0
+
+
+def test_removal_without_any_right_is_told_in_one_line_each(scene):
+    """No broker, and the last resort may not either: rules of legacy xtables are in force all the same."""
+    start(scene, "xtables")
+    scene.ask("confirm", digest=scene.plan().digest)
+    scene.kill_broker()
+    done = scene.hawser.cli("intercept", "remove", check=False, caps=caps("net_admin"))
+    lines = done.stderr.splitlines()
+    assert done.returncode != 0 and all("(fix: " in line for line in lines), done
+    ids = [re.search(r"\[(HWS-\S+)\]$", line)[1] for line in lines]
+    assert ids == ["HWS-NF-073", "HWS-NF-010", "HWS-NF-052", "HWS-BR-039"], done
+    assert scene.ports((PEER, 80)) == [OUTBOUND]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from lab import facts, layout
+from lab import broker_wire, facts, layout
 from lab.broker_scene import nothing_left, scene  # noqa: F401 (fixtures)
 from lab.broker_wire import message
 
@@ -44,3 +44,35 @@ def test_what_would_go_and_come_is_told(scene):
     assert "+ out redirect: ipv6 tcp → 15001" in said
     assert "+ out redirect: ipv4 tcp → 15001" not in said
     assert scene.ruleset() == before
+
+
+OLDER = """
+import os, socket, struct, sys
+answer = bytes.fromhex(sys.argv[2])
+with socket.socket(socket.AF_UNIX) as server:
+    os.unlink(sys.argv[1])
+    server.bind(sys.argv[1])
+    server.listen()
+    print("up", flush=True)
+    with server.accept()[0] as client:
+        size = struct.unpack("!I", client.recv(4, socket.MSG_WAITALL))[0]
+        client.recv(size, socket.MSG_WAITALL)
+        client.sendall(struct.pack("!I", len(answer)) + answer)
+"""
+
+
+def test_a_broker_that_cannot_say_its_rules_is_no_empty_one(scene):
+    """As one of before it was asked for them: it knows the generation alone."""
+    answer = message("Response", observe=message("ObserveResponse", active=True, digest="abc"))
+    scene.kill_broker()
+    words = ["/usr/bin/python3", "-I", "-c", OLDER, broker_wire.SOCKET, answer.SerializeToString().hex()]
+    older = scene.vm.popen(words, stdout=-1, text=True)
+    assert older.stdout.readline() == "up\n"
+    scene.vm.write("/etc/hawser/diff.yaml", CONFIG)
+    program = [f"{layout.BIN_IN_HOST}/hawser", "--config", "/etc/hawser/diff.yaml"]
+    done = scene.vm.run([*program, "intercept", "plan", "--diff"], check=False)
+    assert done.returncode == 78 and done.stdout == "", done
+    assert "generation abc" in done.stderr and "(fix: use the same version" in done.stderr
+    assert "[HWS-NF-092]" in done.stderr and done.stderr.count("\n") == 1
+    older.wait(5)
+    scene.hawser.start_broker()
