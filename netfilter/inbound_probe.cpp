@@ -6,6 +6,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -14,7 +15,7 @@
 #include <chrono>
 #include <cstring>
 #include <random>
-#include <vector>
+#include <type_traits>
 
 #include "base/backoff.h"
 #include "base/fd.h"
@@ -28,13 +29,18 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kAnswerTime = std::chrono::milliseconds(700);
 constexpr auto kResendTime = std::chrono::milliseconds(150);
 
-struct [[gnu::packed]] Segment {
-  iphdr ip;
-  tcphdr tcp;
-};
+template <typename Ip>
 struct [[gnu::packed]] Frame {
   ethhdr ethernet;
-  Segment segment;
+  Ip ip;
+  tcphdr tcp;
+};
+using Frame4 = Frame<iphdr>;
+using Frame6 = Frame<ip6_hdr>;
+
+struct Flow {
+  std::uint16_t source_port;
+  std::uint32_t sequence;
 };
 
 std::uint32_t add_words(std::uint32_t sum, const void* data, std::size_t length) {
@@ -48,108 +54,159 @@ std::uint16_t checksum(std::uint32_t sum) {
   return htons(static_cast<std::uint16_t>(~sum));
 }
 
-Frame make_segment(std::uint16_t source_port, std::uint32_t sequence, bool syn) {
-  Frame frame{};
-  std::memcpy(frame.ethernet.h_dest, kVethHostMac, ETH_ALEN);
-  std::memcpy(frame.ethernet.h_source, kVethPeerMac, ETH_ALEN);
-  frame.ethernet.h_proto = htons(ETH_P_IP);
+// `sum`: of both addresses, which the checksum covers too (RFC 9293 §3.1, RFC 8200 §8.1).
+tcphdr make_tcp(const Flow& flow, bool syn, std::uint32_t sum) {
+  tcphdr tcp{};
+  tcp.source = htons(flow.source_port);
+  tcp.dest = htons(kProbePort);
+  tcp.seq = htonl(flow.sequence + (syn ? 0 : 1));
+  tcp.doff = sizeof tcp / 4;
+  tcp.syn = syn ? 1 : 0;
+  tcp.rst = syn ? 0 : 1;
+  tcp.window = htons(1024);
+  sum += IPPROTO_TCP + static_cast<std::uint32_t>(sizeof tcp);
+  tcp.check = checksum(add_words(sum, &tcp, sizeof tcp));
+  return tcp;
+}
+
+template <typename Ip>
+ethhdr make_ethernet() {
+  ethhdr out{};
+  std::memcpy(out.h_dest, kVethHostMac, ETH_ALEN);
+  std::memcpy(out.h_source, kVethPeerMac, ETH_ALEN);
+  out.h_proto = htons((std::is_same_v<Ip, iphdr>) ? ETH_P_IP : ETH_P_IPV6);
+  return out;
+}
+
+template <typename F>
+F make_frame(const Flow& flow, bool syn);
+
+template <>
+Frame4 make_frame<Frame4>(const Flow& flow, bool syn) {
   iphdr ip{};
   ip.version = 4;
   ip.ihl = 5;
   ip.ttl = 64;
   ip.protocol = IPPROTO_TCP;
-  ip.tot_len = htons(sizeof(Segment));
+  ip.tot_len = htons(sizeof(iphdr) + sizeof(tcphdr));
   ip.saddr = ::inet_addr(kVethPeerAddress);
   ip.daddr = ::inet_addr(kVethHostAddress);
   ip.check = checksum(add_words(0, &ip, sizeof ip));
-  tcphdr tcp{};
-  tcp.source = htons(source_port);
-  tcp.dest = htons(kProbePort);
-  tcp.seq = htonl(sequence);
-  tcp.doff = sizeof tcp / 4;
-  tcp.syn = syn ? 1 : 0;
-  tcp.rst = syn ? 0 : 1;
-  tcp.window = htons(1024);
-  std::uint32_t sum = add_words(0, &ip.saddr, sizeof ip.saddr + sizeof ip.daddr);
-  sum += IPPROTO_TCP + static_cast<std::uint32_t>(sizeof tcp);
-  tcp.check = checksum(add_words(sum, &tcp, sizeof tcp));
-  frame.segment.ip = ip;
-  frame.segment.tcp = tcp;
-  return frame;
+  return {make_ethernet<iphdr>(), ip, make_tcp(flow, syn, add_words(0, &ip.saddr, sizeof ip.saddr + sizeof ip.daddr))};
+}
+
+template <>
+Frame6 make_frame<Frame6>(const Flow& flow, bool syn) {
+  ip6_hdr ip{};
+  ip.ip6_flow = htonl(6U << 28U);
+  ip.ip6_plen = htons(sizeof(tcphdr));
+  ip.ip6_nxt = IPPROTO_TCP;
+  ip.ip6_hlim = 64;
+  ::inet_pton(AF_INET6, kVethPeerAddress6, &ip.ip6_src);
+  ::inet_pton(AF_INET6, kVethHostAddress6, &ip.ip6_dst);
+  return {make_ethernet<ip6_hdr>(), ip,
+          make_tcp(flow, syn, add_words(0, &ip.ip6_src, sizeof ip.ip6_src + sizeof ip.ip6_dst))};
+}
+
+// Our own frames are seen as well (PACKET_OUTGOING): those come from the peer's address.
+bool from_host(const iphdr& ip) {
+  return ip.ihl == 5 && ip.protocol == IPPROTO_TCP && ip.saddr == ::inet_addr(kVethHostAddress);
+}
+
+bool from_host(const ip6_hdr& ip) {
+  in6_addr host{};
+  ::inet_pton(AF_INET6, kVethHostAddress6, &host);
+  return ip.ip6_nxt == IPPROTO_TCP && std::memcmp(&ip.ip6_src, &host, sizeof host) == 0;
 }
 
 Error cannot(const std::string& what) {
   return errno_error(errno, "HWS-NF-021", what);
 }
 
-Result<UniqueFd> packet_socket() {
-  UniqueFd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_IP)));
+Result<UniqueFd> packet_socket(Family family) {
+  const auto protocol = htons(family == Family::kIpv4 ? ETH_P_IP : ETH_P_IPV6);
+  UniqueFd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
   if (!fd) return cannot("can't open a packet socket");
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(ETH_P_IP);
+  address.sll_protocol = protocol;
   address.sll_ifindex = static_cast<int>(::if_nametoindex(kProbeInjector));
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return cannot("can't bind a packet socket");
   return fd;
 }
 
-Status send(int fd, const Frame& frame) {
+template <typename F>
+Status send(int fd, const Flow& flow, bool syn) {
+  const F frame = make_frame<F>(flow, syn);
   if (::send(fd, &frame, sizeof frame, 0) == static_cast<ssize_t>(sizeof frame)) return {};
   return cannot("can't inject a packet");
 }
 
 // The answer in a received frame, if it is one to our segment.
-InboundAnswer read_answer(int fd, std::uint16_t source_port) {
+template <typename F>
+InboundAnswer read_answer(int fd, const Flow& flow) {
   unsigned char buffer[2048];
   for (;;) {
     const ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
     if (n < 0) return InboundAnswer::kNothing;
-    if (static_cast<std::size_t>(n) < sizeof(Frame)) continue;
-    Frame frame{};
+    if (static_cast<std::size_t>(n) < sizeof(F)) continue;
+    F frame{};
     std::memcpy(&frame, buffer, sizeof frame);
-    const iphdr ip = frame.segment.ip;
-    const tcphdr tcp = frame.segment.tcp;
-    // Our own frames are seen as well (PACKET_OUTGOING): those come from the peer's address.
-    if (ip.ihl != 5 || ip.protocol != IPPROTO_TCP || ip.saddr != ::inet_addr(kVethHostAddress)) continue;
-    if (ntohs(tcp.dest) != source_port || ntohs(tcp.source) != kProbePort) continue;
+    const auto ip = frame.ip;
+    const tcphdr tcp = frame.tcp;
+    if (!from_host(ip) || ntohs(tcp.dest) != flow.source_port || ntohs(tcp.source) != kProbePort) continue;
     if (tcp.rst != 0) return InboundAnswer::kRefused;
     if (tcp.syn != 0 && tcp.ack != 0) return InboundAnswer::kAccepted;
   }
 }
 
-Result<InboundAnswer> exchange(int fd, std::uint16_t source_port, std::uint32_t sequence) {
+template <typename F>
+Result<InboundAnswer> await_answer(int fd, const Flow& flow) {
   const auto end = Clock::now() + kAnswerTime;
   while (Clock::now() < end) {
     // Sent again, since the first one may meet an interface that isn't running yet.
-    if (auto sent = send(fd, make_segment(source_port, sequence, true)); !sent) return sent.error();
+    if (auto sent = send<F>(fd, flow, true); !sent) return sent.error();
     pollfd item{fd, POLLIN, 0};
     const auto resend = Clock::now() + kResendTime;
     while (Clock::now() < resend) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(resend - Clock::now()).count();
       if (::poll(&item, 1, static_cast<int>(left)) <= 0) break;
-      const InboundAnswer answer = read_answer(fd, source_port);
+      const InboundAnswer answer = read_answer<F>(fd, flow);
       if (answer != InboundAnswer::kNothing) return answer;
     }
   }
   return InboundAnswer::kNothing;
 }
 
-}  // namespace
-
-Result<InboundAnswer> probe_inbound() {
-  auto pair = VethPair::make(kProbeInjector, kProbeInterface);
-  if (!pair) return pair.error();
-  auto fd = packet_socket();
+template <typename F>
+Result<InboundAnswer> exchange(Family family) {
+  auto fd = packet_socket(family);
   if (!fd) return fd.error();
   std::mt19937_64 random(random_seed());
-  const auto source_port = static_cast<std::uint16_t>(40000 + random() % 20000);
-  const auto sequence = static_cast<std::uint32_t>(random());
-  auto answer = exchange(fd->get(), source_port, sequence);
+  const Flow flow{static_cast<std::uint16_t>(40000 + random() % 20000), static_cast<std::uint32_t>(random())};
+  auto answer = await_answer<F>(fd->get(), flow);
   // Ends the half-open connection in the listener's queue; nothing is lost if this one is.
-  if (answer && *answer == InboundAnswer::kAccepted)
-    (void)send(fd->get(), make_segment(source_port, sequence + 1, false));
+  if (answer && *answer == InboundAnswer::kAccepted) (void)send<F>(fd->get(), flow, false);
   return answer;
+}
+
+}  // namespace
+
+InboundProbe::InboundProbe(std::unique_ptr<VethPair> pair) : pair_(std::move(pair)) {}
+InboundProbe::InboundProbe(InboundProbe&&) noexcept = default;
+InboundProbe::~InboundProbe() = default;
+
+Result<InboundProbe> InboundProbe::make() {
+  auto pair = VethPair::make(kProbeInjector, kProbeInterface);
+  if (!pair) return pair.error();
+  return InboundProbe(std::move(*pair));
+}
+
+Result<InboundAnswer> InboundProbe::ask(Family family) const {
+  if (family == Family::kIpv4) return exchange<Frame4>(family);
+  if (!pair_->without_ipv6().empty()) return Error(Code::kUnavailable, "HWS-NF-021", pair_->without_ipv6());
+  return exchange<Frame6>(family);
 }
 
 }  // namespace hawser::netfilter

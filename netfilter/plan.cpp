@@ -43,6 +43,7 @@ Result<Plan> compile(const Intent& intent, const Guard& guard) {
   plan.outbound_port = static_cast<std::uint16_t>(intent.outbound_port);
   plan.inbound_port = static_cast<std::uint16_t>(intent.inbound_port);
   if (!parts->dns_families.empty()) plan.dns_port = static_cast<std::uint16_t>(intent.dns.port);
+  plan.dns_probes = parts->dns_probes;
   if (parts->tproxy) plan.tproxy = intent.tproxy;
   plan.digest = digest_of(plan.rules);
   return plan;

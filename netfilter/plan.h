@@ -40,6 +40,7 @@ struct Plan {
   bool outbound_stays = false;
   bool inbound_stays = false;
   std::uint16_t dns_port = 0;    // 0: DNS isn't captured
+  std::vector<Cidr> dns_probes;  // of each captured family the first of the host's servers, if one is known
   std::optional<Tproxy> tproxy;  // its rules need these routes (and ::6 on lo, with IPv6)
 };
 

@@ -43,6 +43,7 @@ struct Parts {
   std::vector<std::uint32_t> groups_exclude;
   std::vector<std::string> exclude_interfaces;
   std::vector<Family> dns_families;  // none: DNS isn't captured
+  std::vector<Cidr> dns_probes;      // see Plan
   bool tproxy = false;
   bool self_call = false;
 };

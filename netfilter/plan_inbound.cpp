@@ -22,7 +22,6 @@ void add_prerouting(Builder& builder) {
   constexpr Hook hook = Hook::kPrerouting;
   const Intent& intent = builder.intent();
   Match probe = on_interface(kProbeInterface);
-  probe.family = Family::kIpv4;
   probe.destination_ports = {{kProbePort, kProbePort}};
   builder.capture(hook, Purpose::kProbe, std::move(probe), intent.inbound_port);
   builder.leave(hook, Purpose::kNotTcp, with_protocol(Protocol::kNotTcp));

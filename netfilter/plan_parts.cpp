@@ -120,6 +120,21 @@ Status read_endpoints(const Intent& intent, Parts& out) {
   return {};
 }
 
+// The first server of each family that programs here ask for names.
+Result<std::vector<Cidr>> first_servers(const std::vector<std::string>& servers, const std::vector<Family>& families) {
+  std::vector<Cidr> out;
+  for (const Family family : families) {
+    for (const std::string& server : servers) {
+      const auto cidr = parse_cidr(server);
+      if (!cidr) return cidr.error();
+      if (cidr->family != family) continue;
+      out.push_back(*cidr);
+      break;
+    }
+  }
+  return out;
+}
+
 Status read_dns(const Intent& intent, const Guard& guard, Parts& out) {
   if (intent.dns.capture == Dns::Capture::kOff || intent.refuse || !intent.capture_outbound) return {};
   const bool all = intent.dns.capture == Dns::Capture::kAll;
@@ -130,6 +145,9 @@ Status read_dns(const Intent& intent, const Guard& guard, Parts& out) {
     if (served && (all || !of(family, out.resolvers).empty())) out.dns_families.push_back(family);
   }
   if (!out.dns_families.empty()) out.asks_upstream = upstream_askers(intent, guard);
+  auto probes = first_servers(servers, out.dns_families);
+  if (!probes) return probes.error();
+  out.dns_probes = std::move(*probes);
   return {};
 }
 

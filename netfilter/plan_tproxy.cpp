@@ -66,7 +66,6 @@ void add_tproxy(Builder& builder) {
   add_mangle_output(builder);
   add_return_path(builder);
   Match probe = on_interface(kProbeInterface);
-  probe.family = Family::kIpv4;
   probe.destination_ports = {{kProbePort, kProbePort}};
   add_proxied(builder, Purpose::kProbe, std::move(probe));
   builder.leave(hook, Purpose::kNotTcp, with_protocol(Protocol::kNotTcp));

@@ -3,59 +3,24 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <sys/fsuid.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
 
-#include "base/fd.h"
+#include "netfilter/dns_probe.h"
 #include "netfilter/inbound_probe.h"
+#include "netfilter/probe_socket.h"
 
 namespace hawser::netfilter {
 namespace {
-
-constexpr int kConnectTimeoutMs = 800;
-
-// Root may be exempt, and so would our probe be. Rules ask who made the socket (net/netfilter/nft_meta.c: f_cred of its
-// file), so for that moment it's nobody, in this thread.
-UniqueFd socket_of_nobody(int family) {
-  constexpr uid_t kNobody = 65534;
-  const int gid = ::setfsgid(kNobody);
-  const int uid = ::setfsuid(kNobody);
-  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const int error = errno;
-  ::setfsuid(static_cast<uid_t>(uid));
-  ::setfsgid(static_cast<gid_t>(gid));
-  errno = error;
-  return fd;
-}
-
-// 0, or the errno with which connect(2) ended.
-int connect_errno(const sockaddr* address, socklen_t length) {
-  UniqueFd fd = socket_of_nobody(address->sa_family);
-  if (!fd) return errno;
-  if (::connect(fd.get(), address, length) == 0) return 0;
-  if (errno != EINPROGRESS) return errno;
-  pollfd item{fd.get(), POLLOUT, 0};
-  int n = 0;
-  do {
-    n = ::poll(&item, 1, kConnectTimeoutMs);
-  } while (n < 0 && errno == EINTR);
-  if (n == 0) return ETIMEDOUT;
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (n < 0 || ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
-  return error;
-}
 
 int connect4() {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(kProbePort);
   ::inet_pton(AF_INET, kProbeAddress4, &address.sin_addr);
-  return connect_errno(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  return connect_as_nobody(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
 int connect6() {
@@ -63,7 +28,7 @@ int connect6() {
   address.sin6_family = AF_INET6;
   address.sin6_port = htons(kProbePort);
   ::inet_pton(AF_INET6, kProbeAddress6, &address.sin6_addr);
-  return connect_errno(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  return connect_as_nobody(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
 std::uint64_t packets(Backend& backend, const std::string& counter) {
@@ -73,7 +38,7 @@ std::uint64_t packets(Backend& backend, const std::string& counter) {
   return at == now->listing.counters.end() ? 0 : at->second.packets;
 }
 
-bool no_ipv6(int error) {
+bool no_route(int error) {
   return error == ENETUNREACH || error == EADDRNOTAVAIL || error == EAFNOSUPPORT;
 }
 
@@ -99,20 +64,52 @@ ProbeResult probe_out(Backend& backend, const Plan& plan, Family family) {
   const bool v6 = family == Family::kIpv6;
   const std::uint64_t before = packets(backend, kCounter);
   const int error = v6 ? connect6() : connect4();
-  if (v6 && no_ipv6(error)) return {"out6", true, "read back only: IPv6 is off on lo"};
+  if (v6 && no_route(error)) return {"out6", true, "read back only: IPv6 is off on lo"};
   return judge(v6 ? "out6" : "out4", error, packets(backend, kCounter) > before, plan.outbound_port);
 }
 
-ProbeResult probe_in4(Backend& backend, const Plan& plan) {
+ProbeResult judge_in(Backend& backend, const Plan& plan, const InboundProbe& probe, Family family) {
+  std::string name = family == Family::kIpv6 ? "in6" : "in4";
   const std::uint64_t before = packets(backend, "in_probe");
-  auto answer = probe_inbound();
-  if (!answer) return {"in4", true, "read back only: " + answer.error().message()};
+  auto answer = probe.ask(family);
+  if (!answer) return {std::move(name), true, "read back only: " + answer.error().message()};
   const bool counted = packets(backend, "in_probe") > before;
   if (*answer == InboundAnswer::kNothing && counted)
-    return {"in4", true, "redirected, but the answer was lost: another firewall may filter it"};
+    return {std::move(name), true, "redirected, but the answer was lost: another firewall may filter it"};
   if (*answer == InboundAnswer::kNothing)
-    return {"in4", true, "read back only: the SYN was filtered in front of our rules"};
-  return judge("in4", *answer == InboundAnswer::kAccepted ? 0 : ECONNREFUSED, counted, plan.inbound_port);
+    return {std::move(name), true, "read back only: the SYN was filtered in front of our rules"};
+  return judge(std::move(name), *answer == InboundAnswer::kAccepted ? 0 : ECONNREFUSED, counted, plan.inbound_port);
+}
+
+void probe_in(Backend& backend, const Plan& plan, std::vector<ProbeResult>& out) {
+  const auto probe = InboundProbe::make();
+  for (const Family family : kFamilies) {
+    if (!(family == Family::kIpv4 ? plan.ipv4 : plan.ipv6)) continue;
+    if (probe)
+      out.push_back(judge_in(backend, plan, *probe, family));
+    else
+      out.push_back({family == Family::kIpv6 ? "in6" : "in4", true, "read back only: " + probe.error().message()});
+  }
+}
+
+// Names must be answered as before, or the host is worse off with us than without. What we don't redirect isn't ours to
+// judge: a server may be away.
+ProbeResult probe_dns(Backend& backend, const Plan& plan, const Cidr& server) {
+  constexpr const char* kCounter = "out_dns";
+  const std::uint64_t before = packets(backend, kCounter);
+  const DnsAnswer answer = ask_as_nobody(server);
+  const bool counted = packets(backend, kCounter) > before;
+  ProbeResult out{server.family == Family::kIpv6 ? "dns6" : "dns4", answer.error == 0 || !counted, {}};
+  const std::string listener = "port " + std::to_string(plan.dns_port);
+  const std::string failure = answer.error != 0 ? std::strerror(answer.error) : "";
+  if (!counted)
+    out.detail = "read back only: no question was captured; " + (failure.empty() ? "it was answered" : failure);
+  else if (failure.empty())
+    out.detail = "answered by " + listener;
+  else
+    out.detail = "redirected, but " + listener + " didn't answer: " + failure;
+  out.detail = "asking " + server.text() + ": " + out.detail;
+  return out;
 }
 
 }  // namespace
@@ -121,8 +118,8 @@ std::vector<ProbeResult> probe(Backend& backend, const Plan& plan) {
   std::vector<ProbeResult> out;
   if (plan.outbound && plan.ipv4) out.push_back(probe_out(backend, plan, Family::kIpv4));
   if (plan.outbound && plan.ipv6) out.push_back(probe_out(backend, plan, Family::kIpv6));
-  if (plan.inbound && plan.ipv4) out.push_back(probe_in4(backend, plan));
-  if (plan.inbound && plan.ipv6) out.push_back({"in6", true, "read back only: inbound IPv6 isn't probed"});
+  if (plan.inbound) probe_in(backend, plan, out);
+  for (const Cidr& server : plan.dns_probes) out.push_back(probe_dns(backend, plan, server));
   return out;
 }
 

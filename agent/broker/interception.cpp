@@ -100,8 +100,7 @@ Result<Interception::Applied> Interception::plan(netfilter::Intent intent, const
   if (const std::string failed = failures(out.probes); !failed.empty()) {
     (void)give_up("a probe failed");
     return Error(Code::kFailedPrecondition, "HWS-BR-010",
-                 "the rules don't lead to the proxy, so they were withdrawn: " + failed,
-                 "is the proxy LIVE, and does it listen on the two ports in each family that is captured?");
+                 "the rules don't lead to the proxy, so they were withdrawn: " + failed, kProbeHint);
   }
   if (terms.confirm.count() > 0) expect_confirmation(terms.confirm);
   log::info("interception applied", {{"digest", digest_}, {"ms", std::to_string(out.apply_ms)}});

@@ -19,6 +19,11 @@
 
 namespace hawser::broker {
 
+// Of HWS-BR-010.
+inline constexpr const char* kProbeHint =
+    "is the proxy LIVE, does it listen on the two ports in each family that is captured, and does who is asked for "
+    "names answer?";
+
 // What: the state of interception: none → applied (unconfirmed) → confirmed → draining → none. Rules that don't pass
 // their probe, or that nobody confirms in time, are withdrawn from here: a hawserd that hangs or dies half-way leaves a
 // host without interception, not without network. A plan that is only tried gives way to the one that was confirmed

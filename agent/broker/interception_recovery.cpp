@@ -175,8 +175,7 @@ Status Interception::probe_confirmed() {
   if (!compiled) return compiled.error();
   const std::string failed = failures(kernel_.probe(backend_, *compiled));
   if (failed.empty()) return {};
-  return Error(Code::kFailedPrecondition, "HWS-BR-010", "the rules don't lead to the proxy: " + failed,
-               "is the proxy LIVE, and does it listen on the two ports in each family that is captured?");
+  return Error(Code::kFailedPrecondition, "HWS-BR-010", "the rules don't lead to the proxy: " + failed, kProbeHint);
 }
 
 Status Interception::apply_policy() {

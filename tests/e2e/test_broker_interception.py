@@ -21,14 +21,26 @@ def test_outbound_connections_land_at_the_proxys_port_in_both_families(scene):
     assert {p.name: p.passed for p in done.probes} == {"out4": True, "out6": True, "in4": True, "in6": True}
     assert scene.reached((PEER, 80), (PEER6, 80), (PEER, 8080)) == ["15001"] * 3
     counters = {c.purpose: c.packets for c in scene.observe().counters}
-    assert counters["out_redirect"] == 3 and counters["out_probe"] == 2 and counters["in_probe"] >= 1
+    assert counters["out_redirect"] == 3 and counters["out_probe"] == 2 and counters["in_probe"] >= 2
 
 
 def test_probes_are_made_for_real_and_leave_no_interface(scene):
     done = scene.plan()
     details = {p.name: p.detail for p in done.probes}
-    assert "reached" in details["out4"] and "reached" in details["out6"] and "reached" in details["in4"]
+    assert set(details) == {"out4", "out6", "in4", "in6"}
+    assert all(detail.startswith("reached") for detail in details.values()), details
     assert "hwsprb" not in scene.vm.run(["ip", "link"]).stdout
+
+
+def test_where_new_interfaces_have_no_ipv6_inbound_ipv6_is_read_back_only(scene):
+    setting = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
+    scene.vm.run(["sh", "-c", f"echo 1 >{setting}"])
+    try:
+        details = {p.name: (p.passed, p.detail) for p in scene.plan().probes}
+    finally:
+        scene.vm.run(["sh", "-c", f"echo 0 >{setting}"])
+    assert details["in6"] == (True, "read back only: no IPv6 address on a veth: Permission denied")
+    assert details["in4"][1].startswith("reached")
 
 
 def test_agent_and_proxy_go_direct(scene):

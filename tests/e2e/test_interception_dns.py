@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from lab import facts, poll, services
-from lab.broker_wire import message
+from lab.broker_wire import Refused, message
 from lab.rule_scene import (  # noqa: F401 (fixtures)
     OUTBOUND,
     PEER,
@@ -47,6 +49,7 @@ def resolvers(scene):
         poll.until("the server answers", lambda address=address: ask(scene, "udp", address) == OF_SERVER)
     poll.until("the agent's listens", lambda: f":{PORT} " in scene.vm.run(["ss", "-Hltn"]).stdout)
     assert agent.poll() is None and server.poll() is None
+    return agent
 
 
 def ask(scene, protocol: str, server: str, name: str = "agent.test", port: int = 0, uid: int = facts.UID_APP) -> str:
@@ -106,3 +109,30 @@ def test_without_rules_it_goes_direct_again(scene):
     assert ask(scene, "udp", PEER, port=SAME_PORT + 2) == OF_AGENT
     scene.ask("remove")
     assert ask(scene, "udp", PEER) == OF_SERVER
+
+
+def canary(done) -> dict[str, str]:
+    return {p.name: p.detail for p in done.probes if p.name.startswith("dns")}
+
+
+def test_a_question_of_the_brokers_own_shows_that_names_are_answered(scene):
+    assert canary(plan(scene, RESOLVERS, resolvers=[PEER, PEER6])) == {
+        "dns4": f"asking {PEER}: answered by port {PORT}",
+        "dns6": f"asking {PEER6}: answered by port {PORT}",
+    }
+
+
+def test_a_server_that_is_away_is_answered_for_by_the_agent(scene):
+    assert canary(plan(scene, resolvers=["10.77.0.99"])) == {"dns4": f"asking 10.77.0.99: answered by port {PORT}"}
+
+
+def test_a_listener_that_does_not_answer_gets_no_questions(scene, resolvers):
+    """Names are asked as before: what would break them is withdrawn before anybody notices."""
+    resolvers.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Refused) as refused:
+            plan(scene, RESOLVERS, resolvers=[PEER])
+        assert "HWS-BR-010" in str(refused.value) and f"port {PORT} didn't answer" in str(refused.value)
+        assert ask(scene, "udp", PEER) == OF_SERVER
+    finally:
+        resolvers.send_signal(signal.SIGCONT)

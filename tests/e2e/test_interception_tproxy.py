@@ -42,6 +42,11 @@ def test_the_proxy_sees_the_true_source_and_the_true_destination(scene):
         assert landed["to"] == [address, port], "where it was going"
 
 
+def test_probes_from_outside_reach_the_proxy(scene):
+    details = {p.name: p.detail for p in plan(scene).probes}
+    assert details["in4"] == details["in6"] == f"reached the listener on port {INBOUND}"
+
+
 def test_outbound_is_redirected_as_ever(scene):
     plan(scene)
     assert scene.ports((PEER, 80), (PEER6, 80)) == [OUTBOUND, OUTBOUND]

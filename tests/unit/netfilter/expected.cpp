@@ -89,8 +89,7 @@ class Meaning {
 
   Expected incoming(bool local) const {
     if (!i_.capture_inbound || !tcp_) return kLeftAlone;
-    const bool probe = *p_.interface == kProbeInterface && p_.destination_port == kProbePort && on() &&
-                       p_.destination.family == Family::kIpv4;
+    const bool probe = *p_.interface == kProbeInterface && p_.destination_port == kProbePort && on();
     if (probe && !i_.refuse && tproxy()) return {Kind::kTproxied, static_cast<std::uint16_t>(i_.inbound_port)};
     const bool kept = !local || excluded_interface() || left_by_its_port() || *p_.source_port == 22 || metadata();
     const bool ours = !kept && served() && on();

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#include "netfilter/dns_probe.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/backoff.h"
+#include "base/fd.h"
+#include "netfilter/probe_socket.h"
+
+namespace hawser::netfilter {
+namespace {
+
+constexpr int kTries = 2;  // UDP may lose one
+constexpr int kAnswerTimeMs = 500;
+
+// RFC 1035 §4.1: a header with one question and "recursion desired", then hawser.invalid, type A, class IN.
+constexpr char kQuestion[] =
+    "\0\0\1\0\0\1\0\0\0\0\0\0"
+    "\6hawser\7invalid\0\0\1\0\1";
+using Message = std::array<char, sizeof kQuestion - 1>;
+
+Message make_question() {
+  Message out{};
+  std::copy_n(kQuestion, out.size(), out.begin());
+  const auto id = static_cast<std::uint16_t>(random_seed());
+  std::memcpy(out.data(), &id, sizeof id);
+  return out;
+}
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+};
+
+Address address_of(const Cidr& server) {
+  Address out;
+  if (server.family == Family::kIpv4) {
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(53);
+    std::memcpy(&v4.sin_addr, server.bytes.data(), sizeof v4.sin_addr);
+    std::memcpy(&out.storage, &v4, sizeof v4);
+    out.length = sizeof v4;
+  } else {
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(53);
+    std::memcpy(&v6.sin6_addr, server.bytes.data(), sizeof v6.sin6_addr);
+    std::memcpy(&out.storage, &v6, sizeof v6);
+    out.length = sizeof v6;
+  }
+  return out;
+}
+
+// An answer has the question's id and the bit QR (RFC 1035 §4.1.1). The kernel passes on what its server sent alone.
+bool answers(const char* data, std::size_t size, const Message& question) {
+  return size >= 12 && data[0] == question[0] && data[1] == question[1] && (data[2] & 0x80) != 0;
+}
+
+int ask_once(int fd) {
+  const Message question = make_question();
+  if (::send(fd, question.data(), question.size(), 0) < 0) return errno;
+  std::array<char, 512> buffer{};
+  if (const int error = await(fd, POLLIN, kAnswerTimeMs); error != 0) return error;
+  const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
+  if (n < 0) return errno;
+  return answers(buffer.data(), static_cast<std::size_t>(n), question) ? 0 : EBADMSG;
+}
+
+}  // namespace
+
+DnsAnswer ask_as_nobody(const Cidr& server) {
+  const Address address = address_of(server);
+  const UniqueFd fd = socket_of_nobody(address.storage.ss_family, SOCK_DGRAM);
+  if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0)
+    return {errno};
+  int error = ETIMEDOUT;
+  for (int i = 0; i < kTries && error != 0; ++i) error = ask_once(fd.get());
+  return {error};
+}
+
+}  // namespace hawser::netfilter

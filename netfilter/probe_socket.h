@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+#pragma once
+
+#include <sys/socket.h>
+
+#include "base/fd.h"
+
+// What: sockets that rules take for a program's. Root may be exempt, and so would a probe of root's be; rules ask who
+// made the socket (net/netfilter/nft_meta.c: f_cred of its file), so for that moment it's nobody, in this thread alone.
+// Threading: any; a connect takes up to 800 ms. Failure: an errno.
+namespace hawser::netfilter {
+
+// `type`: SOCK_STREAM or SOCK_DGRAM; not blocking. Invalid: see errno.
+UniqueFd socket_of_nobody(int family, int type);
+
+// 0, or the errno with which connect(2) ended.
+int connect_as_nobody(const sockaddr* address, socklen_t length);
+
+// Until it's readable or writable (POLLIN, POLLOUT), or has an error: 0, ETIMEDOUT, or an errno.
+int await(int fd, short events, int milliseconds);
+
+}  // namespace hawser::netfilter
