@@ -172,7 +172,9 @@ void write_interception(YAML::Emitter& out, const Bundle& bundle) {
     entry(out, "cidrs", "all");
   write_list(out, "exclude_cidrs", value_or(bundle.env, "ISTIO_SERVICE_EXCLUDE_CIDR"));
   write_list(out, "exclude_ports", value_or(bundle.env, "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"));
-  out << YAML::EndMap << YAML::EndMap;
+  out << YAML::EndMap;
+  // The bundle is istiod's, whose inbound clusters call from 127.0.0.6 and ::6: no loop.
+  out << YAML::Key << "self_call" << YAML::Value << true << YAML::EndMap;
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ def build(
     snapshot = Snapshot()
     if config.mesh.istio_extensions:
         snapshot.edits = {LDS: istio_filters.add_to_listener, CDS: istio_filters.add_to_cluster}
-    for cluster in (_original_dst("PassthroughCluster"), _original_dst(inbound.PASSTHROUGH), _black_hole()):
+    for cluster in (_original_dst("PassthroughCluster"), _inbound_passthrough(), _black_hole()):
         snapshot.add(CDS, cluster)
     snapshot.add(LDS, _virtual_outbound())
     for service in config.services:
@@ -103,6 +103,17 @@ def _original_dst(name: str) -> dict[str, typing.Any]:
         "circuit_breakers": thresholds(),
         "typed_extension_protocol_options": http_options(as_downstream=True),
     }
+
+
+def _inbound_passthrough() -> dict[str, typing.Any]:
+    """From addresses whose calls are never captured: to the host's own address it would meet itself without end."""
+
+    def source(address: str) -> dict[str, typing.Any]:
+        return {"address": address, "port_value": 0}
+
+    extra = [{"address": source("::6")}]
+    bind = {"source_address": source("127.0.0.6"), "extra_source_addresses": extra}
+    return {**_original_dst(inbound.PASSTHROUGH), "upstream_bind_config": bind}
 
 
 def _black_hole() -> dict[str, typing.Any]:

@@ -28,6 +28,10 @@ def test_the_vm_is_called_over_ipv6(world):
     assert services.caller_id(answer) == facts.spiffe(facts.REVIEWS_SA)
 
 
+def test_the_vm_calls_its_own_service_as_everybody_else_does(world):
+    steps.self_call(world)
+
+
 def test_an_outbound_ipv6_connection_is_captured(world):
     # A plain TCP program outside the mesh tells the source port that it sees: with the proxy in between, not ours.
     port = 4006

@@ -40,6 +40,11 @@ def test_reviews_calls_the_vm_and_others_are_refused(world):
     steps.inbound(world)
 
 
+def test_the_vm_calls_its_own_service_through_its_inbound_listener(world):
+    """Which asks for rules that let Envoy's own calls in again, and for istiod's clusters to call from 127.0.0.6."""
+    steps.self_call(world)
+
+
 def test_the_missing_inbound_cluster_is_counted_when_healed(world):
     metrics = services.curl(world.host, "http://127.0.0.1:15020/stats/prometheus").body
     assert "hawser_xds_connected 1" in metrics

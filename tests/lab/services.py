@@ -111,9 +111,11 @@ class Answer:
         return json.loads(self.body)
 
 
-def curl(host: Host, url: str, timeout: float = 5, **popen: typing.Any) -> Answer:
+def curl(
+    host: Host, url: str, timeout: float = 5, options: typing.Sequence[str] = (), **popen: typing.Any
+) -> Answer:
     """An ordinary client, as an ordinary uid unless told otherwise; no retry, no proxy setting."""
-    argv = ["curl", "-sS", "--max-time", f"{timeout:g}", "-o", "-", "-w", "\n%{http_code} %{time_total}", url]
+    argv = ["curl", "-sS", "--max-time", f"{timeout:g}", "-o", "-", "-w", "\n%{http_code} %{time_total}", *options, url]
     done = host.run(argv, timeout=timeout + 5, check=False, **{**AS_APP, **popen})
     body, _, figures = done.stdout.rpartition("\n")
     status, seconds = figures.split()

@@ -94,6 +94,26 @@ def inbound(world: World) -> Figures:
     ]
 
 
+def self_call(world: World) -> Figures:
+    """The VM calls its own service: by mTLS and through its inbound listener, as everybody else does."""
+    answer = poll.until("the VM's service answers the VM", lambda: _ok_self(world), PUSH_TIMEOUT)
+    assert answer.json["service"] == "vm-app", answer.body
+    seen = services.caller_id(answer)
+    assert seen == facts.spiffe(facts.VM_SA), f"the VM's program saw {seen!r} as its caller: {answer.body}"
+    return [("the VM's program saw the VM as its caller", seen)]
+
+
+def call_self(world: World) -> services.Answer:
+    """By name, at an address of which only the port matters to the plane's listener."""
+    host = ("-H", f"Host: {facts.VM_HOST}:{facts.VM_PORT}")
+    return services.curl(world.host, f"http://{facts.REVIEWS_VIP}:{facts.VM_PORT}/self", options=host)
+
+
+def _ok_self(world: World) -> services.Answer | None:
+    answer = call_self(world)
+    return answer if answer.status == 200 else None
+
+
 def renewal(world: World) -> Figures:
     """4. The certificate is rotated while requests run."""
     old = int(world.vm.cert()["serial"], 16)
