@@ -52,11 +52,6 @@ bool read_length(CodedInputStream& in, int& length) {
   return true;
 }
 
-bool read_string(CodedInputStream& in, std::string& out) {
-  int length = 0;
-  return read_length(in, length) && in.ReadString(&out, length);
-}
-
 // Appends from the input's own blocks: a resize would first fill with zeros what is overwritten at once.
 bool append_raw(CodedInputStream& in, int size, std::string& out) {
   while (size > 0) {
@@ -69,6 +64,13 @@ bool append_raw(CodedInputStream& in, int size, std::string& out) {
     size -= taken;
   }
   return true;
+}
+
+// Not CodedInputStream::ReadString: that reserves what the length says, which in a few bytes may say a gigabyte.
+bool read_string(CodedInputStream& in, std::string& out) {
+  int length = 0;
+  out.clear();
+  return read_length(in, length) && append_raw(in, length, out);
 }
 
 // Copies one field verbatim; groups were never used here and end the parse.

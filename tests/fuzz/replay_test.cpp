@@ -2,12 +2,31 @@
 // The fuzzers' seeds and whatever ever broke a promise, in every build: no clang needed.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <new>
 
 #include "targets.h"
+
+// As the fuzzers' -malloc_limit_mb (run.py): a few bytes mustn't make anybody ask for so much.
+void* operator new(std::size_t size) {
+  constexpr std::size_t kMost = std::size_t{256} << 20;
+  if (size > kMost) {
+    std::fprintf(stderr, "%zu bytes are asked for at once\n", size);
+    std::abort();
+  }
+  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
 
 namespace hawser::fuzz {
 namespace {
