@@ -25,19 +25,15 @@ def fuzz(program: pathlib.Path, seconds: int) -> tuple[str, int, str]:
         folder.mkdir(parents=True, exist_ok=True)
     argv = [program, *LIMITS, f"-max_total_time={seconds}", "-print_final_stats=1", f"-artifact_prefix={findings}/"]
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1", "ASAN_OPTIONS": "detect_leaks=1"}
-    process = subprocess.run(
-        [*argv, corpus, CORPUS / name],
-        cwd=REPO,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=seconds + 120,
-        check=False,
-    )
-    (KEPT / f"{name}.log").write_text(process.stdout, encoding="utf-8")
-    return name, process.returncode, process.stdout
+    log = KEPT / f"{name}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([*argv, corpus, CORPUS / name], cwd=REPO, env=environment, stdout=out, stderr=out)
+        try:
+            code = process.wait(timeout=seconds + 120)
+        except subprocess.TimeoutExpired:  # -timeout should have ended it
+            process.kill()
+            code = process.wait()
+    return name, code, log.read_text(encoding="utf-8", errors="replace")
 
 
 def report(name: str, code: int, output: str) -> bool:
