@@ -92,12 +92,16 @@ Cache::OfType& Cache::make(const std::string& type) {
   return last_->second;
 }
 
-ResourcePtr Cache::put(const std::string& type, ResourceBytes& resource) {
+Cache::Put Cache::put(const std::string& type, ResourceBytes& resource) {
   OfType& held = make(type);
   if (!held.absent.empty()) held.absent.erase(resource.name);
-  ResourcePtr& slot = held.entries[resource.name].current;
+  Entry& entry = held.entries[resource.name];
+  Place place;
+  place.entry = &entry;
+  place.erased = held.erased;
+  ResourcePtr& slot = entry.current;
   const bool same = slot != nullptr && slot->body == resource.body;
-  if (same && slot->version == resource.version) return slot;
+  if (same && slot->version == resource.version) return {slot, place};
   held.bytes += resource.body.size();
   if (slot != nullptr) {
     held.bytes -= slot->body.size();
@@ -106,7 +110,7 @@ ResourcePtr Cache::put(const std::string& type, ResourceBytes& resource) {
   }
   const std::uint64_t id = same ? slot->id : ++last_id_;
   slot = std::make_shared<const Resource>(Resource{std::move(resource.version), id, std::move(resource.body)});
-  return slot;
+  return {slot, place};
 }
 
 void Cache::drop_current(OfType& of_type, Entries::iterator found) {
@@ -117,7 +121,12 @@ void Cache::drop_current(OfType& of_type, Entries::iterator found) {
 }
 
 void Cache::drop_if_empty(OfType& of_type, Entries::iterator found) {
-  if (found->second.current == nullptr && found->second.accepted == nullptr) of_type.entries.erase(found);
+  if (found->second.current == nullptr && found->second.accepted == nullptr) erase(of_type, found);
+}
+
+void Cache::erase(OfType& of_type, Entries::iterator found) {
+  ++of_type.erased;
+  of_type.entries.erase(found);
 }
 
 void Cache::remove(const std::string& type, const std::string& name, bool remember) {
@@ -139,7 +148,7 @@ void Cache::forget(const std::string& type, const std::string& name, Accepted ac
     if (accepted == Accepted::kKept) return;
     ++held.accepted_revision;
   }
-  held.entries.erase(found);
+  erase(held, found);
 }
 
 void Cache::forget_all_but(const std::string& type, const std::unordered_set<std::string>& keep) {
@@ -150,10 +159,11 @@ void Cache::forget_all_but(const std::string& type, const std::unordered_set<std
   }
 }
 
-void Cache::accept(const std::string& type, const std::string& name, ResourcePtr resource) {
+void Cache::accept(const std::string& type, const std::string& name, ResourcePtr resource, Place place) {
   OfType& held = make(type);
   if (resource != nullptr) {
-    ResourcePtr& slot = held.entries[name].accepted;
+    const bool known = place.entry != nullptr && place.erased == held.erased;
+    ResourcePtr& slot = (known ? *static_cast<Entry*>(place.entry) : held.entries[name]).accepted;
     if (slot == resource) return;
     slot = std::move(resource);
     ++held.accepted_revision;

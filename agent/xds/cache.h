@@ -51,9 +51,20 @@ class Cache {
   // `wildcard`: the snapshot is all of the type.
   void set_restored(const std::string& type, bool wildcard);
 
+  // Where a name was when it was put: a hint, which may be outdated.
+  class Place {
+   private:
+    friend class Cache;
+    void* entry = nullptr;
+    std::uint64_t erased = 0;
+  };
+  struct Put {
+    ResourcePtr resource;
+    Place place;
+  };
   // Takes version and body out of it; the name stays.
-  ResourcePtr put(const std::string& type, ResourceBytes& resource);
-  ResourcePtr put(const std::string& type, ResourceBytes&& resource) { return put(type, resource); }
+  Put put(const std::string& type, ResourceBytes& resource);
+  Put put(const std::string& type, ResourceBytes&& resource) { return put(type, resource); }
   // `remember`: somebody asked for this very name, and has to be told that it doesn't exist.
   void remove(const std::string& type, const std::string& name, bool remember);
   // Nobody wants the name any more: it won't be kept up to date. What was accepted may stay.
@@ -63,7 +74,10 @@ class Cache {
   void forget_all_but(const std::string& type, const std::unordered_set<std::string>& keep);
 
   // A proxy took this; a null resource means that it took the removal.
-  void accept(const std::string& type, const std::string& name, ResourcePtr resource);
+  void accept(const std::string& type, const std::string& name, ResourcePtr resource, Place place);
+  void accept(const std::string& type, const std::string& name, ResourcePtr resource) {
+    accept(type, name, std::move(resource), Place());
+  }
   // Differs after each change of what is accepted of the type; 0: nothing ever was.
   std::uint64_t accepted_revision(const std::string& type) const;
   // Sorted by name.
@@ -92,6 +106,7 @@ class Cache {
     Entries entries;
     std::size_t current = 0;  // entries that have one
     std::uint64_t accepted_revision = 0;
+    std::uint64_t erased = 1;  // rises with each entry that goes; as long as it doesn't, all places are good
     std::unordered_set<std::string> absent;
     std::size_t bytes = 0;
   };
@@ -100,6 +115,7 @@ class Cache {
   const Entry* entry(const std::string& type, const std::string& name) const;
   static void drop_current(OfType& of_type, Entries::iterator found);
   static void drop_if_empty(OfType& of_type, Entries::iterator found);
+  static void erase(OfType& of_type, Entries::iterator found);
 
   using Types = std::map<std::string, OfType, TypeOrder>;
   Types types_;

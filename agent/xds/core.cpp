@@ -231,7 +231,7 @@ void Core::on_upstream_message(grpc::ByteBuffer message) {
   oddities_.look_at(*envelope);
   const auto forwarded_to = forward(*envelope, message);
   grpc::ProtoBufferReader reader(&message);
-  auto response = parse_response(reader);
+  auto response = parse_response(reader, envelope->resources);
   if (!response) {
     upstream_->fail(response.error());
     return;

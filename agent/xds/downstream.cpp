@@ -152,7 +152,7 @@ void Downstream::note_sent(const std::string& type, OfType& of_type, const Deliv
   const auto endpoints = type == kClusterType ? types_.find(kEndpointType) : types_.end();
   const bool replayable = endpoints != types_.end() && !endpoints->second.sent.empty();
   ChangedClusters changed{now + kReplayAfter, serial_, {}};
-  for (const auto& [name, resource] : delivery.resources) {
+  for (const auto& [name, resource, place] : delivery.resources) {
     if (!of_type.wants(name)) continue;
     const auto [slot, added] = of_type.sent.try_emplace(name);
     if (replayable && (added || slot->second.id != resource->id)) changed.names.push_back(name);
@@ -191,7 +191,7 @@ std::optional<Downstream::Message> Downstream::build(const std::string& type, Of
       const bool anything = !delivery.resources.empty() || !delivery.removed.empty();
       if (anything && builder.size() + resource->body.size() > kChunkBytes) break;
       add(builder, type, *resource);
-      delivery.resources.emplace_back(name, resource);
+      delivery.resources.push_back({name, resource, {}});
       delivery.bytes += resource->body.size();
     } else if (cache.absent(type, name) || (of_type.all && !of_type.names.contains(name))) {
       builder.remove(name);

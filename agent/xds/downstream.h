@@ -36,7 +36,12 @@ struct Delivery {
   std::string nonce;
   bool from_plane = false;   // the plane's own message: the answer goes upstream
   std::uint64_t stream = 0;  // the upstream stream that it came by; nonces never cross streams
-  std::vector<std::pair<std::string, ResourcePtr>> resources;
+  struct Item {
+    std::string name;
+    ResourcePtr resource;
+    Cache::Place place;
+  };
+  std::vector<Item> resources;
   std::vector<std::string> removed;
   std::size_t bytes = 0;  // of its resources
 };

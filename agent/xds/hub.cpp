@@ -72,7 +72,7 @@ Result<std::optional<Hub::Answer>> Hub::on_request(Id id, const Request& request
 }
 
 std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request) {
-  const auto delivery = peer.downstream.take_delivery(request.type_url, request.nonce);
+  auto delivery = peer.downstream.take_delivery(request.type_url, request.nonce);
   if (!delivery) return std::nullopt;
   Answer out{request.type_url, !request.error_detail, serving() == id, {}};
   if (out.serving) note_rejection(request.type_url, !out.accepted);
@@ -80,8 +80,9 @@ std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request
     out.message = error_message(*request.error_detail);
   } else if (out.serving) {
     const bool all = subscriptions_.wants_all(request.type_url);
-    for (const auto& [name, resource] : delivery->resources) {
-      if (all || subscriptions_.wants_name(request.type_url, name)) cache_.accept(request.type_url, name, resource);
+    for (auto& [name, resource, place] : delivery->resources) {
+      if (all || subscriptions_.wants_name(request.type_url, name))
+        cache_.accept(request.type_url, name, std::move(resource), place);
     }
     for (const auto& name : delivery->removed) cache_.accept(request.type_url, name, nullptr);
   }
@@ -178,10 +179,10 @@ void Hub::ingest(Response response, std::optional<Id> forwarded_to, Loop::Monoto
   delivery.resources.reserve(response.resources.size());
   for (auto& bytes : response.resources) {
     if (bytes.heartbeat || (!all && !subscriptions_.wants_name(type, bytes.name))) continue;
-    auto resource = cache_.put(type, bytes);
+    auto [resource, place] = cache_.put(type, bytes);
     mark(bytes.name);
     delivery.bytes += resource->body.size();
-    delivery.resources.emplace_back(std::move(bytes.name), std::move(resource));
+    delivery.resources.push_back({std::move(bytes.name), std::move(resource), place});
   }
   for (auto& name : response.removed) {
     cache_.remove(type, name, subscriptions_.wants_name(type, name));

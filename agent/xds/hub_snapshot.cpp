@@ -12,8 +12,8 @@ bool Hub::restore(std::vector<Restored> types, Loop::Monotonic now) {
   for (auto& restored : types) {
     if (!forwardable(restored.type)) continue;
     for (auto& bytes : restored.resources) {
-      auto resource = cache_.put(restored.type, bytes);
-      cache_.accept(restored.type, bytes.name, std::move(resource));
+      auto [resource, place] = cache_.put(restored.type, bytes);
+      cache_.accept(restored.type, bytes.name, std::move(resource), place);
       restored_[restored.type].push_back(std::move(bytes.name));
     }
     cache_.set_restored(restored.type, restored.wildcard);

@@ -6,9 +6,11 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "envoy/service/discovery/v3/discovery.pb.h"
+#include "xds/wire_cursor.h"
 
 namespace hawser::xds {
 namespace {
@@ -26,10 +28,10 @@ constexpr std::uint32_t kResources = tag_of(2);
 constexpr std::uint32_t kTypeUrl = tag_of(4);
 constexpr std::uint32_t kNonce = tag_of(5);
 constexpr std::uint32_t kRemoved = tag_of(6);
-// Resource.
-constexpr std::uint32_t kResourceVersion = tag_of(1);
-constexpr std::uint32_t kResourceBody = tag_of(2);
-constexpr std::uint32_t kResourceName = tag_of(3);
+// Resource, by number.
+constexpr std::uint32_t kResourceVersion = 1;
+constexpr std::uint32_t kResourceBody = 2;
+constexpr std::uint32_t kResourceName = 3;
 
 void put_varint(std::string& out, std::uint64_t value) {
   while (value >= 0x80) {
@@ -73,36 +75,6 @@ bool read_string(CodedInputStream& in, std::string& out) {
   return read_length(in, length) && append_raw(in, length, out);
 }
 
-// Copies one field verbatim; groups were never used here and end the parse.
-bool copy_field(CodedInputStream& in, std::uint32_t tag, std::string& out) {
-  put_varint(out, tag);
-  switch (WireFormatLite::GetTagWireType(tag)) {
-    case WireFormatLite::WIRETYPE_VARINT: {
-      std::uint64_t value = 0;
-      if (!in.ReadVarint64(&value)) return false;
-      put_varint(out, value);
-      return true;
-    }
-    case WireFormatLite::WIRETYPE_FIXED64:
-    case WireFormatLite::WIRETYPE_FIXED32: {
-      std::string raw;
-      if (!in.ReadString(&raw, WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_FIXED64 ? 8 : 4))
-        return false;
-      out.append(raw);
-      return true;
-    }
-    case WireFormatLite::WIRETYPE_LENGTH_DELIMITED: {
-      std::string value;
-      if (!read_string(in, value)) return false;
-      put_varint(out, value.size());
-      out.append(value);
-      return true;
-    }
-    default:
-      return false;
-  }
-}
-
 template <typename Visit>
 bool each_field(CodedInputStream& in, Visit visit) {
   for (;;) {
@@ -112,35 +84,34 @@ bool each_field(CodedInputStream& in, Visit visit) {
   }
 }
 
+// Takes the version out of a serialised Resource, in place, and looks at the rest.
+bool split_resource(ResourceBytes& out) {
+  out.heartbeat = true;
+  std::size_t kept = 0;
+  WireCursor cursor(out.body);
+  while (const auto field = cursor.next()) {
+    if (field->is_bytes && field->number == kResourceVersion) {
+      out.version = field->value;
+      continue;
+    }
+    if (field->is_bytes && field->number == kResourceName) out.name = field->value;
+    if (field->is_bytes && field->number == kResourceBody) out.heartbeat = false;
+    // The cursor never looks back.
+    if (out.body.data() + kept != field->whole.data())
+      std::memmove(out.body.data() + kept, field->whole.data(), field->whole.size());
+    kept += field->whole.size();
+  }
+  out.body.resize(kept);
+  if (kept < out.body.capacity() / 2) out.body.shrink_to_fit();
+  return !cursor.malformed();
+}
+
 bool read_resource(CodedInputStream& in, ResourceBytes& out) {
   int length = 0;
   if (!read_length(in, length)) return false;
-  // The body is nearly all of it: one allocation, unless the length is a lie.
-  if (length <= in.BytesUntilTotalBytesLimit() && length < (1 << 26))
-    out.body.reserve(static_cast<std::size_t>(length));
-  out.heartbeat = true;
-  const auto limit = in.PushLimit(length);
-  const bool ok = each_field(in, [&](std::uint32_t tag) {
-    if (tag == kResourceVersion) return read_string(in, out.version);
-    if (tag == kResourceName) {
-      if (!read_string(in, out.name)) return false;
-      put_bytes(out.body, tag, out.name);
-      return true;
-    }
-    if (tag == kResourceBody) {
-      out.heartbeat = false;
-      int size = 0;
-      if (!read_length(in, size) || size > in.BytesUntilLimit()) return false;
-      put_varint(out.body, tag);
-      put_varint(out.body, static_cast<std::uint64_t>(size));
-      return append_raw(in, size, out.body);
-    }
-    return copy_field(in, tag, out.body);
-  });
-  // The end of the input ends the fields too: a resource that was cut off isn't a shorter one.
-  const bool whole = in.BytesUntilLimit() == 0;
-  in.PopLimit(limit);
-  return ok && whole;
+  // One allocation, unless the length is a lie.
+  if (length < (1 << 26)) out.body.reserve(static_cast<std::size_t>(length));
+  return append_raw(in, length, out.body) && split_resource(out);
 }
 
 Error malformed(std::string_view what) {
@@ -219,15 +190,17 @@ Result<Envelope> scan_envelope(google::protobuf::io::ZeroCopyInputStream& input)
     if (tag == kTypeUrl) return read_string(in, out.type_url);
     if (tag == kNonce) return read_string(in, out.nonce);
     if (tag == kSystemVersion) return read_string(in, out.system_version);
+    if (tag == kResources) ++out.resources;
     return WireFormatLite::SkipField(&in, tag);
   });
   if (!ok || out.type_url.empty()) return malformed("the control plane's response");
   return out;
 }
 
-Result<Response> parse_response(google::protobuf::io::ZeroCopyInputStream& input) {
+Result<Response> parse_response(google::protobuf::io::ZeroCopyInputStream& input, std::size_t resources) {
   CodedInputStream in(&input);
   Response out;
+  out.resources.reserve(resources);
   const bool ok = each_field(in, [&](std::uint32_t tag) {
     if (tag == kResources) return read_resource(in, out.resources.emplace_back());
     if (tag == kTypeUrl) return read_string(in, out.envelope.type_url);
@@ -245,7 +218,7 @@ ResponseBuilder::ResponseBuilder(std::string_view type_url) {
 
 void ResponseBuilder::add(std::string_view version, std::string_view body) {
   std::string head;
-  put_bytes(head, kResourceVersion, version);
+  put_bytes(head, tag_of(kResourceVersion), version);
   put_varint(bytes_, kResources);
   put_varint(bytes_, head.size() + body.size());
   bytes_.append(head).append(body);

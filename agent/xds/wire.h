@@ -42,6 +42,7 @@ struct Envelope {
   std::string type_url;
   std::string nonce;
   std::string system_version;
+  std::size_t resources = 0;  // how many
 };
 
 // One resource as the plane sent it, apart from its version: `body` is the serialised Resource without field 1, so that
@@ -62,7 +63,8 @@ struct Response {
 
 // Skips over the resources: cheap enough to precede forwarding.
 Result<Envelope> scan_envelope(google::protobuf::io::ZeroCopyInputStream& input);
-Result<Response> parse_response(google::protobuf::io::ZeroCopyInputStream& input);
+// `resources`: how many there will be, if that is known.
+Result<Response> parse_response(google::protobuf::io::ZeroCopyInputStream& input, std::size_t resources = 0);
 
 // Builds one DeltaDiscoveryResponse of our own.
 class ResponseBuilder {

@@ -16,9 +16,9 @@ ResourceBytes resource(const std::string& name, const std::string& body, const s
 
 TEST(Cache, AnUnchangedResourceStaysTheSameObject) {
   Cache cache;
-  const auto first = cache.put("t", resource("a", "one"));
-  EXPECT_EQ(cache.put("t", resource("a", "one")), first);
-  const auto second = cache.put("t", resource("a", "two"));
+  const auto first = cache.put("t", resource("a", "one")).resource;
+  EXPECT_EQ(cache.put("t", resource("a", "one")).resource, first);
+  const auto second = cache.put("t", resource("a", "two")).resource;
   EXPECT_NE(second->hash_hex(), first->hash_hex());
   EXPECT_EQ(second->hash_hex().size(), 32u);
   EXPECT_EQ(first->body, "one") << "whoever still holds the old one keeps it";
@@ -49,7 +49,7 @@ TEST(Cache, CountsItsBytes) {
 
 TEST(Cache, WhatWasAcceptedOutlivesAnUpdate) {
   Cache cache;
-  const auto good = cache.put("t", resource("a", "good"));
+  const auto good = cache.put("t", resource("a", "good")).resource;
   cache.accept("t", "a", good);
   cache.put("t", resource("a", "bad"));
   EXPECT_EQ(cache.accepted("t", "a")->body, "good");
@@ -57,6 +57,22 @@ TEST(Cache, WhatWasAcceptedOutlivesAnUpdate) {
   EXPECT_EQ(cache.accepted("t", "a")->body, "good");
   cache.accept("t", "a", nullptr);
   EXPECT_EQ(cache.accepted("t", "a"), nullptr);
+}
+
+TEST(Cache, APlaceIsGoodUntilSomethingIsErased) {
+  Cache cache;
+  const auto put = cache.put("t", resource("a", "good"));
+  cache.put("t", resource("b", "other"));
+  cache.accept("t", "a", put.resource, put.place);
+  EXPECT_EQ(cache.accepted("t", "a"), put.resource);
+  const auto late = cache.put("t", resource("b", "late"));
+  cache.forget("t", "b");
+  // As after a proxy's answer to what it has given up meanwhile: by name, since the entry is another one by now.
+  cache.put("t", resource("b", "again"));
+  cache.accept("t", "b", late.resource, late.place);
+  EXPECT_EQ(cache.accepted("t", "b"), late.resource);
+  EXPECT_EQ(cache.find("t", "b")->body, "again");
+  EXPECT_EQ(cache.accepted("t", "a"), put.resource);
 }
 
 TEST(Cache, TellsThePlanesOwnVersions) {

@@ -22,7 +22,7 @@ class DownstreamTest : public testing::Test {
   ResourcePtr put(const std::string& type, const std::string& name, const std::string& body) {
     ResourceBytes bytes{name, "", {}, false};
     bytes.body = parsed(plane_response(type, "", {{name, body}})).resources[0].body;
-    return cache.put(type, std::move(bytes));
+    return cache.put(type, std::move(bytes)).resource;
   }
   void request(const Request& r) { (void)downstream.on_request(r, cache, now); }
   // The next message, or one with an empty type.

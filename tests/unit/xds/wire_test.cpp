@@ -53,6 +53,19 @@ TEST(Wire, KeepsWhatItDoesntKnowOfAResourceAndReplacesOnlyItsVersion) {
   EXPECT_NE(rebuilt.resources(0).SerializeAsString().find("alias"), std::string::npos);
 }
 
+TEST(Wire, FindsAResourcesVersionWhereverItStandsAndTakesTheLast) {
+  // name "n", version "1", resource "body", version "22", aliases(4) "alias".
+  const std::string resource =
+      std::string("\x1a\x01n") + "\x0a\x01" + "1" + "\x12\x04" + "body" + "\x0a\x02" + "22" + "\x22\x05" + "alias";
+  const std::string bytes =
+      "\x12" + std::string(1, static_cast<char>(resource.size())) + resource + plane_response("t", "n", {});
+  const Response response = parsed(bytes);
+  ASSERT_EQ(response.resources.size(), 1u);
+  EXPECT_EQ(response.resources[0].name, "n");
+  EXPECT_EQ(response.resources[0].version, "22");
+  EXPECT_EQ(response.resources[0].body, std::string("\x1a\x01n") + "\x12\x04" + "body" + "\x22\x05" + "alias");
+}
+
 TEST(Wire, AResourceThatIsCutOffBetweenItsFieldsIsntAShorterOne) {
   const std::string bytes = plane_response("t", "n", {}) + std::string("\x12\x0a\x1a\x01") + "a";
   ArrayInputStream input(bytes.data(), static_cast<int>(bytes.size()));
