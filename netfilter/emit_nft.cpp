@@ -343,6 +343,10 @@ bool stays(const Plan& plan, Hook hook) {
   }
 }
 
+std::string plan_comment(const Plan& plan, const std::string& generation) {
+  return "sha256:" + plan.digest + (generation.empty() ? "" : " " + generation);
+}
+
 std::string emit_nft(const Plan& plan, Existing existing, const std::string& table, Layout layout,
                      const std::string& generation, Existing staying) {
   const auto families = table_families(layout);
@@ -350,7 +354,7 @@ std::string emit_nft(const Plan& plan, Existing existing, const std::string& tab
   for (const std::string& family : families) out += emit_anchor(family);
   if (existing == Existing::kRules) out += emit_remove_rules(table, layout);
   if (staying == Existing::kRules) out += emit_remove_rules(kStaysTable, layout);
-  const std::string comment = "sha256:" + plan.digest + (generation.empty() ? "" : " " + generation);
+  const std::string comment = plan_comment(plan, generation);
   for (const std::string& family : families) {
     out += Table(plan, table, family, Table::Owner::kSocket).text(comment);
     if (plan.outbound_stays || plan.inbound_stays)

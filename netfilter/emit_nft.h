@@ -40,8 +40,11 @@ std::size_t count_lines(const Plan& plan, Hook hook, Layout layout = Layout::kIn
 // transaction; deleting what isn't there would make the transaction fail.
 enum class Existing { kNothing, kRules };
 
-// The digest goes into the tables' comment, with `generation` of what the plan alone doesn't say (at most 32
-// characters without spaces), if any. `stays` is of kStaysTable.
+// What the tables' comment says: the digest, with `generation` of what the plan alone doesn't say (at most 32
+// characters without spaces), if any.
+std::string plan_comment(const Plan& plan, const std::string& generation);
+
+// `stays` is of kStaysTable.
 std::string emit_nft(const Plan& plan, Existing existing, const std::string& table = kTable,
                      Layout layout = Layout::kInet, const std::string& generation = {},
                      Existing stays = Existing::kNothing);

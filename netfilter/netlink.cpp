@@ -5,7 +5,6 @@
 #include <sys/time.h>
 
 #include <cerrno>
-#include <memory>
 #include <vector>
 
 namespace hawser::netfilter {
@@ -14,21 +13,6 @@ namespace {
 constexpr timeval kPatience{2, 0};
 constexpr std::size_t kMaxReads = 65536;
 constexpr std::size_t kAnswer = 32768;
-
-struct CloseSocket {
-  void operator()(mnl_socket* socket) const { ::mnl_socket_close(socket); }
-};
-using Socket = std::unique_ptr<mnl_socket, CloseSocket>;
-
-Socket open_socket(int bus) {
-  Socket socket(::mnl_socket_open2(bus, SOCK_CLOEXEC));
-  if (!socket || ::mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return {};
-  (void)::setsockopt(::mnl_socket_get_fd(socket.get()), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
-  // Where the kernel can, it filters what is asked for; else who asks does.
-  int filtered = 1;
-  (void)::mnl_socket_setsockopt(socket.get(), NETLINK_GET_STRICT_CHK, &filtered, sizeof filtered);
-  return socket;
-}
 
 int on_message(const nlmsghdr* header, void* data) {
   const auto& each = *static_cast<const std::function<void(const nlmsghdr*)>*>(data);
@@ -53,23 +37,44 @@ NetlinkRequest::NetlinkRequest(std::uint16_t type, std::uint16_t flags)
     : header_(::mnl_nlmsg_put_header(buffer_.data())) {
   header_->nlmsg_type = type;
   header_->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-  header_->nlmsg_seq = 1;
 }
 
-int ask_kernel(int bus, NetlinkRequest& request, const std::function<void(const nlmsghdr*)>& each) {
-  const Socket socket = open_socket(bus);
-  if (!socket) return errno;
-  if (::mnl_socket_sendto(socket.get(), request.header(), request.header()->nlmsg_len) < 0) return errno;
+NetlinkSocket::Socket NetlinkSocket::open(int bus) {
+  Socket socket(::mnl_socket_open2(bus, SOCK_CLOEXEC));
+  if (!socket || ::mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return {};
+  (void)::setsockopt(::mnl_socket_get_fd(socket.get()), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  // Where the kernel can, it filters what is asked for; else who asks does.
+  int filtered = 1;
+  (void)::mnl_socket_setsockopt(socket.get(), NETLINK_GET_STRICT_CHK, &filtered, sizeof filtered);
+  return socket;
+}
+
+int NetlinkSocket::ask(NetlinkRequest& request, const std::function<void(const nlmsghdr*)>& each) {
+  if (!socket_) socket_ = open(bus_);
+  if (!socket_) return errno;
+  const int error = converse(request, each);
+  // The rest of an answer mustn't be taken for the next one's.
+  if (error != 0) socket_.reset();
+  return error;
+}
+
+int NetlinkSocket::converse(NetlinkRequest& request, const std::function<void(const nlmsghdr*)>& each) {
+  request.header()->nlmsg_seq = ++sequence_;
+  if (::mnl_socket_sendto(socket_.get(), request.header(), request.header()->nlmsg_len) < 0) return errno;
   std::vector<char> answer(kAnswer);
   for (std::size_t i = 0; i < kMaxReads; ++i) {
-    const ssize_t n = ::mnl_socket_recvfrom(socket.get(), answer.data(), answer.size());
+    const ssize_t n = ::mnl_socket_recvfrom(socket_.get(), answer.data(), answer.size());
     if (n < 0) return errno;
-    const int rc = ::mnl_cb_run(answer.data(), static_cast<std::size_t>(n), request.header()->nlmsg_seq,
-                                ::mnl_socket_get_portid(socket.get()), on_message, opaque(each));
+    const int rc = ::mnl_cb_run(answer.data(), static_cast<std::size_t>(n), sequence_,
+                                ::mnl_socket_get_portid(socket_.get()), on_message, opaque(each));
     if (rc < 0) return errno;
     if (rc == MNL_CB_STOP) return 0;
   }
   return E2BIG;
+}
+
+int ask_kernel(int bus, NetlinkRequest& request, const std::function<void(const nlmsghdr*)>& each) {
+  return NetlinkSocket(bus).ask(request, each);
 }
 
 void each_attribute(const nlmsghdr* header, std::size_t body, const std::function<void(const nlattr*)>& each) {

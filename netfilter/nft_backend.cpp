@@ -43,14 +43,8 @@ Error explain(const std::string& said) {
           "nothing was changed; report this"};
 }
 
-// What the kernel lists is this plan, as far as that can be seen.
-bool is_plan(const Listing& listing, const Plan& plan, Layout layout, const std::string& generation) {
-  if (listing.digest != plan.digest || listing.generation != generation) return false;
-  for (const Hook hook : kHooks) {
-    const auto found = listing.rules.find(to_string(hook));
-    if (count_lines(plan, hook, layout) != (found == listing.rules.end() ? 0 : found->second)) return false;
-  }
-  return true;
+bool staying(const Plan& plan) {
+  return plan.outbound_stays || plan.inbound_stays;
 }
 
 constexpr unsigned kOutput = NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_TERSE;
@@ -88,6 +82,9 @@ std::string other(const std::string& table) {
 
 }  // namespace
 
+NftBackend::NftBackend(NftContext context, Keeper keeper)
+    : context_(context), asking_(NETLINK_NETFILTER), keeper_(std::move(keeper)) {}
+
 Result<std::unique_ptr<NftBackend>> NftBackend::make() {
   return make({}, {});
 }
@@ -124,8 +121,9 @@ Layout NftBackend::probe_layout() {
 
 std::size_t NftBackend::choose(const std::vector<Inherited>& inherited, const std::string& digest) {
   std::size_t chosen = 0;
-  for (std::size_t i = 0; i < inherited.size(); ++i) {
-    const auto listed = list(inherited[i].table);
+  const auto there = NftTables::observe(asking_);
+  for (std::size_t i = 0; there && i < inherited.size(); ++i) {
+    const auto listed = list(*there, inherited[i].table);
     if (!listed || listed->empty()) continue;
     chosen = i;
     if (parse_listing(*listed).digest == digest) break;
@@ -159,11 +157,12 @@ Result<std::string> NftBackend::run(const std::string& commands) {
   return std::string(output == nullptr ? "" : output);
 }
 
-Result<std::string> NftBackend::list(const std::string& table, Detail detail) {
+Result<std::string> NftBackend::list(const NftTables& there, const std::string& table, Detail detail) {
   std::string out;
   ::nft_ctx_output_set_flags(context_.context,
                              detail == Detail::kRules ? kOutput : kOutput & ~unsigned{NFT_CTX_OUTPUT_TERSE});
   for (const std::string& family : table_families(layout_)) {
+    if (!there.has({family}, table)) continue;
     auto listed = run("list table " + family + " " + table);
     if (!listed && listed.error().code() != Code::kNotFound) return listed;
     if (listed) out += *listed;
@@ -177,12 +176,11 @@ Status NftBackend::delete_tables(const std::string& table) {
     auto removed = run(emit_remove_rules(table));
     return removed ? Status() : removed.error();
   }
+  const auto there = NftTables::observe(asking_);
+  if (!there) return there.error();
   std::string commands;
-  for (const std::string& family : table_families(layout_)) {
-    auto listed = run("list table " + family + " " + table);
-    if (!listed && listed.error().code() != Code::kNotFound) return listed.error();
-    if (listed) commands += "delete table " + family + " " + table + "\n";
-  }
+  for (const std::string& family : table_families(layout_))
+    if (there->has({family}, table)) commands += "delete table " + family + " " + table + "\n";
   if (commands.empty()) return {};
   auto removed = run(commands);
   return removed ? Status() : removed.error();
@@ -227,28 +225,62 @@ Result<bool> NftBackend::apply_to(const Plan& plan, const std::string& table) {
   if (!generation) return generation.error();
   if (plan.outbound_stays) *generation += "+out";
   if (plan.inbound_stays) *generation += "+in";
-  const auto before = read(table);
-  if (!before) return before.error();
-  const auto there = [&](const Observation& found) {
-    return found.anchor && is_plan(found.listing, plan, layout_, *generation);
-  };
-  // What isn't owned may have been edited.
-  const Observation found = before->observation();
-  const bool untouched = !(plan.outbound_stays || plan.inbound_stays) || found.shape == shape_;
-  if (!repairing_ && untouched && there(found)) return false;
-  const auto existing = [](const std::string& listed) {
-    return listed.empty() ? Existing::kNothing : Existing::kRules;
-  };
+  const auto there = NftTables::observe(asking_);
+  if (!there) return there.error();
+  if (!repairing_) {
+    auto already = in_force(plan, *there, table, *generation);
+    if (already && *already && staying(plan)) already = untouched(*there, table);
+    if (!already) return already.error();
+    if (*already) return false;
+  }
   const std::string commands =
-      emit_nft(plan, existing(before->owned), table, layout_, *generation, existing(before->staying));
+      emit_nft(plan, existing(*there, table), table, layout_, *generation, existing(*there, kStaysTable));
   if (auto applied = run(commands); !applied) return applied.error();
-  const auto after = read(table);
-  if (!after) return after.error();
-  const Observation now = after->observation();
-  shape_ = now.shape;
-  if (there(now)) return true;
+  if (auto seen = look_again(plan, table, *generation); !seen) return seen.error();
+  return true;
+}
+
+Status NftBackend::look_again(const Plan& plan, const std::string& table, const std::string& generation) {
+  const auto there = NftTables::observe(asking_);
+  if (!there) return there.error();
+  if (staying(plan)) {
+    const auto seen = read(*there, table);
+    if (!seen) return seen.error();
+    shape_ = seen->shape;
+  }
+  const auto found = in_force(plan, *there, table, generation);
+  if (!found) return found.error();
+  if (*found) return {};
   return Error(Code::kAborted, "HWS-NF-013", "the kernel doesn't list the rules that were applied",
                "another program changes nftables at the same time; look with `nft monitor`");
+}
+
+// As far as numbers tell: nobody else can edit a table that is owned.
+Result<bool> NftBackend::in_force(const Plan& plan, const NftTables& there, const std::string& table,
+                                  const std::string& generation) {
+  const auto families = table_families(layout_);
+  if (!there.has(families, kAnchorTable) || !there.have_comment(families, table, plan_comment(plan, generation)))
+    return false;
+  std::map<std::string, std::size_t> rules;
+  for (const std::string& name : {table, std::string(kStaysTable)}) {
+    const auto found = tagged_rules(asking_, families, name);
+    if (!found) return found.error();
+    for (const auto& [chain, count] : *found) rules[chain] += count;
+  }
+  for (const Hook hook : kHooks)
+    if (rules[to_string(hook)] != count_lines(plan, hook, layout_)) return false;
+  return true;
+}
+
+// What isn't owned may have been edited.
+Result<bool> NftBackend::untouched(const NftTables& there, const std::string& table) {
+  const auto found = read(there, table);
+  if (!found) return found.error();
+  return found->shape == shape_;
+}
+
+Existing NftBackend::existing(const NftTables& there, const std::string& table) const {
+  return there.has(table_families(layout_), table) ? Existing::kRules : Existing::kNothing;
 }
 
 Status NftBackend::start_anew() {
@@ -283,45 +315,39 @@ void NftBackend::close_predecessor() {
 }
 
 Result<Observation> NftBackend::observe() {
-  const auto tables = read(predecessor_ ? predecessor_table_ : table_);
-  if (!tables) return tables.error();
-  return tables->observation();
+  const auto there = NftTables::observe(asking_);
+  if (!there) return there.error();
+  return read(*there, predecessor_ ? predecessor_table_ : table_);
 }
 
-Result<NftBackend::Tables> NftBackend::read(const std::string& table) {
-  auto owned = list(table);
+Result<Observation> NftBackend::read(const NftTables& there, const std::string& table) {
+  auto owned = list(there, table);
   if (!owned) return owned.error();
-  auto staying = list(kStaysTable, Detail::kElements);
+  auto staying = list(there, kStaysTable, Detail::kElements);
   if (!staying) return staying.error();
-  auto anchor = list(kAnchorTable);
+  auto anchor = list(there, kAnchorTable);
   if (!anchor) return anchor.error();
-  return Tables{std::move(*owned), std::move(*staying), std::move(*anchor)};
-}
-
-Observation NftBackend::Tables::observation() const {
   Observation out;
-  out.rules = !owned.empty() || !staying.empty();
-  out.anchor = !anchor.empty();
-  out.listing = parse_listing(owned + staying);
-  out.text = owned + staying + anchor;
+  out.rules = !owned->empty() || !staying->empty();
+  out.anchor = !anchor->empty();
+  out.listing = parse_listing(*owned + *staying);
+  out.text = *owned + *staying + *anchor;
   out.shape = without_counters(out.text);
   return out;
 }
 
 Status NftBackend::remove_rules() {
   shape_.clear();
-  const auto staying = list(kStaysTable);
-  if (!staying) return staying.error();
-  if (!staying->empty())
+  const auto there = NftTables::observe(asking_);
+  if (!there) return there.error();
+  if (existing(*there, kStaysTable) == Existing::kRules)
     if (auto removed = delete_tables(kStaysTable); !removed) return removed;
   if (predecessor_) {
     if (keeper_.keep) keeper_.keep(context_.socket, table_);
     close_predecessor();
     return {};
   }
-  auto listed = list(table_);
-  if (!listed) return listed.error();
-  if (listed->empty()) return {};
+  if (existing(*there, table_) == Existing::kNothing) return {};
   auto removed = delete_tables(table_);
   if (removed) {
     adopted_ = false;
@@ -333,9 +359,9 @@ Status NftBackend::remove_rules() {
 }
 
 Status NftBackend::remove_anchor() {
-  auto listed = list(kAnchorTable);
-  if (!listed) return listed.error();
-  return listed->empty() ? Status() : delete_tables(kAnchorTable);
+  const auto there = NftTables::observe(asking_);
+  if (!there) return there.error();
+  return existing(*there, kAnchorTable) == Existing::kNothing ? Status() : delete_tables(kAnchorTable);
 }
 
 }  // namespace hawser::netfilter

@@ -11,6 +11,7 @@
 #include "netfilter/backend.h"
 #include "netfilter/emit_nft.h"
 #include "netfilter/nft_socket.h"
+#include "netfilter/nft_tables.h"
 
 namespace hawser::netfilter {
 
@@ -53,7 +54,7 @@ class NftBackend final : public Backend {
   Status remove_anchor() override;
 
  private:
-  NftBackend(NftContext context, Keeper keeper) : context_(context), keeper_(std::move(keeper)) {}
+  NftBackend(NftContext context, Keeper keeper);
 
   std::size_t choose(const std::vector<Inherited>& inherited, const std::string& digest);
   void inherit(Inherited inherited, Succession succession);
@@ -67,24 +68,24 @@ class NftBackend final : public Backend {
   Result<std::string> run(const std::string& commands);
   // Empty if there is no such table. Elements of sets only where somebody else could have changed them.
   enum class Detail { kRules, kElements };
-  Result<std::string> list(const std::string& table, Detail detail = Detail::kRules);
+  Result<std::string> list(const NftTables& there, const std::string& table, Detail detail = Detail::kRules);
   // All of ours, as the kernel lists it; `table` is the owned one.
-  struct Tables {
-    std::string owned;
-    std::string staying;
-    std::string anchor;
-    Observation observation() const;
-  };
-  Result<Tables> read(const std::string& table);
+  Result<Observation> read(const NftTables& there, const std::string& table);
+  Existing existing(const NftTables& there, const std::string& table) const;
+  Result<bool> in_force(const Plan& plan, const NftTables& there, const std::string& table,
+                        const std::string& generation);
+  Result<bool> untouched(const NftTables& there, const std::string& table);
+  Status look_again(const Plan& plan, const std::string& table, const std::string& generation);
   Status delete_tables(const std::string& table);
 
   NftContext context_;
+  NetlinkSocket asking_;
   Keeper keeper_;
   Layout layout_ = Layout::kInet;
   bool repairing_ = false;
   std::string table_;     // ours, or the one that we'd make
   bool adopted_ = false;  // our socket was a predecessor's, and nothing has been changed with it yet
-  std::string shape_;     // as it was after the last apply()
+  std::string shape_;     // of what stays, as it was after the last apply()
   UniqueFd predecessor_;  // its socket, where it couldn't be adopted
   std::string predecessor_table_;
 };

@@ -178,6 +178,33 @@ TEST(NftBackend, IsTwoTablesWhereTheKernelHasNoNatInInetTables) {
   });
 }
 
+TEST(NftTables, AreSeenWithTheirCommentsAndOurRules) {
+  in_namespace([] {
+    ASSERT_EQ(
+        std::system("nft 'table inet a { comment \"sha256:1 x\"; chain c { tcp dport 1 accept comment \"out:ssh\"; "
+                    "tcp dport 2 accept comment \"in:ssh\"; tcp dport 3 accept comment \"another: out:ssh\"; "
+                    "tcp dport 4 accept; }; chain d { tcp dport 1 accept comment \"out:ssh\"; }; }; "
+                    "table ip a { }; table inet b { chain c { tcp dport 1 accept comment \"out:ssh\"; }; }'"),
+        0);
+    NetlinkSocket socket(NETLINK_NETFILTER);
+    const auto there = NftTables::observe(socket);
+    ASSERT_TRUE(there) << there.error().to_string();
+    EXPECT_TRUE(there->has({"inet"}, "a"));
+    EXPECT_TRUE(there->has({"ip", "ip6"}, "a")) << "one is enough";
+    EXPECT_FALSE(there->has({"ip6"}, "a"));
+    EXPECT_FALSE(there->has({"inet"}, "A"));
+    EXPECT_TRUE(there->have_comment({"inet"}, "a", "sha256:1 x"));
+    EXPECT_FALSE(there->have_comment({"inet"}, "a", "sha256:1"));
+    EXPECT_FALSE(there->have_comment({"inet", "ip"}, "a", "sha256:1 x")) << "all of them have it";
+    EXPECT_FALSE(there->have_comment({"inet"}, "c", ""));
+    const auto rules = tagged_rules(socket, {"inet", "ip"}, "a");
+    ASSERT_TRUE(rules) << rules.error().to_string();
+    EXPECT_EQ(*rules, (std::map<std::string, std::size_t>{{"c", 2}, {"d", 1}}));
+    const auto none = tagged_rules(socket, {"inet"}, "missing");
+    EXPECT_TRUE(none && none->empty());
+  });
+}
+
 TEST(NftBackend, TheKernelsOwnLayoutIsInet) {
   in_namespace([] {
     auto backend = NftBackend::make();
