@@ -182,11 +182,13 @@ int run(const Arguments& arguments) {
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
   interception_options.exempt_gids = {agent->gid, proxy_user->gid};
+  netfilter::ConnectionTracking tracking;
   broker::Interception interception(
       loop, **backend,
       {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected, netfilter::observe_listening,
-       netfilter::forget_unanswered, netfilter::observe_leftovers, netfilter::check_foreign,
-       netfilter::take_over_routing, netfilter::remove_foreign, netfilter::observe_bound_udp},
+       [&tracking](const netfilter::Plan& plan) { return tracking.forget_unanswered(plan); },
+       netfilter::observe_leftovers, netfilter::check_foreign, netfilter::take_over_routing, netfilter::remove_foreign,
+       netfilter::observe_bound_udp},
       interception_options);
   if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
     log::warn(adopted.error().to_string());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 
 #include "base/result.h"
 #include "netfilter/plan.h"
@@ -13,9 +14,19 @@
 // Failure: HWS-NF-015; what could be forgotten is.
 namespace hawser::netfilter {
 
-// Lets the kernel forget those of this host that `plan` may capture, so that it asks the rules when their next packet
-// comes. What has been answered, what anybody's NAT has changed, what is routed for others, and what the plan leaves
-// alone isn't touched. How many they were.
-Result<std::size_t> forget_unanswered(const Plan& plan);
+// Keeps its sockets, since closing one may take long: see netlink.h.
+class ConnectionTracking {
+ public:
+  ConnectionTracking();
+  ~ConnectionTracking();
+  // Lets the kernel forget those of this host that `plan` may capture, so that it asks the rules when their next packet
+  // comes. What has been answered, what anybody's NAT has changed, what is routed for others, and what the plan leaves
+  // alone isn't touched. How many they were.
+  Result<std::size_t> forget_unanswered(const Plan& plan);
+
+ private:
+  struct Sockets;
+  std::unique_ptr<Sockets> sockets_;
+};
 
 }  // namespace hawser::netfilter

@@ -17,7 +17,7 @@ TEST(Conntrack, SaysWhyItCantAsk) {
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none{0, before.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  const auto forgotten = forget_unanswered(*plan);
+  const auto forgotten = ConnectionTracking().forget_unanswered(*plan);
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   ASSERT_FALSE(forgotten);
   EXPECT_EQ(forgotten.error().id(), "HWS-NF-015");
@@ -29,7 +29,7 @@ TEST(Conntrack, APlanWithoutOutboundAsksNothing) {
   intent.capture_outbound = false;
   const auto plan = compile(intent);
   ASSERT_TRUE(plan);
-  EXPECT_EQ(forget_unanswered(*plan).value_or(1), 0U);
+  EXPECT_EQ(ConnectionTracking().forget_unanswered(*plan).value_or(1), 0U);
 }
 
 }  // namespace
