@@ -22,12 +22,17 @@ class Fingerprint {
  public:
   void add(const void* data, std::size_t size) {
     const auto* bytes = static_cast<const unsigned char*>(data);
-    for (std::size_t i = 0; i < size; i += sizeof(std::uint64_t)) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, bytes + i, std::min(size - i, sizeof word));
-      value_ = (value_ ^ word) * 0x100000001b3U;
-      value_ ^= value_ >> 32U;  // else high bits would never reach low ones
+    std::size_t i = 0;
+    std::uint64_t word = 0;
+    // A copy of a fixed size is an instruction; one of any size is a call.
+    for (; size - i >= sizeof word; i += sizeof word) {
+      std::memcpy(&word, bytes + i, sizeof word);
+      mix(word);
     }
+    if (i == size) return;
+    word = 0;
+    std::memcpy(&word, bytes + i, size - i);
+    mix(word);
   }
   void add(const std::string& text) { add(text.c_str(), text.size() + 1); }
   std::string text() const {
@@ -37,6 +42,11 @@ class Fingerprint {
   }
 
  private:
+  void mix(std::uint64_t word) {
+    value_ = (value_ ^ word) * 0x100000001b3U;
+    value_ ^= value_ >> 32U;  // else high bits would never reach low ones
+  }
+
   std::uint64_t value_ = 0xcbf29ce484222325U;
 };
 
