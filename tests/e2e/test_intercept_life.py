@@ -55,6 +55,8 @@ def test_status_says_what_is_in_force_and_why(world):
 def test_verify_says_that_all_is_well_and_when_it_is_not(world):
     done = world.vm.cli("intercept", "verify")
     assert "read back" in done.stdout and "out4" in done.stdout and "FAIL" not in done.stdout
+    told = json.loads(world.vm.cli("intercept", "verify", "--json").stdout)
+    assert told["passed"] and {"out4", "out6", "in4", "in6"} <= {check["name"] for check in told["checks"]}, told
 
 
 def test_what_others_change_is_healed_and_counted_in_the_metrics(world):

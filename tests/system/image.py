@@ -22,8 +22,8 @@ from lab import layout
 RELEASE = "bookworm"
 # what a small cloud image has, and what the tests look with
 PACKAGES = (
-    "systemd systemd-sysv dbus libpam-systemd iproute2 nftables iptables procps openssh-server curl python3 "
-    "ca-certificates netbase less"
+    "systemd systemd-sysv systemd-resolved dbus libpam-systemd iproute2 nftables iptables procps openssh-server curl "
+    "python3 ca-certificates netbase less dnsmasq-base"
 ).split()
 CACHE = layout.REPO / ".cache" / "system"
 DEPENDS = ("Pre-Depends", "Depends")
@@ -72,6 +72,9 @@ def _make_base(root: pathlib.Path) -> None:
     _write(root / "etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 vm\n")
     _write(root / "etc/ssh/sshd_config.d/lab.conf", SSHD)
     _write(root / "etc/machine-id", "")  # a first boot makes one, as in a cloud image
+    # there for the test that wants it; its package links resolv.conf to it
+    _tool(["chroot", root, "systemctl", "disable", "systemd-resolved.service"], 30)
+    _write(root / "etc/resolv.conf", "")
     (root / "var/log/journal").mkdir(exist_ok=True)  # the journal outlives a reboot
     # set up by hand here, as an image builder does; nothing waits for time, updates or a console
     for name in ("apt-daily", "apt-daily-upgrade", "dpkg-db-backup", "e2scrub_all", "fstrim"):
