@@ -301,10 +301,22 @@ class Table {
 };
 
 // The chain is flushed before its rule is added, since it may be there already.
-std::string emit_anchor(const std::string& family) {
+std::string anchor_chain(const std::string& anchor, const std::string& chain, const std::string& hook,
+                         const std::string& rule) {
+  return "table " + anchor + " {\n  chain " + chain + " {\n    type " + hook + "; policy accept;\n  }\n}\n" +
+         "flush chain " + anchor + " " + chain + "\nadd rule " + anchor + " " + chain + " " + rule + "\n";
+}
+
+std::string emit_anchor(const std::string& family, const Plan& plan) {
   const std::string anchor = family + " " + kAnchorTable;
-  return "table " + anchor + " {\n  chain hold {\n    type nat hook output priority -100; policy accept;\n  }\n}\n" +
-         "flush chain " + anchor + " hold\n" + "add rule " + anchor + " hold ct state established accept\n";
+  std::string out = anchor_chain(anchor, "hold", "nat hook output priority -100", "ct state established accept");
+  // What the proxy called with its caller's address is answered to that address, and has to come back to this host.
+  if (plan.tproxy) {
+    const std::string marked = compared("ct mark", "==", {plan.tproxy->mark, plan.tproxy->mask});
+    out += anchor_chain(anchor, "back", "route hook output priority -150",
+                        "meta l4proto tcp " + marked + "meta mark set ct mark");
+  }
+  return out;
 }
 
 std::string emit_delete(const std::string& table, Layout layout) {
@@ -351,7 +363,7 @@ std::string emit_nft(const Plan& plan, Existing existing, const std::string& tab
                      const std::string& generation, Existing staying) {
   const auto families = table_families(layout);
   std::string out;
-  for (const std::string& family : families) out += emit_anchor(family);
+  for (const std::string& family : families) out += emit_anchor(family, plan);
   if (existing == Existing::kRules) out += emit_remove_rules(table, layout);
   if (staying == Existing::kRules) out += emit_remove_rules(kStaysTable, layout);
   const std::string comment = plan_comment(plan, generation);

@@ -374,6 +374,10 @@ class Emitter {
       networks = networks || rule.match.destinations.size() + rule.match.not_destinations.size() > kLeafWidth;
       refuses = refuses || rule.action.kind == Action::Kind::kRefuse;
     }
+    if (plan_.tproxy)
+      out.push_back(
+          "a withdrawal ends what the proxy called with its caller's address (nftables keeps it): its way back is by a "
+          "rule of the mangle table");
     if (networks) out.push_back("xtables has no sets: lists of networks are trees of chains by common prefix");
     if (refuses)
       out.push_back(

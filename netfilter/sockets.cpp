@@ -41,9 +41,10 @@ SocketFacts facts_of(const nlmsghdr* header) {
   out.uid = message->idiag_uid;
   out.inode = message->idiag_inode;
   each_attribute(header, sizeof(inet_diag_msg), [&out](const nlattr* attribute) {
-    if (::mnl_attr_get_type(attribute) == INET_DIAG_CGROUP_ID &&
-        ::mnl_attr_validate2(attribute, MNL_TYPE_UNSPEC, sizeof(std::uint64_t)) >= 0)
-      out.cgroup = ::mnl_attr_get_u64(attribute);
+    const auto type = ::mnl_attr_get_type(attribute);
+    const auto has = [&](std::size_t size) { return ::mnl_attr_validate2(attribute, MNL_TYPE_UNSPEC, size) >= 0; };
+    if (type == INET_DIAG_CGROUP_ID && has(sizeof out.cgroup)) out.cgroup = ::mnl_attr_get_u64(attribute);
+    if (type == INET_DIAG_MARK && has(sizeof out.mark)) out.mark = ::mnl_attr_get_u32(attribute);
   });
   return out;
 }
@@ -89,10 +90,11 @@ Result<bool> observe_bound_udp(std::uint16_t port) {
   return any_at(SocketKind::kUdpBound, port);
 }
 
-Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port) {
+Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port, std::uint32_t mark) {
   std::size_t found = 0;
   auto visited = visit_sockets(SocketKind::kTcpAlive, [&](const SocketFacts& socket) {
-    if (socket.port == outbound_port || socket.port == inbound_port) ++found;
+    const bool marked = mark != 0 && socket.mark == mark;
+    if (marked || socket.port == outbound_port || socket.port == inbound_port) ++found;
   });
   if (!visited) return visited.error();
   return found;

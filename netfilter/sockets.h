@@ -19,6 +19,7 @@ struct SocketFacts {
   std::uint32_t uid = 0;
   std::uint32_t inode = 0;
   std::uint64_t cgroup = 0;  // the inode of its folder in cgroup v2; 0: not known
+  std::uint32_t mark = 0;    // of what it sends (SO_MARK); told to CAP_NET_ADMIN alone
 };
 
 // kTcpAlive: all that still carry data, in one direction at least.
@@ -31,7 +32,8 @@ Result<std::vector<SocketFacts>> observe_sockets(SocketKind kind);
 Result<bool> observe_listening(std::uint16_t port);
 // Is a UDP socket bound to it?
 Result<bool> observe_bound_udp(std::uint16_t port);
-// TCP connections whose local port is one of the proxy's two, in both families: those that live on redirection.
-Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port);
+// TCP connections that live on our rules, in both families: their local port is one of the proxy's two, or, where there
+// is a mark (TPROXY's; 0: none), they bear it, since their answers have to be brought back.
+Result<std::size_t> observe_redirected(std::uint16_t outbound_port, std::uint16_t inbound_port, std::uint32_t mark = 0);
 
 }  // namespace hawser::netfilter

@@ -276,8 +276,9 @@ void Interception::end_drain(const Status& status) {
 }
 
 std::size_t Interception::redirected() {
+  const bool tproxy = intent_.capture_inbound && intent_.inbound_mode == netfilter::InboundMode::kTproxy;
   auto found = kernel_.redirected(static_cast<std::uint16_t>(intent_.outbound_port),
-                                  static_cast<std::uint16_t>(intent_.inbound_port));
+                                  static_cast<std::uint16_t>(intent_.inbound_port), tproxy ? intent_.tproxy.mark : 0);
   if (found) return *found;
   log::warn("can't count redirected connections", {{"error", found.error().to_string()}});
   return 1;  // unknown: the whole drain time is waited

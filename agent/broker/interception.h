@@ -49,7 +49,7 @@ class Interception {
   struct Kernel {
     std::function<netfilter::Guard()> guard;
     std::function<std::vector<netfilter::ProbeResult>(netfilter::Backend&, const netfilter::Plan&)> probe;
-    std::function<Result<std::size_t>(std::uint16_t, std::uint16_t)> redirected;
+    std::function<Result<std::size_t>(std::uint16_t, std::uint16_t, std::uint32_t mark)> redirected;
     std::function<Result<bool>(std::uint16_t)> listening;
     std::function<Result<std::size_t>(const netfilter::Plan&)> forget_unanswered;
     std::function<std::vector<netfilter::ProbeResult>()> leftovers = {};

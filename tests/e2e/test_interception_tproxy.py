@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+
 import pytest
 
-from lab import facts
+from lab import facts, poll
 from lab.broker_wire import Refused
 from lab.rule_scene import (  # noqa: F401 (fixtures)
     INBOUND,
@@ -80,8 +84,6 @@ def test_a_connection_outlives_a_plan_that_is_applied_anew(scene):
     plan(scene)
 
     def work():
-        import socket
-
         client = socket.create_connection((VM, 8080), timeout=5)
         return client, client.recv(4096)
 
@@ -91,6 +93,41 @@ def test_a_connection_outlives_a_plan_that_is_applied_anew(scene):
         plan(scene, inbound_exclude=ports_of(8443))
         client.sendall(b"still there")
         assert client.recv(64) == b"still there"
+
+
+def call_with_address(scene, address: str, source: str) -> socket.socket:
+    """As the proxy's: from its caller's address, with the mark that brings the answers back."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    level, option = (socket.SOL_IP, 19) if family == socket.AF_INET else (socket.IPPROTO_IPV6, 75)  # IP(V6)_TRANSPARENT
+
+    def work() -> socket.socket:
+        client = socket.socket(family)
+        client.settimeout(5)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
+        client.setsockopt(level, option, 1)
+        client.bind((source, 0))
+        client.connect((address, 8080))
+        return client
+
+    client = scene.vm.call(work)
+    assert b'"port": 8080' in client.recv(4096)
+    return client
+
+
+def test_calls_with_the_callers_address_outlive_a_withdrawal(scene):
+    if scene.backend == "xtables":
+        pytest.skip("docs/backends.md: they end at once")
+    plan(scene)
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(call_with_address(scene, *ends)) for ends in ((VM, PEER), (VM6, PEER6))]
+        removal = threading.Thread(target=scene.ask, args=("remove",))
+        removal.start()
+        poll.until("new ones go direct", lambda: scene.ports(*BOTH, host=scene.peer) == [8080, 8080])
+        for client in held:
+            client.sendall(b"still there")
+            assert client.recv(64) == b"still there"
+    removal.join(timeout=10)
+    assert not removal.is_alive(), "what ended isn't waited for"
 
 
 def test_a_mark_that_another_program_uses_is_refused_by_name_and_nothing_is_changed(scene):

@@ -69,7 +69,7 @@ class InterceptionTest : public testing::Test {
              [this](netfilter::Backend&, const netfilter::Plan&) {
                return std::vector<netfilter::ProbeResult>{{"out4", probe_passes_, "because"}};
              },
-             [this](std::uint16_t, std::uint16_t) { return Result<std::size_t>(connections_); },
+             [this](std::uint16_t, std::uint16_t, std::uint32_t) { return Result<std::size_t>(connections_); },
              [](std::uint16_t) { return Result<bool>(true); },
              [this](const netfilter::Plan&) { return forget_unanswered(); }},
             options_};
