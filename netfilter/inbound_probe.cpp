@@ -11,14 +11,16 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <random>
+#include <system_error>
+#include <thread>
 #include <type_traits>
 
 #include "base/backoff.h"
-#include "base/fd.h"
 #include "netfilter/plan.h"
 #include "netfilter/veth.h"
 
@@ -27,7 +29,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kAnswerTime = std::chrono::milliseconds(700);
-constexpr auto kResendTime = std::chrono::milliseconds(150);
+// Doubled each time: the first segments meet an interface that isn't running yet.
+constexpr auto kFirstResend = std::chrono::milliseconds(1);
+constexpr auto kLastResend = std::chrono::milliseconds(150);
 
 template <typename Ip>
 struct [[gnu::packed]] Frame {
@@ -123,13 +127,13 @@ Error cannot(const std::string& what) {
   return errno_error(errno, "HWS-NF-021", what);
 }
 
-Result<UniqueFd> packet_socket(Family family) {
-  const auto protocol = htons(family == Family::kIpv4 ? ETH_P_IP : ETH_P_IPV6);
-  UniqueFd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+// Of all protocols, and of none until it's bound: to change what it listens to would cost a grace period of the kernel.
+Result<UniqueFd> packet_socket() {
+  UniqueFd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return cannot("can't open a packet socket");
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
-  address.sll_protocol = protocol;
+  address.sll_protocol = htons(ETH_P_ALL);
   address.sll_ifindex = static_cast<int>(::if_nametoindex(kProbeInjector));
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return cannot("can't bind a packet socket");
@@ -155,6 +159,7 @@ InboundAnswer read_answer(int fd, const Flow& flow) {
     std::memcpy(&frame, buffer, sizeof frame);
     const auto ip = frame.ip;
     const tcphdr tcp = frame.tcp;
+    if (frame.ethernet.h_proto != make_ethernet<std::decay_t<decltype(ip)>>().h_proto) continue;
     if (!from_host(ip) || ntohs(tcp.dest) != flow.source_port || ntohs(tcp.source) != kProbePort) continue;
     if (tcp.rst != 0) return InboundAnswer::kRefused;
     if (tcp.syn != 0 && tcp.ack != 0) return InboundAnswer::kAccepted;
@@ -164,11 +169,10 @@ InboundAnswer read_answer(int fd, const Flow& flow) {
 template <typename F>
 Result<InboundAnswer> await_answer(int fd, const Flow& flow) {
   const auto end = Clock::now() + kAnswerTime;
-  while (Clock::now() < end) {
-    // Sent again, since the first one may meet an interface that isn't running yet.
+  for (auto wait = kFirstResend; Clock::now() < end; wait = std::min(2 * wait, kLastResend)) {
     if (auto sent = send<F>(fd, flow, true); !sent) return sent.error();
     pollfd item{fd, POLLIN, 0};
-    const auto resend = Clock::now() + kResendTime;
+    const auto resend = Clock::now() + wait;
     while (Clock::now() < resend) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(resend - Clock::now()).count();
       if (::poll(&item, 1, static_cast<int>(left)) <= 0) break;
@@ -180,33 +184,47 @@ Result<InboundAnswer> await_answer(int fd, const Flow& flow) {
 }
 
 template <typename F>
-Result<InboundAnswer> exchange(Family family) {
-  auto fd = packet_socket(family);
-  if (!fd) return fd.error();
+Result<InboundAnswer> exchange(int fd) {
   std::mt19937_64 random(random_seed());
   const Flow flow{static_cast<std::uint16_t>(40000 + random() % 20000), static_cast<std::uint32_t>(random())};
-  auto answer = await_answer<F>(fd->get(), flow);
+  auto answer = await_answer<F>(fd, flow);
   // Ends the half-open connection in the listener's queue; nothing is lost if this one is.
-  if (answer && *answer == InboundAnswer::kAccepted) (void)send<F>(fd->get(), flow, false);
+  if (answer && *answer == InboundAnswer::kAccepted) (void)send<F>(fd, flow, false);
   return answer;
 }
 
 }  // namespace
 
-InboundProbe::InboundProbe(std::unique_ptr<VethPair> pair) : pair_(std::move(pair)) {}
+InboundProbe::InboundProbe(std::unique_ptr<VethPair> pair, UniqueFd socket)
+    : pair_(std::move(pair)), socket_(std::move(socket)) {}
 InboundProbe::InboundProbe(InboundProbe&&) noexcept = default;
-InboundProbe::~InboundProbe() = default;
+
+// To close such a socket and to remove an interface takes a grace period of the kernel, 10 ms and more: they wait at
+// the same time.
+InboundProbe::~InboundProbe() {
+  if (!pair_) return;
+  std::thread closing;
+  try {
+    closing = std::thread([fd = std::move(socket_)]() mutable { fd.reset(); });
+  } catch (const std::system_error&) {
+    // Then one after the other.
+  }
+  pair_.reset();
+  if (closing.joinable()) closing.join();
+}
 
 Result<InboundProbe> InboundProbe::make() {
   auto pair = VethPair::make(kProbeInjector, kProbeInterface);
   if (!pair) return pair.error();
-  return InboundProbe(std::move(*pair));
+  auto socket = packet_socket();
+  if (!socket) return socket.error();
+  return InboundProbe(std::move(*pair), std::move(*socket));
 }
 
 Result<InboundAnswer> InboundProbe::ask(Family family) const {
-  if (family == Family::kIpv4) return exchange<Frame4>(family);
+  if (family == Family::kIpv4) return exchange<Frame4>(socket_.get());
   if (!pair_->without_ipv6().empty()) return Error(Code::kUnavailable, "HWS-NF-021", pair_->without_ipv6());
-  return exchange<Frame6>(family);
+  return exchange<Frame6>(socket_.get());
 }
 
 }  // namespace hawser::netfilter

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "netfilter/address.h"
 
@@ -29,9 +30,10 @@ class InboundProbe {
   Result<InboundAnswer> ask(Family family) const;
 
  private:
-  explicit InboundProbe(std::unique_ptr<VethPair> pair);
+  InboundProbe(std::unique_ptr<VethPair> pair, UniqueFd socket);
 
   std::unique_ptr<VethPair> pair_;
+  UniqueFd socket_;  // at the other end
 };
 
 }  // namespace hawser::netfilter

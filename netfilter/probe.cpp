@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
 
 #include "netfilter/dns_probe.h"
 #include "netfilter/inbound_probe.h"
@@ -31,12 +32,30 @@ int connect6() {
   return connect_as_nobody(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
-std::uint64_t packets(Backend& backend, const std::string& counter) {
-  auto now = backend.observe();
-  if (!now) return 0;
-  const auto at = now->listing.counters.find(counter);
-  return at == now->listing.counters.end() ? 0 : at->second.packets;
-}
+// A look shows all counters, so a probe's "after" is the next one's "before".
+class Counters {
+ public:
+  explicit Counters(Backend& backend) : backend_(backend) { look(); }
+  void look() {
+    auto now = backend_.observe();
+    seen_ = now ? std::move(now->listing.counters) : std::map<std::string, Traffic>();
+  }
+  // Since the last look.
+  bool more(const std::string& counter) {
+    const std::uint64_t before = packets(counter);
+    look();
+    return packets(counter) > before;
+  }
+
+ private:
+  std::uint64_t packets(const std::string& counter) const {
+    const auto at = seen_.find(counter);
+    return at == seen_.end() ? 0 : at->second.packets;
+  }
+
+  Backend& backend_;
+  std::map<std::string, Traffic> seen_;
+};
 
 bool no_route(int error) {
   return error == ENETUNREACH || error == EADDRNOTAVAIL || error == EAFNOSUPPORT;
@@ -59,21 +78,18 @@ ProbeResult judge(std::string name, int error, bool counted, std::uint16_t port)
   return out;
 }
 
-ProbeResult probe_out(Backend& backend, const Plan& plan, Family family) {
-  constexpr const char* kCounter = "out_probe";
+ProbeResult probe_out(Counters& counters, const Plan& plan, Family family) {
   const bool v6 = family == Family::kIpv6;
-  const std::uint64_t before = packets(backend, kCounter);
   const int error = v6 ? connect6() : connect4();
   if (v6 && no_route(error)) return {"out6", true, "read back only: IPv6 is off on lo"};
-  return judge(v6 ? "out6" : "out4", error, packets(backend, kCounter) > before, plan.outbound_port);
+  return judge(v6 ? "out6" : "out4", error, counters.more("out_probe"), plan.outbound_port);
 }
 
-ProbeResult judge_in(Backend& backend, const Plan& plan, const InboundProbe& probe, Family family) {
+ProbeResult judge_in(Counters& counters, const Plan& plan, const InboundProbe& probe, Family family) {
   std::string name = family == Family::kIpv6 ? "in6" : "in4";
-  const std::uint64_t before = packets(backend, "in_probe");
   auto answer = probe.ask(family);
   if (!answer) return {std::move(name), true, "read back only: " + answer.error().message()};
-  const bool counted = packets(backend, "in_probe") > before;
+  const bool counted = counters.more("in_probe");
   if (*answer == InboundAnswer::kNothing && counted)
     return {std::move(name), true, "redirected, but the answer was lost: another firewall may filter it"};
   if (*answer == InboundAnswer::kNothing)
@@ -81,12 +97,12 @@ ProbeResult judge_in(Backend& backend, const Plan& plan, const InboundProbe& pro
   return judge(std::move(name), *answer == InboundAnswer::kAccepted ? 0 : ECONNREFUSED, counted, plan.inbound_port);
 }
 
-void probe_in(Backend& backend, const Plan& plan, std::vector<ProbeResult>& out) {
+void probe_in(Counters& counters, const Plan& plan, std::vector<ProbeResult>& out) {
   const auto probe = InboundProbe::make();
   for (const Family family : kFamilies) {
     if (!(family == Family::kIpv4 ? plan.ipv4 : plan.ipv6)) continue;
     if (probe)
-      out.push_back(judge_in(backend, plan, *probe, family));
+      out.push_back(judge_in(counters, plan, *probe, family));
     else
       out.push_back({family == Family::kIpv6 ? "in6" : "in4", true, "read back only: " + probe.error().message()});
   }
@@ -94,11 +110,10 @@ void probe_in(Backend& backend, const Plan& plan, std::vector<ProbeResult>& out)
 
 // Names must be answered as before, or the host is worse off with us than without. What we don't redirect isn't ours to
 // judge: a server may be away.
-ProbeResult probe_dns(Backend& backend, const Plan& plan, const Cidr& server) {
-  constexpr const char* kCounter = "out_dns";
-  const std::uint64_t before = packets(backend, kCounter);
+ProbeResult probe_dns(Counters& counters, const Plan& plan, const Cidr& server) {
+  counters.look();  // others ask for names, too
   const DnsAnswer answer = ask_as_nobody(server);
-  const bool counted = packets(backend, kCounter) > before;
+  const bool counted = counters.more("out_dns");
   ProbeResult out{server.family == Family::kIpv6 ? "dns6" : "dns4", answer.error == 0 || !counted, {}};
   const std::string listener = "port " + std::to_string(plan.dns_port);
   const std::string failure = answer.error != 0 ? std::strerror(answer.error) : "";
@@ -116,10 +131,11 @@ ProbeResult probe_dns(Backend& backend, const Plan& plan, const Cidr& server) {
 
 std::vector<ProbeResult> probe(Backend& backend, const Plan& plan) {
   std::vector<ProbeResult> out;
-  if (plan.outbound && plan.ipv4) out.push_back(probe_out(backend, plan, Family::kIpv4));
-  if (plan.outbound && plan.ipv6) out.push_back(probe_out(backend, plan, Family::kIpv6));
-  if (plan.inbound) probe_in(backend, plan, out);
-  for (const Cidr& server : plan.dns_probes) out.push_back(probe_dns(backend, plan, server));
+  Counters counters(backend);
+  if (plan.outbound && plan.ipv4) out.push_back(probe_out(counters, plan, Family::kIpv4));
+  if (plan.outbound && plan.ipv6) out.push_back(probe_out(counters, plan, Family::kIpv6));
+  if (plan.inbound) probe_in(counters, plan, out);
+  for (const Cidr& server : plan.dns_probes) out.push_back(probe_dns(counters, plan, server));
   return out;
 }
 
