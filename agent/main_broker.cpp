@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 // hawser-broker: the privileged half. Parses its command line, wires the parts, runs until SIGTERM.
 #include <grp.h>
+#include <malloc.h>
+#include <nss.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -75,7 +77,8 @@ Result<User> resolve(const std::string& text) {
   const std::string name = text.substr(0, colon);
   User user;
   const bool numeric = parse_number(name, user.uid);
-  const passwd* entry = numeric ? ::getpwuid(user.uid) : ::getpwnam(name.c_str());
+  const bool whole = numeric && colon != std::string::npos;  // then nobody needs to be asked
+  const passwd* entry = whole ? nullptr : numeric ? ::getpwuid(user.uid) : ::getpwnam(name.c_str());
   if (entry == nullptr && !numeric) return unknown_user(text);
   if (entry != nullptr) user = {entry->pw_uid, entry->pw_gid};
   if (entry == nullptr) user.gid = user.uid;
@@ -91,6 +94,28 @@ Result<User> resolve(const std::string& text) {
   if (user.uid == 0 || user.gid == 0) return unknown_user(text);
   return user;
 }
+
+// From now on. libnftables looks for a user named "881" before it takes that for a number: a directory on the network
+// isn't waited for while rules change, and its modules needn't be loaded.
+void look_up_in_files() {
+  for (const char* database : {"passwd", "group"}) (void)::__nss_configure_lookup(database, "files");
+}
+
+// libnftables needs a megabyte or two for a plan, and leaves them to us in pieces.
+class Memory {
+ public:
+  explicit Memory(Loop& loop) : loop_(loop) {}
+  void give_back_soon() {
+    timer_ = loop_.after(std::chrono::milliseconds(500), [this] {
+      timer_.reset();
+      ::malloc_trim(0);
+    });
+  }
+
+ private:
+  Loop& loop_;
+  std::unique_ptr<Loop::Timer> timer_;
+};
 
 log::Level level_of(const std::string& name) {
   if (name == "debug") return log::Level::kDebug;
@@ -148,6 +173,7 @@ int run(const Arguments& arguments) {
     return refuse(Error(Code::kPermissionDenied, "HWS-BR-007", "hawser-broker must run as root",
                         "start it by its unit; its capabilities are bounded there"),
                   EX_NOPERM);
+  look_up_in_files();
   ::umask(0077);
   ::signal(SIGPIPE, SIG_IGN);
 
@@ -183,12 +209,13 @@ int run(const Arguments& arguments) {
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
   interception_options.exempt_gids = {agent->gid, proxy_user->gid};
   netfilter::ConnectionTracking tracking;
+  Memory memory(loop);
   broker::Interception interception(
       loop, **backend,
       {netfilter::observe_guard, netfilter::probe, netfilter::observe_redirected, netfilter::observe_listening,
        [&tracking](const netfilter::Plan& plan) { return tracking.forget_unanswered(plan); },
        netfilter::observe_leftovers, netfilter::check_foreign, netfilter::take_over_routing, netfilter::remove_foreign,
-       netfilter::observe_bound_udp},
+       netfilter::observe_bound_udp, [&memory] { memory.give_back_soon(); }},
       interception_options);
   if (auto adopted = interception.adopt(record ? *record : broker::PlanRecord()); !adopted)
     log::warn(adopted.error().to_string());

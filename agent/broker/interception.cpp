@@ -157,6 +157,7 @@ bool Interception::in_kernel(const netfilter::Plan& plan) {
 }
 
 void Interception::in_force_now(netfilter::Plan plan) {
+  if (kernel_.changed) kernel_.changed();
   digest_ = plan.digest;
   plan_ = std::move(plan);
   const auto seen = backend_.observe();
@@ -169,6 +170,7 @@ void Interception::in_force_now(netfilter::Plan plan) {
 }
 
 void Interception::nothing_in_force() {
+  if (kernel_.changed) kernel_.changed();
   confirm_timer_.reset();
   digest_.clear();
   plan_.reset();

@@ -58,6 +58,8 @@ class Interception {
     std::function<Status(const netfilter::Plan&)> take_over_routing = {};
     std::function<Status(const netfilter::Plan&)> remove_foreign = {};
     Bound bound_udp = {};
+    // Rules have come or gone, which takes memory that isn't needed any more.
+    std::function<void()> changed = {};
   };
   struct Applied {
     std::string digest;
