@@ -15,7 +15,7 @@ import sys
 import time
 import typing
 
-from bench import procfs
+from bench import netfilter_whole, procfs
 from bench.netfilter_table import Book
 from lab import facts, hawser, layout, poll
 from lab.broker_scene import Scene
@@ -104,7 +104,7 @@ class Bench:
     # -- the broker --------------------------------------------------------------------------------------------
 
     def broker(self, backend: str) -> None:
-        """`hawser intercept` isn't asked: a request and its answer over the broker's socket, by a program that runs."""
+        """A request and its answer over the broker's socket, by a program that runs. Its memory, when it had a second's rest."""
         self.say(f"the broker, {backend}")
         scene = Scene.__new__(Scene)
         scene.vm = self.lab.hosts["vm"]
@@ -112,6 +112,7 @@ class Bench:
         scene.hawser.start_broker("--backend", backend, "--guardian-wait", "600000")  # nobody renews a lease here
         try:
             self._rules_of(scene)
+            time.sleep(1)  # what a broker does with its memory, it does half a second after its work
             self.book.note(backend, "rss", procfs.memory_mb(scene.hawser.broker.pid)["rss"])
             for number in range(self.runs):
                 self._rules_of(scene, 7000 + number)
@@ -214,6 +215,8 @@ def main() -> int:
         bench.istio(vm)
         for backend in OWN:
             bench.broker(backend)
+    for backend in OWN:
+        netfilter_whole.measure(backend, options.runs, bench.book, bench.say)
     rounded = [tuple(round(value, 2) for value in loads) for loads in (before, os.getloadavg())]
     print(
         f"medians of {options.runs} runs; {os.cpu_count()} cores, Linux {platform.release()}; "

@@ -8,6 +8,7 @@
 //   bench-netfilter hold BACKEND NETWORKS ONE_MORE
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <nftables/libnftables.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -27,7 +28,9 @@
 #include "netfilter/emit_nft.h"
 #include "netfilter/emit_xtables.h"
 #include "netfilter/iptc_backend.h"
+#include "netfilter/iptc_table.h"
 #include "netfilter/nft_backend.h"
+#include "netfilter/nft_socket.h"
 #include "netfilter/plan.h"
 
 namespace hawser::netfilter {
@@ -114,15 +117,50 @@ void measure(Backend& backend, const std::string& lane, Figures& figures) {
   if (auto gone = backend.remove_anchor(); !gone) die(gone.error().to_string());
 }
 
+// The hooks of a plan and a use of connection tracking, without rules, told to the kernel by a process that runs.
+void nft_floor(nft_ctx* context, Figures& figures) {
+  const auto run = [&](const char* commands) {
+    return ::nft_run_cmd_from_buffer(context, commands) == 0 ? Status() : Error(Code::kInternal, "", "nft refused it");
+  };
+  figures.time("nftables floor", [&] {
+    return run(
+        "table inet floor { chain o { type nat hook output priority -101; ct state established accept; }; "
+        "chain p { type nat hook prerouting priority -101; }; }");
+  });
+  if (auto gone = run("delete table inet floor"); !gone) die(gone.error().to_string());
+}
+
+// An empty chain in both families: read, written, and read once more.
+Status write_chains(const OwnRules& rules) {
+  for (int look = 0; look < 2; ++look)
+    for (const Family family : kFamilies) {
+      auto table = IptcTable::open(family, XtTable::kNat);
+      if (!table) return table.error();
+      if (look > 0) continue;
+      if (auto put = (*table)->replace(rules); !put) return put;
+      if (auto put = (*table)->commit(); !put) return put;
+    }
+  return {};
+}
+
+void xtables_floor(Figures& figures) {
+  figures.time("xtables floor", [] { return write_chains({{{"HAWSER_FLOOR", {}}}, {}}); });
+  if (auto gone = write_chains({}); !gone) die(gone.error().to_string());
+}
+
 int apply(int runs) {
   auto nft = NftBackend::make();
   if (!nft) die(nft.error().to_string());
+  auto context = open_context();
+  if (!context) die(context.error().to_string());
   IptcBackend xtables;
   Figures figures;
   for (int run = 0; run <= runs; ++run) {
     Figures warming;  // the first round isn't counted: modules are loaded, tables come to be
     Figures& into = run == 0 ? warming : figures;
+    nft_floor(context->context, into);
     measure(**nft, "nftables", into);
+    xtables_floor(into);
     measure(xtables, "xtables", into);
     Intent large = ordinary();
     for (unsigned i = 0; i < 10'000; ++i) large.outbound_exclude_cidrs.push_back(network(i));
