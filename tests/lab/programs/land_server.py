@@ -3,7 +3,7 @@
 
 Usage: land_server.py NAME PORT...   (both families, TCP and UDP). Standard library only. Prints "up" when all ports are
 bound. Listeners are transparent, so that TPROXY may choose them. Datagrams are only printed: an answer's way back
-depends on who sends it.
+depends on who sends it. One is answered, and not printed: the broker's own question for a name.
 """
 
 import selectors
@@ -11,6 +11,8 @@ import socket
 import sys
 
 SOL_IPV6, IPV6_TRANSPARENT, IP_TRANSPARENT = 41, 75, 19
+IP_PKTINFO, IPV6_RECVPKTINFO = 8, 49
+PROBE = b"\6hawser\7invalid\0"
 
 
 def bound(family, kind, port):
@@ -23,6 +25,9 @@ def bound(family, kind, port):
             it.setsockopt(SOL_IPV6, IPV6_TRANSPARENT, 1)
         else:
             it.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
+    if kind == socket.SOCK_DGRAM:
+        level, option = (SOL_IPV6, IPV6_RECVPKTINFO) if family == socket.AF_INET6 else (socket.SOL_IP, IP_PKTINFO)
+        it.setsockopt(level, option, 1)
     it.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
     if kind == socket.SOCK_STREAM:
         it.listen(128)
@@ -33,7 +38,11 @@ def bound(family, kind, port):
 def answer(it, where):
     try:
         if it.type == socket.SOCK_DGRAM:
-            print(it.recv(64).decode(), where, flush=True)
+            said, arrived_at, _, sender = it.recvmsg(64, 128)
+            if PROBE in said:  # from where it arrived, as an answer has to
+                it.sendmsg([said[:2] + b"\x81\x83" + said[4:]], arrived_at, 0, sender)
+            else:
+                print(said.decode(), where, flush=True)
             return
         connection, _ = it.accept()
         with connection:
