@@ -12,13 +12,16 @@
 #include "targets.h"
 
 // As the fuzzers' -malloc_limit_mb (run.py): a few bytes mustn't make anybody ask for so much.
-void* operator new(std::size_t size) {
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   constexpr std::size_t kMost = std::size_t{256} << 20;
   if (size > kMost) {
     std::fprintf(stderr, "%zu bytes are asked for at once\n", size);
     std::abort();
   }
-  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
+  return std::malloc(size > 0 ? size : 1);
+}
+void* operator new(std::size_t size) {
+  if (void* memory = operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 void operator delete(void* memory) noexcept {
