@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 #include "netfilter/nft_listing.h"
@@ -45,6 +46,12 @@ class Backend {
   // The same, also where it looks as if all of it were there: others may have changed what apply() doesn't compare.
   virtual Status repair(const Plan& plan) { return apply(plan); }
   virtual Result<Observation> observe() = 0;
+  // Of what observe() shows, the counters alone.
+  virtual Result<Counters> counters() {
+    auto seen = observe();
+    if (!seen) return seen.error();
+    return std::move(seen->listing.counters);
+  }
   // Nothing to remove is fine.
   virtual Status remove_rules() = 0;
   virtual Status remove_anchor() = 0;

@@ -25,6 +25,7 @@ class BackendPair final : public Backend {
   Status apply(const Plan& plan) override;
   Status repair(const Plan& plan) override;
   Result<Observation> observe() override;
+  Result<Counters> counters() override { return chosen_->counters(); }
   Status remove_rules() override;
   Status remove_anchor() override;
 

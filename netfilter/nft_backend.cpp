@@ -320,6 +320,19 @@ Result<Observation> NftBackend::observe() {
   return read(*there, predecessor_ ? predecessor_table_ : table_);
 }
 
+Result<Counters> NftBackend::counters() {
+  Counters out;
+  for (const std::string& table : {predecessor_ ? predecessor_table_ : table_, std::string(kStaysTable)}) {
+    const auto found = named_counters(asking_, table_families(layout_), table);
+    if (!found) return found.error();
+    for (const auto& [name, traffic] : *found) {
+      out[name].packets += traffic.packets;
+      out[name].bytes += traffic.bytes;
+    }
+  }
+  return out;
+}
+
 Result<Observation> NftBackend::read(const NftTables& there, const std::string& table) {
   auto owned = list(there, table);
   if (!owned) return owned.error();

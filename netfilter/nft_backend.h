@@ -50,6 +50,7 @@ class NftBackend final : public Backend {
   Status apply(const Plan& plan) override;
   Status repair(const Plan& plan) override;
   Result<Observation> observe() override;
+  Result<Counters> counters() override;
   Status remove_rules() override;
   Status remove_anchor() override;
 

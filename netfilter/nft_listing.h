@@ -16,11 +16,13 @@ struct Traffic {
   std::uint64_t bytes = 0;
 };
 
+using Counters = std::map<std::string, Traffic>;  // by purpose: "out_redirect"
+
 struct Listing {
   std::string digest;
   std::string generation;                    // what followed the digest in the comment
   std::map<std::string, std::size_t> rules;  // tagged ones, by chain; of several tables together
-  std::map<std::string, Traffic> counters;   // of several tables together
+  Counters counters;                         // of several tables together
 };
 
 Listing parse_listing(const std::string& text);

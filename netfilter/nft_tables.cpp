@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "netfilter/nft_tables.h"
 
+#include <arpa/inet.h>
+#include <endian.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -15,7 +17,9 @@ namespace {
 
 // A transaction in the middle of the answer makes the kernel say so.
 constexpr int kAttempts = 16;
+// Of rules and of objects, it's the same number.
 constexpr std::uint16_t kTableAttribute = NFTA_RULE_TABLE;
+static_assert(static_cast<int>(NFTA_RULE_TABLE) == static_cast<int>(NFTA_OBJ_TABLE));
 // libnftnl's NFTNL_UDATA_TABLE_COMMENT and NFTNL_UDATA_RULE_COMMENT: a byte of type, one of length, and the text with
 // its zero.
 constexpr unsigned char kCommentType = 0;
@@ -69,6 +73,18 @@ int dump(NetlinkSocket& socket, int what, std::uint8_t family, const std::string
     });
   }
   return error;
+}
+
+std::uint64_t number_in(const nlattr* attribute) {
+  return ::mnl_attr_validate(attribute, MNL_TYPE_U64) < 0 ? 0 : be64toh(::mnl_attr_get_u64(attribute));
+}
+
+// What NFTA_OBJ_DATA has of a counter.
+int on_counted(const nlattr* attribute, void* data) {
+  auto& traffic = *static_cast<Traffic*>(data);
+  if (::mnl_attr_get_type(attribute) == NFTA_COUNTER_PACKETS) traffic.packets += number_in(attribute);
+  if (::mnl_attr_get_type(attribute) == NFTA_COUNTER_BYTES) traffic.bytes += number_in(attribute);
+  return MNL_CB_OK;
 }
 
 bool is_tag(std::string_view comment) {
@@ -139,6 +155,37 @@ Result<std::map<std::string, std::size_t>> tagged_rules(NetlinkSocket& socket, c
         });
     if (error != 0) return explain(error);
     for (const auto& [chain, count] : found) out[chain] += count;
+  }
+  return out;
+}
+
+Result<Counters> named_counters(NetlinkSocket& socket, const std::vector<std::string>& families,
+                                const std::string& table) {
+  Counters out;
+  for (const std::string& family : families) {
+    Counters found;
+    const int error = dump(
+        socket, NFT_MSG_GETOBJ, number_of(family), table, [&found] { found.clear(); },
+        [&](const nlmsghdr* header) {
+          std::string name;
+          bool wanted = true;
+          bool counter = false;
+          Traffic traffic;
+          each_attribute(header, sizeof(nfgenmsg), [&](const nlattr* attribute) {
+            const auto type = ::mnl_attr_get_type(attribute);
+            if (type == NFTA_OBJ_TABLE) wanted = text_of(bytes_of(attribute)) == table;
+            if (type == NFTA_OBJ_NAME) name = text_of(bytes_of(attribute));
+            if (type == NFTA_OBJ_TYPE && ::mnl_attr_validate(attribute, MNL_TYPE_U32) >= 0)
+              counter = ntohl(::mnl_attr_get_u32(attribute)) == NFT_OBJECT_COUNTER;
+            if (type == NFTA_OBJ_DATA) (void)::mnl_attr_parse_nested(attribute, on_counted, &traffic);
+          });
+          if (wanted && counter) found[name] = traffic;
+        });
+    if (error != 0) return explain(error);
+    for (const auto& [name, traffic] : found) {
+      out[name].packets += traffic.packets;
+      out[name].bytes += traffic.bytes;
+    }
   }
   return out;
 }

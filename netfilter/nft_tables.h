@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "netfilter/netlink.h"
+#include "netfilter/nft_listing.h"
 
 // What: which tables nftables has, with their comments, and how many rules of ours are in them, by a question each:
 // tens of microseconds, where libnftables fetches and writes out all that is in a table. Facts:
@@ -34,5 +35,8 @@ class NftTables {
 // How many of a table's rules have a comment of ours ("out:…", "in:…"), by chain; of several families together.
 Result<std::map<std::string, std::size_t>> tagged_rules(NetlinkSocket& socket, const std::vector<std::string>& families,
                                                         const std::string& table);
+// A table's named counters; of several families together.
+Result<Counters> named_counters(NetlinkSocket& socket, const std::vector<std::string>& families,
+                                const std::string& table);
 
 }  // namespace hawser::netfilter

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <map>
 
 #include "netfilter/dns_probe.h"
 #include "netfilter/inbound_probe.h"
@@ -33,12 +32,12 @@ int connect6() {
 }
 
 // A look shows all counters, so a probe's "after" is the next one's "before".
-class Counters {
+class Counted {
  public:
-  explicit Counters(Backend& backend) : backend_(backend) { look(); }
+  explicit Counted(Backend& backend) : backend_(backend) { look(); }
   void look() {
-    auto now = backend_.observe();
-    seen_ = now ? std::move(now->listing.counters) : std::map<std::string, Traffic>();
+    auto now = backend_.counters();
+    seen_ = now ? std::move(*now) : Counters();
   }
   // Since the last look.
   bool more(const std::string& counter) {
@@ -54,7 +53,7 @@ class Counters {
   }
 
   Backend& backend_;
-  std::map<std::string, Traffic> seen_;
+  Counters seen_;
 };
 
 bool no_route(int error) {
@@ -78,14 +77,14 @@ ProbeResult judge(std::string name, int error, bool counted, std::uint16_t port)
   return out;
 }
 
-ProbeResult probe_out(Counters& counters, const Plan& plan, Family family) {
+ProbeResult probe_out(Counted& counters, const Plan& plan, Family family) {
   const bool v6 = family == Family::kIpv6;
   const int error = v6 ? connect6() : connect4();
   if (v6 && no_route(error)) return {"out6", true, "read back only: IPv6 is off on lo"};
   return judge(v6 ? "out6" : "out4", error, counters.more("out_probe"), plan.outbound_port);
 }
 
-ProbeResult judge_in(Counters& counters, const Plan& plan, const InboundProbe& probe, Family family) {
+ProbeResult judge_in(Counted& counters, const Plan& plan, const InboundProbe& probe, Family family) {
   std::string name = family == Family::kIpv6 ? "in6" : "in4";
   auto answer = probe.ask(family);
   if (!answer) return {std::move(name), true, "read back only: " + answer.error().message()};
@@ -97,7 +96,7 @@ ProbeResult judge_in(Counters& counters, const Plan& plan, const InboundProbe& p
   return judge(std::move(name), *answer == InboundAnswer::kAccepted ? 0 : ECONNREFUSED, counted, plan.inbound_port);
 }
 
-void probe_in(Counters& counters, const Plan& plan, std::vector<ProbeResult>& out) {
+void probe_in(Counted& counters, const Plan& plan, std::vector<ProbeResult>& out) {
   const auto probe = InboundProbe::make();
   for (const Family family : kFamilies) {
     if (!(family == Family::kIpv4 ? plan.ipv4 : plan.ipv6)) continue;
@@ -110,7 +109,7 @@ void probe_in(Counters& counters, const Plan& plan, std::vector<ProbeResult>& ou
 
 // Names must be answered as before, or the host is worse off with us than without. What we don't redirect isn't ours to
 // judge: a server may be away.
-ProbeResult probe_dns(Counters& counters, const Plan& plan, const Cidr& server) {
+ProbeResult probe_dns(Counted& counters, const Plan& plan, const Cidr& server) {
   counters.look();  // others ask for names, too
   const DnsAnswer answer = ask_as_nobody(server);
   const bool counted = counters.more("out_dns");
@@ -131,7 +130,7 @@ ProbeResult probe_dns(Counters& counters, const Plan& plan, const Cidr& server) 
 
 std::vector<ProbeResult> probe(Backend& backend, const Plan& plan) {
   std::vector<ProbeResult> out;
-  Counters counters(backend);
+  Counted counters(backend);
   if (plan.outbound && plan.ipv4) out.push_back(probe_out(counters, plan, Family::kIpv4));
   if (plan.outbound && plan.ipv6) out.push_back(probe_out(counters, plan, Family::kIpv6));
   if (plan.inbound) probe_in(counters, plan, out);

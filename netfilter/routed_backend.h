@@ -21,6 +21,7 @@ class RoutedBackend final : public Backend {
   Status apply(const Plan& plan) override;
   Status repair(const Plan& plan) override;
   Result<Observation> observe() override;
+  Result<Counters> counters() override { return rules_->counters(); }
   Status remove_rules() override { return rules_->remove_rules(); }
   Status remove_anchor() override;
 

@@ -202,6 +202,16 @@ TEST(NftTables, AreSeenWithTheirCommentsAndOurRules) {
     EXPECT_EQ(*rules, (std::map<std::string, std::size_t>{{"c", 2}, {"d", 1}}));
     const auto none = tagged_rules(socket, {"inet"}, "missing");
     EXPECT_TRUE(none && none->empty());
+    ASSERT_EQ(std::system("nft 'table inet a { counter out_x { packets 3 bytes 5000000000 }; quota q { 1 mbytes }; }; "
+                          "table ip a { counter out_x { packets 4 bytes 8 }; counter in_y { }; }; "
+                          "table inet b { counter out_x { packets 100 bytes 100 }; }'"),
+              0);
+    const auto counters = named_counters(socket, {"inet", "ip"}, "a");
+    ASSERT_TRUE(counters) << counters.error().to_string();
+    EXPECT_EQ(counters->size(), 2U);
+    EXPECT_EQ(counters->at("out_x").packets, 7U);
+    EXPECT_EQ(counters->at("out_x").bytes, 5000000008U);
+    EXPECT_EQ(counters->at("in_y").packets, 0U);
   });
 }
 
