@@ -14,23 +14,24 @@ std::vector<netfilter::PortRange> ranges(const std::vector<config::PortRange>& f
   return out;
 }
 
-void add(std::vector<std::uint32_t>& to, std::uint32_t id) {
+template <typename Id>
+void add(std::vector<Id>& to, Id id) {
   if (std::find(to.begin(), to.end(), id) == to.end()) to.push_back(id);
 }
 
 void set_owners(const config::Config& config, netfilter::Intent& out) {
   const auto& exempt = config.interception.exempt;
   if (auto uid = config::resolve_user(config.users.agent)) {
-    add(out.exempt_uids, *uid);
+    add<netfilter::IdRange>(out.exempt_uids, *uid);
     out.dns.agent.uids = {*uid};
     out.probe_uid = *uid;
   }
   if (auto uid = config::resolve_user(config.users.proxy)) {
-    add(out.exempt_uids, *uid);
+    add<netfilter::IdRange>(out.exempt_uids, *uid);
     out.proxy.uids = {*uid};
   }
-  if (auto gid = config::resolve_group(config.users.proxy)) add(out.exempt_gids, *gid);
-  for (const auto uid : exempt.uids) add(out.exempt_uids, uid);
+  if (auto gid = config::resolve_group(config.users.proxy)) add<std::uint32_t>(out.exempt_gids, *gid);
+  for (const auto& uids : exempt.uids) add(out.exempt_uids, uids);
   for (const auto gid : exempt.gids) add(out.exempt_gids, gid);
   out.exempt_cgroups = exempt.cgroups;
   out.exempt_marks = exempt.marks;
@@ -67,8 +68,7 @@ netfilter::Intent interception_intent(const config::Config& config) {
 }
 
 bool exempts_root(const netfilter::Intent& intent) {
-  const auto& exempt = intent.exempt_uids;
-  return std::find(exempt.begin(), exempt.end(), 0U) != exempt.end();
+  return netfilter::contains(intent.exempt_uids, 0);
 }
 
 }  // namespace hawser

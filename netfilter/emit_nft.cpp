@@ -32,6 +32,9 @@ std::string set_of(const std::vector<T>& values, Text text) {
 std::string text_of(const PortRange& range) {
   return to_string(range);
 }
+std::string text_of_ids(const IdRange& range) {
+  return to_string(range);
+}
 std::string number(std::uint32_t value) {
   return std::to_string(value);
 }
@@ -254,7 +257,7 @@ class Table {
 
   static std::string owners(const Match& match) {
     std::string out;
-    if (!match.uids.empty()) out += "meta skuid " + set_of(match.uids, number) + " ";
+    if (!match.uids.empty()) out += "meta skuid " + set_of(match.uids, text_of_ids) + " ";
     if (!match.gids.empty()) out += "meta skgid " + set_of(match.gids, number) + " ";
     if (!match.not_gids.empty()) out += "meta skgid != " + set_of(match.not_gids, number) + " ";
     if (!match.cgroups.empty())

@@ -116,7 +116,7 @@ Answer by_owner(const Match& match, const Packet& packet, bool outgoing) {
   const auto owned = [&](bool asked, bool known, auto fits) {
     if (asked) all.add(!outgoing ? Answer::kNo : known ? certain(fits()) : Answer::kUnknown);
   };
-  owned(!match.uids.empty(), packet.uid.has_value(), [&] { return has(match.uids, *packet.uid); });
+  owned(!match.uids.empty(), packet.uid.has_value(), [&] { return contains(match.uids, *packet.uid); });
   owned(!match.gids.empty(), packet.gid.has_value(), [&] { return has(match.gids, *packet.gid); });
   owned(!match.not_gids.empty(), packet.gid.has_value(), [&] { return !has(match.not_gids, *packet.gid); });
   owned(!match.cgroups.empty(), packet.cgroup.has_value(),

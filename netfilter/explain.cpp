@@ -118,6 +118,7 @@ std::string listed(const std::vector<T>& values, const char* last, Text text) {
 // Of a match that fits but for what isn't known: what that is.
 std::string condition(const Match& match, const Packet& packet) {
   const auto number = [](std::uint32_t value) { return std::to_string(value); };
+  const auto ids = [](const IdRange& range) { return netfilter::to_string(range); };
   const auto text = [](const std::string& value) { return value; };
   const auto port = [](const PortRange& range) { return netfilter::to_string(range); };
   std::vector<std::string> parts;
@@ -125,7 +126,7 @@ std::string condition(const Match& match, const Packet& packet) {
     parts.push_back("it comes from " + listed(match.sources, "or", [](const Cidr& cidr) { return cidr.text(); }));
   if (!packet.source_port && !match.source_ports.empty())
     parts.push_back("its source port is " + listed(match.source_ports, "or", port));
-  if (!packet.uid && !match.uids.empty()) parts.push_back("its owner's uid is " + listed(match.uids, "or", number));
+  if (!packet.uid && !match.uids.empty()) parts.push_back("its owner's uid is " + listed(match.uids, "or", ids));
   if (!packet.gid && !match.gids.empty()) parts.push_back("its owner's gid is " + listed(match.gids, "or", number));
   if (!packet.gid && !match.not_gids.empty())
     parts.push_back("its owner's gid is not " + listed(match.not_gids, "nor", number));

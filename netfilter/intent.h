@@ -19,7 +19,7 @@ struct Endpoint {
 
 // By what the owner of a socket is recognised; one of all is enough.
 struct Owner {
-  std::vector<std::uint32_t> uids{};
+  std::vector<IdRange> uids{};
   std::vector<std::uint32_t> gids{};
   std::vector<std::string> cgroups{};  // of cgroup v2: "system.slice/app.service", and what is below it
   std::vector<Mark> marks{};           // of what it sends (SO_MARK)
@@ -29,7 +29,7 @@ struct Owner {
 
 // The destination ports to which these users' connections aren't captured.
 struct UserPorts {
-  std::vector<std::uint32_t> uids{};
+  std::vector<IdRange> uids{};
   std::vector<PortRange> ports{};      // none: all
   Protocol protocol = Protocol::kTcp;  // or kUdp (which matters to DNS alone), or kAny: both
   bool operator==(const UserPorts&) const = default;
@@ -92,7 +92,7 @@ struct Intent {
   std::vector<PortRange> outbound_exclude;
   std::vector<std::string> outbound_exclude_cidrs;
 
-  std::vector<std::uint32_t> exempt_uids;
+  std::vector<IdRange> exempt_uids;
   std::vector<std::uint32_t> exempt_gids;
   std::vector<std::string> exempt_cgroups;
   std::vector<Mark> exempt_marks;

@@ -84,7 +84,15 @@ Status check_ports(const Intent& intent) {
              "use different ports for outbound, inbound, HBONE and DNS");
 }
 
+Status check_ranges(const std::vector<IdRange>& ranges) {
+  for (const IdRange& range : ranges)
+    if (range.first > range.last)
+      return bad("HWS-NF-036", "range of users " + to_string(range) + " is inverted", "write the lower number first");
+  return {};
+}
+
 Status check_owner(const Owner& owner) {
+  if (auto s = check_ranges(owner.uids); !s) return s;
   for (const std::string& cgroup : owner.cgroups)
     if (auto s = check_cgroup(cgroup); !s) return s;
   for (const Mark& mark : owner.marks)
@@ -96,15 +104,17 @@ Status check_owners(const Intent& intent) {
   if (intent.exempt_uids.empty())
     return bad("HWS-NF-004", "no user is exempt, so the proxy's own traffic would loop",
                "exempt the proxy's and the agent's uid");
-  if (auto s = check_owner({{}, {}, intent.exempt_cgroups, intent.exempt_marks}); !s) return s;
+  if (auto s = check_owner({intent.exempt_uids, {}, intent.exempt_cgroups, intent.exempt_marks}); !s) return s;
   for (const Owner* owner : {&intent.proxy, &intent.dns.agent, &intent.dns.host_resolver})
     if (auto s = check_owner(*owner); !s) return s;
   for (const std::uint32_t gid : intent.groups_exclude)
     if (std::find(intent.groups_include.begin(), intent.groups_include.end(), gid) != intent.groups_include.end())
       return bad("HWS-NF-034", "group " + std::to_string(gid) + " is included and excluded", "keep one");
-  for (const UserPorts& item : intent.user_ports)
+  for (const UserPorts& item : intent.user_ports) {
     if (item.uids.empty() || item.protocol == Protocol::kNotTcp)
       return bad("HWS-NF-034", "ports are excluded for nobody, or for no protocol", "name users, and tcp or udp");
+    if (auto s = check_ranges(item.uids); !s) return s;
+  }
   return {};
 }
 

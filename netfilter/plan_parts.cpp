@@ -21,6 +21,19 @@ std::vector<T> sorted(std::vector<T> values) {
   return values;
 }
 
+// nftables refuses a set whose elements overlap. What only touches stays as it was written.
+std::vector<IdRange> sorted(std::vector<IdRange> ranges) {
+  std::sort(ranges.begin(), ranges.end());
+  std::vector<IdRange> out;
+  for (const IdRange& range : ranges) {
+    if (!out.empty() && range.first <= out.back().last)
+      out.back().last = std::max(out.back().last, range.last);
+    else
+      out.push_back(range);
+  }
+  return out;
+}
+
 Owner sorted(Owner owner) {
   const auto before = [](const Mark& a, const Mark& b) {
     return a.value != b.value ? a.value < b.value : a.mask < b.mask;

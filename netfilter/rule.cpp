@@ -34,7 +34,7 @@ const char* to_string(Protocol protocol) {
 void append_owners(std::string& out, const Match& match) {
   const auto number = [](std::uint32_t value) { return std::to_string(value); };
   const auto mark = [](const Mark& value) { return to_string(value); };
-  append(out, "uid", match.uids, number);
+  append(out, "uid", match.uids, [](const IdRange& range) { return netfilter::to_string(range); });
   append(out, "gid", match.gids, number);
   append(out, "gid not", match.not_gids, number);
   append(out, "cgroup", match.cgroups, [](const std::string& value) { return value; });
@@ -91,6 +91,15 @@ std::string to_string(const Action& action) {
 }
 
 }  // namespace
+
+std::string to_string(const IdRange& range) {
+  const std::string first = std::to_string(range.first);
+  return range.first == range.last ? first : first + "-" + std::to_string(range.last);
+}
+
+bool contains(const std::vector<IdRange>& ranges, std::uint32_t id) {
+  return std::any_of(ranges.begin(), ranges.end(), [id](const IdRange& range) { return range.contains(id); });
+}
 
 bool outgoing(Hook hook) {
   return hook == Hook::kOutput || hook == Hook::kMangleOutput || hook == Hook::kRawOutput;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -56,6 +57,21 @@ enum class Purpose {
 // "probe", "ssh", …: part of the counters' names.
 const char* to_string(Purpose purpose);
 
+// Numbers of users, both ends included; a single one is a range too.
+struct IdRange {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+
+  IdRange() = default;
+  IdRange(std::uint32_t id) : first(id), last(id) {}  // NOLINT(google-explicit-constructor)
+  IdRange(std::uint32_t from, std::uint32_t to) : first(from), last(to) {}
+  bool contains(std::uint32_t id) const { return first <= id && id <= last; }
+  auto operator<=>(const IdRange&) const = default;
+};
+// "881", "4001-4010".
+std::string to_string(const IdRange& range);
+bool contains(const std::vector<IdRange>& ranges, std::uint32_t id);
+
 enum class Protocol { kAny, kTcp, kUdp, kNotTcp };
 
 struct Mark {
@@ -84,7 +100,7 @@ struct Match {
   std::vector<PortRange> destination_ports;
   std::vector<PortRange> not_destination_ports;
   // The socket's owner: outgoing hooks only.
-  std::vector<std::uint32_t> uids;
+  std::vector<IdRange> uids;
   std::vector<std::uint32_t> gids;
   std::vector<std::uint32_t> not_gids;
   std::vector<std::string> cgroups;  // of cgroup v2, without the leading slash: "system.slice/app.service"

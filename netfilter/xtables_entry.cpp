@@ -208,9 +208,10 @@ class Composer {
 
   void add_owners() {
     xt_owner_match_info info{};
-    for (const auto uid : match_.uids) {
+    for (const IdRange& uids : match_.uids) {
       info.match |= XT_OWNER_UID;
-      info.uid_min = info.uid_max = uid;
+      info.uid_min = uids.first;
+      info.uid_max = uids.last;
     }
     for (const auto gid : match_.gids) {
       info.match |= XT_OWNER_GID;

@@ -65,7 +65,7 @@ std::string transport(const Match& match) {
 std::string owners(const Match& match) {
   std::string out;
   if (!match.uids.empty() || !match.gids.empty()) out += " -m owner";
-  for (const auto uid : match.uids) out += " --uid-owner " + std::to_string(uid);
+  for (const IdRange& uids : match.uids) out += " --uid-owner " + to_string(uids);
   for (const auto gid : match.gids) out += " --gid-owner " + std::to_string(gid);
   for (const auto gid : match.not_gids) out += " -m owner ! --gid-owner " + std::to_string(gid);
   for (const auto& path : match.cgroups) out += " -m cgroup --path " + path;

@@ -27,6 +27,27 @@ std::vector<std::uint32_t> to_ids(const Repeated& ids) {
   return {ids.begin(), ids.end()};
 }
 
+// Single ones have a list of their own.
+template <typename Ids, typename Ranges>
+std::vector<netfilter::IdRange> to_uids(const Ids& ids, const Ranges& ranges) {
+  std::vector<netfilter::IdRange> out(ids.begin(), ids.end());
+  for (const auto& range : ranges) out.emplace_back(range.first(), range.last());
+  return out;
+}
+
+template <typename Ids, typename Ranges>
+void to_proto(const std::vector<netfilter::IdRange>& uids, Ids& ids, Ranges& ranges) {
+  for (const netfilter::IdRange& range : uids) {
+    if (range.first == range.last) {
+      ids.Add(range.first);
+      continue;
+    }
+    auto* added = ranges.Add();
+    added->set_first(range.first);
+    added->set_last(range.last);
+  }
+}
+
 template <typename Repeated>
 std::vector<std::string> to_texts(const Repeated& texts) {
   return {texts.begin(), texts.end()};
@@ -70,11 +91,12 @@ void to_proto(const std::vector<netfilter::Endpoint>& endpoints, Repeated& out) 
 }
 
 netfilter::Owner to_owner(const v1::Owner& proto) {
-  return {to_ids(proto.uids()), to_ids(proto.gids()), to_texts(proto.cgroups()), to_marks(proto.marks())};
+  return {to_uids(proto.uids(), proto.uid_ranges()), to_ids(proto.gids()), to_texts(proto.cgroups()),
+          to_marks(proto.marks())};
 }
 
 void to_proto(const netfilter::Owner& owner, v1::Owner& out) {
-  to_proto(owner.uids, *out.mutable_uids());
+  to_proto(owner.uids, *out.mutable_uids(), *out.mutable_uid_ranges());
   to_proto(owner.gids, *out.mutable_gids());
   to_proto(owner.cgroups, *out.mutable_cgroups());
   to_proto(owner.marks, *out.mutable_marks());
@@ -143,20 +165,21 @@ void write_inbound(const netfilter::Intent& intent, v1::Intent& out) {
 }
 
 void read_exceptions(const v1::Intent& proto, netfilter::Intent& out) {
-  out.exempt_uids = to_ids(proto.exempt_uids());
+  out.exempt_uids = to_uids(proto.exempt_uids(), proto.exempt_uid_ranges());
   out.exempt_gids = to_ids(proto.exempt_gids());
   out.exempt_cgroups = to_texts(proto.exempt_cgroups());
   out.exempt_marks = to_marks(proto.exempt_marks());
   out.groups_include = to_ids(proto.groups_include());
   out.groups_exclude = to_ids(proto.groups_exclude());
   for (const auto& item : proto.user_ports())
-    out.user_ports.push_back({to_ids(item.uids()), to_ranges(item.ports()), to_protocol(item.protocol())});
+    out.user_ports.push_back(
+        {to_uids(item.uids(), item.uid_ranges()), to_ranges(item.ports()), to_protocol(item.protocol())});
   out.exclude_interfaces = to_texts(proto.exclude_interfaces());
   out.never = to_endpoints(proto.never());
 }
 
 void write_exceptions(const netfilter::Intent& intent, v1::Intent& out) {
-  to_proto(intent.exempt_uids, *out.mutable_exempt_uids());
+  to_proto(intent.exempt_uids, *out.mutable_exempt_uids(), *out.mutable_exempt_uid_ranges());
   to_proto(intent.exempt_gids, *out.mutable_exempt_gids());
   to_proto(intent.exempt_cgroups, *out.mutable_exempt_cgroups());
   to_proto(intent.exempt_marks, *out.mutable_exempt_marks());
@@ -164,7 +187,7 @@ void write_exceptions(const netfilter::Intent& intent, v1::Intent& out) {
   to_proto(intent.groups_exclude, *out.mutable_groups_exclude());
   for (const auto& item : intent.user_ports) {
     auto* added = out.add_user_ports();
-    to_proto(item.uids, *added->mutable_uids());
+    to_proto(item.uids, *added->mutable_uids(), *added->mutable_uid_ranges());
     to_proto(item.ports, *added->mutable_ports());
     added->set_protocol(to_proto(item.protocol));
   }

@@ -32,7 +32,7 @@ std::string Interception::failures(const std::vector<netfilter::ProbeResult>& pr
 }
 
 netfilter::Intent Interception::with_exemptions(netfilter::Intent intent) const {
-  const auto add = [](std::vector<std::uint32_t>& to, const std::vector<std::uint32_t>& ids) {
+  const auto add = [](auto& to, const std::vector<std::uint32_t>& ids) {
     for (const auto id : ids)
       if (std::find(to.begin(), to.end(), id) == to.end()) to.push_back(id);
   };

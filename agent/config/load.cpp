@@ -17,6 +17,7 @@ namespace hawser::config {
 namespace {
 
 constexpr std::size_t kMaxFile = 1U << 20U;
+constexpr std::uint32_t kNobody = 0xffffffff;  // what the kernel takes for no user at all
 
 void read_text(const std::string& text, const std::string& name, Loaded& out) {
   Sink sink(name, out.errors);
@@ -94,6 +95,28 @@ Result<unsigned> resolve_user(const std::string& name) {
     const passwd* entry = getpwnam(n.c_str());  // NOLINT(concurrency-mt-unsafe): at start, one thread
     return entry == nullptr ? std::nullopt : std::optional<unsigned>(entry->pw_uid);
   });
+}
+
+Result<netfilter::IdRange> parse_user_range(const std::string& text) {
+  const auto dash = text.find('-');
+  const bool range = dash != std::string::npos && dash > 0 && dash + 1 < text.size() &&
+                     text.find_first_not_of("0123456789-") == std::string::npos;
+  if (!range) {
+    const auto uid = resolve_user(text);
+    if (!uid) return uid.error();
+    return netfilter::IdRange(*uid);
+  }
+  netfilter::IdRange out;
+  const char* end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), text.data() + dash, out.first);
+  const auto last = std::from_chars(text.data() + dash + 1, end, out.last);
+  if (first.ec != std::errc() || last.ec != std::errc() || last.ptr != end || out.last == kNobody)
+    return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is no range of users",
+                 "write two numbers under 4294967295, like 4001-4010");
+  if (out.first > out.last)
+    return Error(Code::kInvalidArgument, "HWS-CF-004", "range of users '" + text + "' is inverted",
+                 "write the lower number first");
+  return out;
 }
 
 Result<unsigned> resolve_group(const std::string& name) {

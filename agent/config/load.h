@@ -30,6 +30,8 @@ Loaded load(const Paths& paths);
 Loaded parse(const std::string& text, const std::string& name);
 
 Result<unsigned> resolve_user(const std::string& name_or_number);
+// A name, a number, or numbers like 4001-4010.
+Result<netfilter::IdRange> parse_user_range(const std::string& text);
 Result<unsigned> resolve_group(const std::string& name_or_number);
 
 }  // namespace hawser::config

@@ -117,6 +117,18 @@ void number_list(MapReader& map, const std::string& key, std::vector<std::uint32
   });
 }
 
+// Names, numbers, and ranges of numbers.
+void user_list(MapReader& map, const std::string& key, std::vector<netfilter::IdRange>& out) {
+  if (map.has(key)) out.clear();
+  map.list(key, [&out](const std::string& text) -> Status {
+    auto range = parse_user_range(text);
+    if (range) return push(out, *range, text, kMaxNames);
+    if (range.error().code() != Code::kNotFound) return range.error();
+    return Error(Code::kNotFound, range.error().id(), range.error().message(),
+                 "create it, or write another name, a number, or a range like 4001-4010");
+  });
+}
+
 void checked_list(MapReader& map, const std::string& key, std::vector<std::string>& out,
                   Status (*check)(const std::string&)) {
   if (map.has(key)) out.clear();
@@ -175,7 +187,7 @@ void read_outbound(MapReader& map, Interception& out) {
 }
 
 void read_exempt(MapReader& map, netfilter::Owner& out) {
-  number_list(map, "users", out.uids, resolve_user);
+  user_list(map, "users", out.uids);
   number_list(map, "groups", out.gids, resolve_group);
   checked_list(map, "cgroups", out.cgroups, netfilter::check_cgroup);
   if (map.has("marks")) out.marks.clear();
@@ -189,7 +201,7 @@ void read_exempt(MapReader& map, netfilter::Owner& out) {
 
 void read_user_ports(MapReader& map, std::vector<netfilter::UserPorts>& out) {
   netfilter::UserPorts item;
-  number_list(map, "users", item.uids, resolve_user);
+  user_list(map, "users", item.uids);
   std::vector<PortRange> ports;
   port_list(map, "ports", ports, {true, nullptr});
   for (const PortRange& range : ports) item.ports.push_back({range.first, range.last});

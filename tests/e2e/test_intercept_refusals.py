@@ -35,6 +35,8 @@ REFUSED = {
     "unknown user": ("exempt: {users: [no-such-user]}", 33, "user 'no-such-user' doesn't exist", "HWS-CF-006"),
     "unknown group": ("groups: {include: [no-such-group]}", 35, "group 'no-such-group' doesn't", "HWS-CF-006"),
     "unknown user of ports": ("user_ports: [{users: [no-such-user]}]", 38, "'no-such-user' doesn't exist", "HWS-CF-006"),
+    "inverted range of users": ("exempt: {users: [4010-4001]}", 33, "range of users '4010-4001'", "HWS-CF-004"),
+    "users beyond all": ("user_ports: [{users: [1-4294967295]}]", 38, "is no range of users", "HWS-CF-004"),
     "ports excluded for nobody": ("user_ports: [{ports: [80]}]", 29, "users: is missing", "HWS-CF-005"),
     "port twice": ("inbound: {ports: [80, 80]}", 38, "'80' is there already", "HWS-CF-004"),
     "network twice": ("outbound: {cidrs: [10.0.0.0/8, 10.1.0.0/8]}", 47, "is there already", "HWS-CF-004"),

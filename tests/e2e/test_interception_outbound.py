@@ -43,6 +43,20 @@ def test_several_users_and_groups_are_exempt_and_nobody_else(scene):
     assert scene.ports(*BOTH, uid=2001, gid=1001) == [OUTBOUND, OUTBOUND]
 
 
+def test_ranges_of_users_are_exempt_with_both_ends(scene):
+    ranges = [message("UidRange", first=4001, last=4010), message("UidRange", first=4010, last=4012)]
+    ports = message("UserPorts", uid_ranges=[message("UidRange", first=5001, last=5002)], ports=ports_of(8080), protocol=1)
+    scene.plan(exempt_uids=[4020], exempt_uid_ranges=ranges, user_ports=[ports])
+    direct = {uid: scene.ports((PEER, 80), (PEER6, 80), uid=uid, gid=9) for uid in (4001, 4005, 4012, 4020)}
+    assert set(map(tuple, direct.values())) == {(80, 80)}, direct
+    captured = {uid: scene.ports((PEER, 80), (PEER6, 80), uid=uid, gid=9) for uid in (4000, 4013, 4021)}
+    assert set(map(tuple, captured.values())) == {(OUTBOUND, OUTBOUND)}, captured
+    for uid, lands in ((5000, OUTBOUND), (5001, 8080), (5002, 8080), (5003, OUTBOUND)):
+        assert scene.ports((PEER, 8080), (PEER6, 80), uid=uid, gid=9) == [lands, OUTBOUND], uid
+    with pytest.raises(Refused, match="range of users 7-6 is inverted.*HWS-NF-036"):
+        scene.plan(exempt_uid_ranges=[message("UidRange", first=7, last=6)])
+
+
 def test_a_mark_is_exempt_by_its_bits(scene):
     scene.plan(exempt_marks=[message("Mark", value=0x10, mask=0xF0), message("Mark", value=0x7000, mask=0xFFFFFFFF)])
     targets = [{"address": a, "port": 80, "mark": mark} for mark in (0x15, 0x7000, 0x25, 0x7010) for a in (PEER, PEER6)]

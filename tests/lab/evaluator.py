@@ -90,6 +90,7 @@ class Dice:
             ipv6=self.coin(0.8),
             refuse=self.coin(0.12),
             exempt_uids=[*own, *self.some([1001, 1003], 2)],
+            exempt_uid_ranges=[message("UidRange", first=1001, last=1002)] if self.coin(0.2) else [],
             exempt_gids=[*own, *self.some([2000, 2001], 1)],
             exempt_marks=[message("Mark", value=0x100, mask=0xF00)] if self.coin(0.3) else [],
             never=[message("Endpoint", address=never, port=self.random.choice((0, 443)))],
@@ -128,7 +129,11 @@ class Dice:
             intent.groups_exclude.append(2000)
         if self.coin(0.3):
             protocol = self.random.randint(0, 2)
-            intent.user_ports.append(message("UserPorts", uids=[1000], ports=self.ranges(0.8), protocol=protocol))
+            intent.user_ports.append(message("UserPorts", ports=self.ranges(0.8), protocol=protocol))
+            if self.coin():
+                intent.user_ports[0].uids.append(1000)
+            else:
+                intent.user_ports[0].uid_ranges.append(message("UidRange", first=999, last=1001))
 
     def dns(self) -> typing.Any:
         resolvers = [PEER["eth0"][0], PEER["eth0"][1], "127.0.0.6", METADATA[0]]

@@ -30,7 +30,7 @@ netfilter::Intent full() {
   intent.outbound_cidrs = {"fd00::/8", "172.16.0.0/12"};
   intent.outbound_exclude = {{9, 10}};
   intent.outbound_exclude_cidrs = {"10.0.0.0/8"};
-  intent.exempt_uids = {11, 12};
+  intent.exempt_uids = {11, 12, {40, 49}};
   intent.exempt_gids = {13};
   intent.exempt_cgroups = {"system.slice/a.service"};
   intent.exempt_marks = {{0x500, 0xf00}};
@@ -38,10 +38,10 @@ netfilter::Intent full() {
   intent.groups_exclude = {18, 19};
   intent.user_ports = {{{20}, {{21, 22}}, netfilter::Protocol::kUdp},
                        {{23, 24}, {}, netfilter::Protocol::kTcp},
-                       {{25}, {{26, 26}}, netfilter::Protocol::kAny}};
+                       {{25, {60, 69}}, {{26, 26}}, netfilter::Protocol::kAny}};
   intent.exclude_interfaces = {"eth1", "docker*"};
   intent.self_call = false;
-  intent.proxy = {{27}, {28}, {"hawser.slice"}, {{29, 30}}};
+  intent.proxy = {{27, {50, 51}}, {28}, {"hawser.slice"}, {{29, 30}}};
   intent.dns = {
       netfilter::Dns::Capture::kResolvers, 53535, false, true, {{31}, {32}, {"a"}, {{33, 34}}}, {"127.0.0.53"},
       {{35}, {36}, {"b"}, {{37, 38}}}};

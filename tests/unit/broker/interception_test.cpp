@@ -11,7 +11,7 @@ TEST_F(InterceptionTest, TheBrokerExemptsAgentAndProxyByItself) {
   digest_of(interception.plan({}, 0s));
   bool users = false;
   for (const auto& rule : kernel_.applied->rules)
-    users = users || rule.match.uids == std::vector<std::uint32_t>{881, 882};
+    users = users || rule.match.uids == std::vector<netfilter::IdRange>{881, 882};
   EXPECT_TRUE(users);
 }
 

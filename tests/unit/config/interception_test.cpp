@@ -20,7 +20,7 @@ constexpr const char* kAll = R"(interception:
     exclude_ports: [8500]
     exclude_cidrs: [10.9.0.0/16]
   exempt:
-    users: [root, "881"]
+    users: [root, "881", 4001-4010]
     groups: [root]
     cgroups: [system.slice/backup.service]
     marks: [0x100/0xf00, 7]
@@ -44,7 +44,8 @@ TEST(ConfigInterception, EveryKeyIsRead) {
   EXPECT_EQ(in.services[1], (netfilter::Service{"rpc", {{9000, 9000}, {9002, 9004}}}));
   EXPECT_EQ(in.outbound_ports.size(), 2U);
   EXPECT_EQ(in.outbound_cidrs, (std::vector<std::string>{"10.0.0.0/8", "fd00::/8"}));
-  EXPECT_EQ(in.exempt, (netfilter::Owner{{0, 881}, {0}, {"system.slice/backup.service"}, {{0x100, 0xf00}, {7}}}));
+  EXPECT_EQ(in.exempt,
+            (netfilter::Owner{{0, 881, {4001, 4010}}, {0}, {"system.slice/backup.service"}, {{0x100, 0xf00}, {7}}}));
   EXPECT_EQ(in.groups_exclude, std::vector<std::uint32_t>{600});
   ASSERT_EQ(in.user_ports.size(), 1U);
   EXPECT_EQ(in.user_ports[0],
@@ -73,6 +74,11 @@ TEST(ConfigInterception, WhatCannotBeIsRefusedAtItsPlace) {
       {"outbound: {exclude_ports: [70000]}", ":1:43:", "is not a port", "HWS-CF-004"},
       {"outbound: {ports: [90-80]}", ":1:35:", "is inverted", "HWS-CF-004"},
       {"exempt: {users: [nobody-of-that-name]}", ":1:33:", "doesn't exist", "HWS-CF-006"},
+      {"exempt: {users: [9-8]}", ":1:33:", "'9-8' is inverted", "HWS-CF-004"},
+      {"exempt: {users: [1-4294967295]}", ":1:33:", "is no range of users", "HWS-CF-004"},
+      {"exempt: {users: [1-2-3]}", ":1:33:", "is no range of users", "HWS-CF-004"},
+      {"exempt: {users: [1-]}", ":1:33:", "doesn't exist", "HWS-CF-006"},
+      {"exempt: {users: [1-2, 1-2]}", ":1:38:", "is there already", "HWS-CF-004"},
       {"exempt: {groups: [no-such-group]}", ":1:34:", "doesn't exist", "HWS-CF-006"},
       {"exempt: {marks: [0]}", ":1:33:", "mark 0", "HWS-NF-032"},
       {"exempt: {marks: [0x101/0xf00]}", ":1:33:", "has bits", "HWS-NF-032"},

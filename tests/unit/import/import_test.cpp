@@ -78,7 +78,7 @@ TEST(ImportIstio, EveryFlagThatSaysWhatIsCaptured) {
                            "--capture-all-dns",
                            "--drop-invalid"});
   const auto& in = read.settings;
-  EXPECT_EQ(in.exempt.uids, (std::vector<std::uint32_t>{1337, 0}));
+  EXPECT_EQ(in.exempt.uids, (std::vector<netfilter::IdRange>{1337, 0}));
   EXPECT_EQ(in.exempt.gids, (std::vector<std::uint32_t>{1337}));
   EXPECT_EQ(in.mode, netfilter::InboundMode::kTproxy);
   EXPECT_EQ(in.tproxy.mark, 1400U);
@@ -234,7 +234,7 @@ TEST(ImportTrafficDirector, FlagsBecomeOurKeys) {
   EXPECT_EQ(firsts(in.inbound_exclude), (Ports{8081}));
   EXPECT_EQ(in.outbound_cidrs, Texts{"10.0.0.0/8"});
   EXPECT_EQ(in.outbound_exclude_cidrs, Texts{"10.1.0.0/16"});
-  EXPECT_EQ(in.exempt.uids, (std::vector<std::uint32_t>{1000}));
+  EXPECT_EQ(in.exempt.uids, (std::vector<netfilter::IdRange>{1000}));
   EXPECT_FALSE(in.self_call);
 }
 

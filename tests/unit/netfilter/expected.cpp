@@ -25,8 +25,13 @@ bool has(const std::vector<T>& values, const T& value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
+bool has_uid(const std::vector<IdRange>& ranges, std::uint32_t uid) {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [uid](const IdRange& range) { return range.first <= uid && uid <= range.last; });
+}
+
 bool owns(const Owner& owner, const Packet& p) {
-  return has(owner.uids, *p.uid) || has(owner.gids, *p.gid) ||
+  return has_uid(owner.uids, *p.uid) || has(owner.gids, *p.gid) ||
          std::any_of(owner.cgroups.begin(), owner.cgroups.end(),
                      [&p](const auto& of) { return (*p.cgroup + "/").rfind(of + "/", 0) == 0; }) ||
          std::any_of(owner.marks.begin(), owner.marks.end(),
@@ -161,7 +166,7 @@ class Meaning {
     if (p_.transport == Transport::kOther) return false;
     return std::any_of(i_.user_ports.begin(), i_.user_ports.end(), [&](const UserPorts& u) {
       const bool protocol = u.protocol == Protocol::kAny || (u.protocol == Protocol::kTcp) == tcp_;
-      return protocol && has(u.uids, *p_.uid) && (u.ports.empty() || has(u.ports, p_.destination_port));
+      return protocol && has_uid(u.uids, *p_.uid) && (u.ports.empty() || has(u.ports, p_.destination_port));
     });
   }
 

@@ -30,7 +30,7 @@ bool at_inbound(const Plan& plan, const Outcome& outcome) {
 }
 
 std::string own_traffic(const Scenario& scenario, const Plan& plan, const Packet& packet) {
-  const bool own = packet.outgoing && has(scenario.intent.exempt_uids, *packet.uid);
+  const bool own = packet.outgoing && contains(scenario.intent.exempt_uids, *packet.uid);
   const Outcome outcome = evaluate(plan, packet);
   if (!own || !touched(outcome)) return {};
   if (outcome.kind == Kind::kDropped && packet.state == State::kInvalid) return {};

@@ -90,6 +90,8 @@ std::vector<Said> matches() {
     m.not_destination_ports = {{53, 53}, {15008, 15008}};
   });
   say(out, "meta skuid { 881, 882 } ", [](Match& m) { m.uids = {881, 882}; });
+  say(out, "meta skuid 4001-4010 ", [](Match& m) { m.uids = {{4001, 4010}}; });
+  say(out, "meta skuid { 881, 4001-4010 } ", [](Match& m) { m.uids = {881, {4001, 4010}}; });
   say(out, "meta skgid 882 ", [](Match& m) { m.gids = {882}; });
   say(out, "meta skgid != { 7, 8 } ", [](Match& m) { m.not_gids = {7, 8}; });
   say(out, "meta mark 0x00000539 ", [](Match& m) { m.marks = {{0x539}}; });

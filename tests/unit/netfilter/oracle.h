@@ -64,9 +64,15 @@ inline bool has_cgroup(const std::vector<std::string>& paths, const std::string&
                      [&](const std::string& p) { return path == p || path.compare(0, p.size() + 1, p + "/") == 0; });
 }
 
+inline bool has_uid(const std::vector<IdRange>& ranges, std::uint32_t uid) {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [uid](const IdRange& range) { return range.first <= uid && uid <= range.last; });
+}
+
 inline bool owner_matches(const Match& match, const Packet& packet) {
-  return (match.uids.empty() || has(match.uids, packet.uid)) && (match.gids.empty() || has(match.gids, packet.gid)) &&
-         !has(match.not_gids, packet.gid) && (match.cgroups.empty() || has_cgroup(match.cgroups, packet.cgroup));
+  return (match.uids.empty() || has_uid(match.uids, packet.uid)) &&
+         (match.gids.empty() || has(match.gids, packet.gid)) && !has(match.not_gids, packet.gid) &&
+         (match.cgroups.empty() || has_cgroup(match.cgroups, packet.cgroup));
 }
 
 inline bool matches(const Match& match, const Packet& packet, const Fate& fate) {

@@ -130,6 +130,29 @@ TEST(PlanGroups, IncludedOnesAloneOrAllButTheExcluded) {
   EXPECT_EQ(id_of(intent), "HWS-NF-034");
 }
 
+TEST(PlanUsers, MayBeRanges) {
+  Intent intent = basic();
+  intent.exempt_uids.push_back({4001, 4010});
+  intent.exempt_uids.push_back({4005, 4020});  // nft refuses what overlaps
+  intent.exempt_uids.push_back(4020);
+  intent.user_ports = {{{{300, 309}}, {{5000, 5010}}, Protocol::kTcp}};
+  const Plan plan = must(intent);
+  EXPECT_EQ(port_of(plan, {.uid = 4000}), 15001U);
+  for (const std::uint32_t uid : {4001U, 4011U, 4020U}) EXPECT_EQ(send(plan, {.uid = uid}).by, Purpose::kExemptUser);
+  EXPECT_EQ(port_of(plan, {.uid = 4021}), 15001U);
+  EXPECT_EQ(port_of(plan, {.dport = 5005, .uid = 309}), 0U);
+  EXPECT_EQ(port_of(plan, {.dport = 5005, .uid = 310}), 15001U);
+  EXPECT_EQ(std::count_if(
+                plan.rules.begin(), plan.rules.end(),
+                [](const Rule& rule) { return to_string(rule).find(" uid 881,882,4001-4020 ") != std::string::npos; }),
+            1);
+  intent.exempt_uids = {{10, 9}};
+  EXPECT_EQ(id_of(intent), "HWS-NF-036");
+  intent.exempt_uids = {1};
+  intent.user_ports = {{{{8, 7}}, {}, Protocol::kTcp}};
+  EXPECT_EQ(id_of(intent), "HWS-NF-036");
+}
+
 TEST(PlanUserPorts, ExcludeThesePortsForTheseUsers) {
   Intent intent = basic();
   intent.user_ports = {{{300, 301}, {{5000, 5010}}, Protocol::kTcp}, {{302}, {}, Protocol::kAny}};

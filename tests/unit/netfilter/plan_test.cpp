@@ -47,7 +47,7 @@ bool matches(const Match& match, const Packet& packet) {
                                                   [&to](const Cidr& cidr) { return cidr.contains(to); }))
     return false;
   return has_port(match.destination_ports, packet.dport) && has_port(match.source_ports, packet.sport) &&
-         has(match.uids, packet.uid) && has(match.gids, packet.gid);
+         (match.uids.empty() || contains(match.uids, packet.uid)) && has(match.gids, packet.gid);
 }
 
 // Where the packet goes: a port of the proxy, or 0.

@@ -41,7 +41,7 @@ Texts draw_addresses(Draw& draw, const Texts& from, std::size_t most, bool symme
 
 void draw_owners(Draw& draw, Intent& out) {
   out.exempt_uids = {kAgent, kProxy};
-  if (draw.coin(4)) out.exempt_uids.push_back(900);
+  if (draw.coin(4)) out.exempt_uids.push_back(draw.coin() ? IdRange(900) : IdRange(890, 910));
   if (draw.coin()) out.exempt_gids.push_back(kProxy);
   if (draw.coin(4)) out.exempt_gids.push_back(901);
   if (draw.coin(4)) out.exempt_cgroups = {"system.slice/backup.service"};
@@ -49,8 +49,9 @@ void draw_owners(Draw& draw, Intent& out) {
   if (draw.coin(6)) out.groups_include = {1000, 2000};
   if (draw.coin(6)) out.groups_exclude = {2001};
   if (draw.coin(4))
-    out.user_ports = {
-        {{1001}, draw_ranges(draw, 2), draw.pick<Protocol>({Protocol::kTcp, Protocol::kUdp, Protocol::kAny})}};
+    out.user_ports = {{{draw.coin() ? IdRange(1001) : IdRange(1001, 1100)},
+                       draw_ranges(draw, 2),
+                       draw.pick<Protocol>({Protocol::kTcp, Protocol::kUdp, Protocol::kAny})}};
   out.self_call = !draw.coin(4);
   out.proxy.uids = {kProxy};
   if (draw.coin()) out.proxy.gids = {kProxy};

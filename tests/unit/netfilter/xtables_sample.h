@@ -88,7 +88,7 @@ inline Plan every_kind() {
   add(Hook::kOutput, Purpose::kInterface, matching([](Match& m) { m.interfaces = {"docker*", "eth1"}; }), {});
   add(Hook::kOutput, Purpose::kUserPort, matching([](Match& m) {
         m.protocol = Protocol::kTcp;
-        m.uids = {1, 2, 3, 4, 5};
+        m.uids = {1, 2, {3, 9}, 14, 15};
         for (std::uint32_t port = 1000; port < 1100; port += 2) m.destination_ports.push_back({port, port});
       }),
       {});
