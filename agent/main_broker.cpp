@@ -169,6 +169,8 @@ int run(const Arguments& arguments) {
   if (!agent) return refuse(agent.error(), EX_NOUSER);
   auto proxy_user = resolve(arguments.proxy_user);
   if (!proxy_user) return refuse(proxy_user.error(), EX_NOUSER);
+  auto kind = netfilter::parse_backend(arguments.backend);
+  if (!kind) return refuse(kind.error(), EX_USAGE);
   if (::geteuid() != 0)
     return refuse(Error(Code::kPermissionDenied, "HWS-BR-007", "hawser-broker must run as root",
                         "start it by its unit; its capabilities are bounded there"),
@@ -186,8 +188,6 @@ int run(const Arguments& arguments) {
   auto record = broker::PlanRecord::load(interception_options.plan_path);
   if (!record) log::warn(record.error().to_string());
   auto fd_store = broker::FdStore::of_environment();
-  auto kind = netfilter::parse_backend(arguments.backend);
-  if (!kind) return refuse(kind.error(), EX_USAGE);
   auto backend = broker::make_backend(
       fd_store, *kind, record && record->in_force ? record->in_force->digest : std::string(), arguments.succession);
   if (!backend) return refuse(backend.error(), exit_code(backend.error()));
@@ -270,7 +270,7 @@ int parse_and_run(int argc, char** argv) {
       ->check(CLI::IsMember({"auto", "direct", "systemd"}))
       ->capture_default_str();
   app.add_option("--backend", arguments.backend, "What rules are made with; auto asks the kernel, nftables first")
-      ->check(CLI::IsMember({"auto", "nftables", "xtables"}))
+      ->envname("HAWSER_BACKEND")
       ->capture_default_str();
   app.add_option("--socket", arguments.socket, "Socket to serve")->capture_default_str();
   app.add_option("--state-dir", arguments.state_dir, "Folder with netfilter/ and proxy/")->capture_default_str();

@@ -48,7 +48,8 @@ const char* to_string(BackendKind kind) {
 Result<BackendKind> parse_backend(const std::string& text) {
   for (const BackendKind kind : {BackendKind::kAuto, BackendKind::kNftables, BackendKind::kXtables})
     if (text == to_string(kind)) return kind;
-  return Error(Code::kInvalidArgument, "HWS-NF-076", "\"" + text + "\" is no backend", "auto, nftables or xtables");
+  return Error(Code::kInvalidArgument, "HWS-NF-076", "\"" + text + "\" is no backend",
+               "auto, nftables or xtables, by --backend or HAWSER_BACKEND (/etc/hawser/broker.env)");
 }
 
 Status nftables_usable() {

@@ -17,7 +17,7 @@ from lab.hawser import AGENT, BROKER_CAPS
 from lab.network import Lab
 from lab.rule_scene import INBOUND, OUTBOUND, PEER, PEER6, VM, VM6, RuleScene, difference, ports_of
 
-UNAVAILABLE, OSERR, NOPERM = 69, 71, 77
+USAGE, UNAVAILABLE, OSERR, NOPERM = 64, 69, 71, 77
 LOG = "hawser-broker.log"
 LINE = re.compile(r"\S+ hawser-broker error: (?P<what>.+) \(fix: (?P<fix>.+)\) \[(?P<id>HWS-[A-Z]+-\d{3})\]\n")
 BACKENDS = ("nftables", "xtables")
@@ -60,9 +60,9 @@ def log(scene) -> str:
     return (scene.vm.log_dir / LOG).read_text(errors="replace")
 
 
-def refused_start(scene, backend: str, **how) -> re.Match:
-    """It ends by itself, with one line; the match has `code` too."""
-    scene.hawser.broker_options = ("--backend", backend)
+def refused_start(scene, backend: str | None, **how) -> tuple[int, re.Match]:
+    """It ends by itself, with one line."""
+    scene.hawser.broker_options = ("--backend", backend) if backend else ()
     failpoints.forget(scene.hawser, LOG)
     before = scene.state()
     scene.hawser.spawn_broker(**how)
@@ -71,6 +71,26 @@ def refused_start(scene, backend: str, **how) -> re.Match:
     assert told, log(scene)
     assert difference(before, scene.state()) == []
     return code, told
+
+
+def test_the_environment_chooses_the_backend_unless_an_option_does(scene):
+    """As the unit gives it, from /etc/hawser/broker.env."""
+    for options, backend in (((), "xtables"), (("--backend", "nftables"), "nftables")):
+        scene.hawser.broker_options = options
+        scene.hawser.start_broker(env={"HAWSER_BACKEND": "xtables"})
+        assert scene.observe().backend == backend
+        scene.plan()
+        assert scene.ports((PEER, 80)) == [OUTBOUND]
+        assert ("HAWSER_OUTPUT" in scene.vm.run(["iptables-legacy-save"]).stdout) == (backend == "xtables")
+        scene.ask("remove")
+        stop(scene)
+
+
+@pytest.mark.parametrize("how", [{"env": {"HAWSER_BACKEND": "ipfw"}, "backend": None}, {"backend": "ipfw"}])
+def test_an_unknown_backend_is_refused(scene, how):
+    code, told = refused_start(scene, **how)
+    assert (code, told["id"]) == (USAGE, "HWS-NF-076"), told[0]
+    assert '"ipfw" is no backend' in told["what"] and "/etc/hawser/broker.env" in told["fix"]
 
 
 def caps(*missing: str) -> tuple[str, ...]:

@@ -76,6 +76,25 @@ def test_systemd_never_gives_up(world, unit):
     assert world.host.systemctl("--failed", "--no-legend", "--plain") == ""
 
 
+def backend(world) -> str:
+    seen = json.loads(world.vm.cli("intercept", "status", "--json").stdout)
+    return seen["backend"] if seen["state"] == "active" else seen["state"]
+
+
+def test_a_file_chooses_the_backend(world):
+    assert backend(world) == "nftables"
+    world.host.write("/etc/hawser/broker.env", "HAWSER_BACKEND=xtables\n")
+    try:
+        world.host.systemctl("restart", "hawser-broker.service")
+        poll.until("it's xtables", lambda: backend(world) == "xtables", 20)
+        poll.until("in the mesh", lambda: scene.in_mesh(world), 20)
+    finally:
+        world.host.run(["rm", "/etc/hawser/broker.env"])
+        world.host.systemctl("restart", "hawser-broker.service")
+    world.vm.ready()
+    poll.until("it's what the kernel has", lambda: backend(world) == "nftables", 20)
+
+
 def test_the_journal_has_levels_and_fields(world):
     for unit in hawser.SERVICES:
         lines = world.host.journal(unit, options=["-o", "json"]).splitlines()
