@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 import typing
 
 import pytest
@@ -70,11 +71,10 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> typing.Iterator[str]:
-    path = tmp_path_factory.mktemp("refusals")
-    for part in (path, *path.parents[:2]):  # pytest's own are for their owner alone
-        os.chmod(part, 0o755)
-    yield str(path)
+def folder() -> typing.Iterator[str]:
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o755)  # pytest's own are for their owner alone
+        yield path
 
 
 def hawser(*words: str) -> subprocess.CompletedProcess:
