@@ -147,7 +147,7 @@ void Interception::confirmed() {
   metrics_.add("hawser_interception_applies_total", "Plans applied", {{"result", "ok"}});
   metrics_.set("hawser_interception_active", "1 while the host's traffic is captured", {}, 1);
   const std::string families = listeners_.ipv4 && listeners_.ipv6 ? "IPv4 and IPv6" : listeners_.ipv6 ? "IPv6" : "IPv4";
-  health_.report("interception", HealthState::kOk, "active, " + families + ", by nftables", nullptr);
+  health_.report("interception", HealthState::kOk, "active, " + families, nullptr);
   watch();
   events_.active();
 }
