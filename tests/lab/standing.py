@@ -59,8 +59,8 @@ class SteadyTraffic:
 
     @contextlib.contextmanager
     def unharmed(self) -> typing.Iterator[None]:
+        self._traffic.more(2)  # what failed so far has been written down
         before = {name: load.report().failed for name, load in self._traffic.loads.items()}
-        self._traffic.more(2)
         yield
         self._traffic.more(2)
         for name, load in self._traffic.loads.items():
