@@ -23,6 +23,7 @@ struct Observation {
   bool rules = false;    // the rules are in the kernel
   bool anchor = false;   // the anchor is
   bool routing = false;  // routes, rules or addresses that the rules need
+  bool others = false;   // the rules were made with another backend than the one that is chosen
   // What remove_anchor() takes out once nothing lives on it.
   bool lasting() const { return anchor || routing; }
   std::string text;  // all, as the kernel lists it

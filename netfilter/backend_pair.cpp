@@ -43,6 +43,7 @@ Result<Observation> BackendPair::observe() {
   if (!others) return found;
   others->anchor = others->anchor || found->anchor;
   others->routing = others->routing || found->routing;
+  others->others = true;
   if (others->rules || others->lasting()) return others;
   return found;
 }

@@ -32,7 +32,10 @@ Status Interception::adopt(PlanRecord record) {
   if (found->listing.digest.empty() && mended()) return {};
   // One that died between two plans, or a try that nobody knows any more: what was confirmed is still wanted.
   if (!recorded(found->listing.digest)) return give_up("no record explains these rules");
-  return resume(*record_.in_force);
+  auto resumed = resume(*record_.in_force);
+  // Another backend was chosen since: nobody would ask for rules that are in force already.
+  if (resumed && found->others && plan_ && ports_bound(record_.in_force->intent)) return heal();
+  return resumed;
 }
 
 // Of a predecessor that died between two tables, one has the old rules and the other the new ones; and what no socket

@@ -26,7 +26,7 @@ from e2e.test_broker_interception import (  # noqa: F401 (what a connection does
 )
 from lab import facts, failpoints, poll
 from lab.broker_scene import PEER, PEER6, Scene, nothing_left  # noqa: F401 (a fixture)
-from lab.broker_wire import Refused
+from lab.broker_wire import Refused, message
 from lab.network import Lab
 
 LOCK = "/run/xtables.lock"
@@ -218,6 +218,24 @@ def test_restarting_the_broker_leaks_nothing(scene):
         restarts += 1
     seen = json.loads(running.stdout.read())
     assert set(seen) == {"15001"} and seen["15001"] > 200 and restarts > 3, (seen, restarts)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_chosen_backend_makes_the_rules_that_are_in_force_its_own(scene, closed):
+    """Nobody applies them again."""
+    policy = message("FailurePolicy", inbound_closed=closed, outbound_closed=closed)
+    scene.ask("confirm", digest=scene.ask("plan", intent=scene.intent(), on_failure=policy).plan.digest)
+    scene.kill_broker()
+    scene.hawser.broker_options = ("--backend", "nftables")
+    try:
+        scene.hawser.start_broker()
+        assert scene.observe().active and scene.observe().confirmed
+        assert scene.ruleset() == ""
+        assert scene.reached((PEER, 80), (PEER6, 80)) == ["15001", "15001"]
+        scene.ask("remove")
+    finally:
+        scene.kill_broker()
+        scene.hawser.broker_options = OPTIONS
 
 
 def test_going_over_to_nftables_leaks_nothing(scene):
