@@ -75,9 +75,9 @@ int ask_once(int fd) {
 
 }  // namespace
 
-DnsAnswer ask_as_nobody(const Cidr& server) {
+DnsAnswer ask_as(const Prober& prober, const Cidr& server) {
   const Address address = address_of(server);
-  const UniqueFd fd = socket_of_nobody(address.storage.ss_family, SOCK_DGRAM);
+  const UniqueFd fd = socket_of(prober, address.storage.ss_family, SOCK_DGRAM);
   if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0)
     return {errno};
   int error = ETIMEDOUT;

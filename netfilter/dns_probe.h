@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #pragma once
 
-#include "netfilter/address.h"
+#include "netfilter/plan.h"
 
 // What: one question for a name over UDP, as a program of this host asks it. The name is under "invalid", which
 // resolvers answer by themselves (RFC 6761 §6.4), so that no upstream server is needed; whatever the answer says, there
@@ -14,6 +14,6 @@ struct DnsAnswer {
   int error = 0;  // 0: it was answered; ETIMEDOUT: nobody did
 };
 
-DnsAnswer ask_as_nobody(const Cidr& server);
+DnsAnswer ask_as(const Prober& prober, const Cidr& server);
 
 }  // namespace hawser::netfilter

@@ -3,6 +3,8 @@
 
 #include <sha2.h>
 
+#include <algorithm>
+
 #include "netfilter/plan_builder.h"
 #include "netfilter/plan_check.h"
 
@@ -15,6 +17,13 @@ std::string digest_of(const std::vector<Rule>& rules) {
   char hex[SHA256_DIGEST_STRING_LENGTH] = {};
   ::SHA256Data(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), hex);
   return hex;
+}
+
+Prober prober_of(const Owner& exempt) {
+  Prober out;
+  while (out.uid > 1 && contains(exempt.uids, out.uid)) --out.uid;
+  while (out.gid > 1 && std::find(exempt.gids.begin(), exempt.gids.end(), out.gid) != exempt.gids.end()) --out.gid;
+  return out;
 }
 
 void add_rules(Builder& builder) {
@@ -44,6 +53,7 @@ Result<Plan> compile(const Intent& intent, const Guard& guard) {
   plan.inbound_port = static_cast<std::uint16_t>(intent.inbound_port);
   if (!parts->dns_families.empty()) plan.dns_port = static_cast<std::uint16_t>(intent.dns.port);
   plan.dns_probes = parts->dns_probes;
+  plan.prober = prober_of(parts->exempt);
   if (parts->tproxy) plan.tproxy = intent.tproxy;
   plan.digest = digest_of(plan.rules);
   return plan;

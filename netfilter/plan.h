@@ -26,6 +26,12 @@ inline constexpr const char* kProbeAddress6 = "::1";
 inline constexpr const char* kProbeInterface = "hwsprb1";
 inline constexpr const char* kProbeInjector = "hwsprb0";
 
+// Who probes are made as: nobody, or who comes next before it and isn't exempt either.
+struct Prober {
+  std::uint32_t uid = 65534;
+  std::uint32_t gid = 65534;
+};
+
 struct Plan {
   std::vector<Rule> rules;  // first match wins, per hook
   std::string digest;       // SHA-256 of the rules, lower-case hex
@@ -40,6 +46,7 @@ struct Plan {
   bool outbound_stays = false;
   bool inbound_stays = false;
   std::uint16_t dns_port = 0;    // 0: DNS isn't captured
+  Prober prober;                 // no part of the digest
   std::vector<Cidr> dns_probes;  // of each captured family the first of the host's servers, if one is known
   std::optional<Tproxy> tproxy;  // its rules need these routes (and ::6 on lo, with IPv6)
 };

@@ -15,20 +15,20 @@
 namespace hawser::netfilter {
 namespace {
 
-int connect4() {
+int connect4(const Prober& prober) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(kProbePort);
   ::inet_pton(AF_INET, kProbeAddress4, &address.sin_addr);
-  return connect_as_nobody(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  return connect_as(prober, reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
-int connect6() {
+int connect6(const Prober& prober) {
   sockaddr_in6 address{};
   address.sin6_family = AF_INET6;
   address.sin6_port = htons(kProbePort);
   ::inet_pton(AF_INET6, kProbeAddress6, &address.sin6_addr);
-  return connect_as_nobody(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  return connect_as(prober, reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
 // A look shows all counters, so a probe's "after" is the next one's "before".
@@ -79,7 +79,7 @@ ProbeResult judge(std::string name, int error, bool counted, std::uint16_t port)
 
 ProbeResult probe_out(Counted& counters, const Plan& plan, Family family) {
   const bool v6 = family == Family::kIpv6;
-  const int error = v6 ? connect6() : connect4();
+  const int error = v6 ? connect6(plan.prober) : connect4(plan.prober);
   if (v6 && no_route(error)) return {"out6", true, "read back only: IPv6 is off on lo"};
   return judge(v6 ? "out6" : "out4", error, counters.more("out_probe"), plan.outbound_port);
 }
@@ -111,7 +111,7 @@ void probe_in(Counted& counters, const Plan& plan, std::vector<ProbeResult>& out
 // judge: a server may be away.
 ProbeResult probe_dns(Counted& counters, const Plan& plan, const Cidr& server) {
   counters.look();  // others ask for names, too
-  const DnsAnswer answer = ask_as_nobody(server);
+  const DnsAnswer answer = ask_as(plan.prober, server);
   const bool counted = counters.more("out_dns");
   ProbeResult out{server.family == Family::kIpv6 ? "dns6" : "dns4", answer.error == 0 || !counted, {}};
   const std::string listener = "port " + std::to_string(plan.dns_port);

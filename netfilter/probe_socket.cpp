@@ -13,10 +13,9 @@ constexpr int kConnectTimeoutMs = 800;
 
 }  // namespace
 
-UniqueFd socket_of_nobody(int family, int type) {
-  constexpr uid_t kNobody = 65534;
-  const int gid = ::setfsgid(kNobody);
-  const int uid = ::setfsuid(kNobody);
+UniqueFd socket_of(const Prober& prober, int family, int type) {
+  const int gid = ::setfsgid(prober.gid);
+  const int uid = ::setfsuid(prober.uid);
   UniqueFd fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int error = errno;
   ::setfsuid(static_cast<uid_t>(uid));
@@ -38,8 +37,8 @@ int await(int fd, short events, int milliseconds) {
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ? errno : error;
 }
 
-int connect_as_nobody(const sockaddr* address, socklen_t length) {
-  const UniqueFd fd = socket_of_nobody(address->sa_family, SOCK_STREAM);
+int connect_as(const Prober& prober, const sockaddr* address, socklen_t length) {
+  const UniqueFd fd = socket_of(prober, address->sa_family, SOCK_STREAM);
   if (!fd) return errno;
   if (::connect(fd.get(), address, length) == 0) return 0;
   if (errno != EINPROGRESS) return errno;

@@ -4,17 +4,19 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "netfilter/plan.h"
 
 // What: sockets that rules take for a program's. Root may be exempt, and so would a probe of root's be; rules ask who
-// made the socket (net/netfilter/nft_meta.c: f_cred of its file), so for that moment it's nobody, in this thread alone.
+// made the socket (net/netfilter/nft_meta.c: f_cred of its file), so for that moment it's the prober, in this thread
+// alone.
 // Threading: any; a connect takes up to 800 ms. Failure: an errno.
 namespace hawser::netfilter {
 
 // `type`: SOCK_STREAM or SOCK_DGRAM; not blocking. Invalid: see errno.
-UniqueFd socket_of_nobody(int family, int type);
+UniqueFd socket_of(const Prober& prober, int family, int type);
 
 // 0, or the errno with which connect(2) ended.
-int connect_as_nobody(const sockaddr* address, socklen_t length);
+int connect_as(const Prober& prober, const sockaddr* address, socklen_t length);
 
 // Until it's readable or writable (POLLIN, POLLOUT), or has an error: 0, ETIMEDOUT, or an errno.
 int await(int fd, short events, int milliseconds);

@@ -32,6 +32,12 @@ def test_probes_are_made_for_real_and_leave_no_interface(scene):
     assert "hwsprb" not in scene.vm.run(["ip", "link"]).stdout
 
 
+def test_where_nobody_is_exempt_somebody_else_probes(scene):
+    done = scene.plan(exempt_uids=[facts.UID_APP], exempt_gids=[facts.GID_APP])
+    assert all(p.passed and p.detail.startswith("reached") for p in done.probes), done.probes
+    assert scene.reached((PEER, 80)) == ["80"]
+
+
 def test_where_new_interfaces_have_no_ipv6_inbound_ipv6_is_read_back_only(scene):
     setting = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
     scene.vm.run(["sh", "-c", f"echo 1 >{setting}"])
