@@ -81,7 +81,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // --- CONFIGURED: what can be wrong at once -----------------------------------------------------------------------
   Status open_store(const std::string& token) {
-    auto opened = certs::KeyStore::open(context.state_dir + "/identity");
+    auto opened = certs::KeyStore::open(context.state_dir + "/identity", certs::observe_machine());
     if (!opened) return opened.error();
     store = *opened;
     if (!token.empty())

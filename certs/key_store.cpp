@@ -35,6 +35,7 @@ Error write_error(const std::string& folder, const Error& cause) {
 
 struct KeyStore::Folder {
   std::string path;
+  Machine here;
   UniqueFd lock;
   std::vector<Error> notes;  // of open(), told by load()
 
@@ -70,14 +71,29 @@ struct KeyStore::Folder {
     for (std::size_t i = kDamagedKept - 1; i < earlier.size(); ++i) (void)drop(kDamaged + std::to_string(earlier[i]));
     (void)file::sync_folder(path);
   }
+
+  // The link goes first: what is left after a crash was then never in force.
+  Error drop_anothers(const std::string& spiffe_id) const {
+    Status dropped = file::remove_durable(at("current"));
+    for (const char* prefix : {kGeneration, kDamaged})
+      for (const std::uint64_t number : generation::list(path, prefix))
+        if (auto status = drop(prefix + std::to_string(number)); !status && dropped) dropped = status;
+    Error out(
+        Code::kFailedPrecondition, "HWS-ID-013",
+        "this machine is a copy of the one that " + spiffe_id + " was given to; its key and certificate were removed",
+        "none, a certificate of its own is asked for; where the token is no longer good, join again");
+    if (!dropped) out.because(dropped.error());
+    return out;
+  }
 };
 
-Result<KeyStore> KeyStore::open(const std::string& folder) {
+Result<KeyStore> KeyStore::open(const std::string& folder, Machine here) {
   constexpr char kFix[] = "systemd-tmpfiles --create, or make it for hawserd's user with mode 0700";
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return errno_error(errno, "HWS-ID-002", "can't make " + folder, kFix);
   auto out = std::make_shared<Folder>();
   out->path = folder;
+  out->here = std::move(here);
   out->lock = UniqueFd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!out->lock) return errno_error(errno, "HWS-ID-002", "can't open " + folder, kFix);
   if (::flock(out->lock.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -105,15 +121,19 @@ KeyStore::Loaded KeyStore::load() const {
   if (!current) return out;
   for (const std::uint64_t number : generation::list(folder_->path, kGeneration)) {
     if (number > *current) continue;  // written, but never put in force
-    auto identity = generation::read(folder_->at(generation::name_of(number)), out.notes);
-    if (identity) {
-      if (number != *current) (void)folder_->point_to(number);
-      out.identity = std::move(*identity);
+    auto stored = generation::read(folder_->at(generation::name_of(number)), out.notes);
+    if (stored && !are_same(stored->machine, folder_->here)) {
+      out.notes.push_back(folder_->drop_anothers(stored->identity->spiffe_id));
       return out;
     }
-    out.notes.push_back(identity.error());
+    if (stored) {
+      if (number != *current) (void)folder_->point_to(number);
+      out.identity = std::move(stored->identity);
+      return out;
+    }
+    out.notes.push_back(stored.error());
     // Neither descriptors that ran out nor a disk that doesn't answer say anything about the files.
-    if (identity.error().code() != Code::kDataLoss) return out;
+    if (stored.error().code() != Code::kDataLoss) return out;
     folder_->put_aside(number);
   }
   (void)file::remove_durable(folder_->at("current"));
@@ -126,7 +146,7 @@ Status KeyStore::store(const Identity& identity) const {
   const auto before = folder_->current();
   const auto existing = generation::list(folder_->path, kGeneration);
   const std::uint64_t number = std::max(existing.empty() ? 0 : existing.front(), before.value_or(0)) + 1;
-  auto written = generation::write(folder_->at(generation::name_of(number)), identity);
+  auto written = generation::write(folder_->at(generation::name_of(number)), identity, folder_->here);
   // The folder's own name has to be on the disk before the link that leads to it.
   if (written) written = file::sync_folder(folder_->path);
   if (written) written = folder_->point_to(number);

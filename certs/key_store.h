@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "certs/identity.h"
+#include "certs/machine.h"
 
 namespace hawser::certs {
 
@@ -16,8 +17,9 @@ namespace hawser::certs {
 // which is on the folder itself, so that leaving takes no lock file along. Threading: blocking; on the slow worker,
 // except open() at start. A copy may be used after the owner is gone. Failure: HWS-ID-001 (another hawserd holds it),
 // HWS-ID-002 (folder), HWS-ID-005 (write). What load() repaired or put aside is told in `notes`: HWS-ID-003 (mode),
-// HWS-ID-004 (damage). Durability: a generation is written aside and synced; one rename of the link puts it in force. A
-// crash at any instruction leaves the old generation or the new one.
+// HWS-ID-004 (damage), HWS-ID-013 (of another machine, so that this one is a copy: two hosts must not be one).
+// Durability: a generation is written aside and synced; one rename of the link puts it in force. A crash at any
+// instruction leaves the old generation or the new one.
 class KeyStore {
  public:
   struct Loaded {
@@ -25,10 +27,11 @@ class KeyStore {
     std::vector<Error> notes;
   };
 
-  // Makes the folder (0700) if need be.
-  static Result<KeyStore> open(const std::string& folder);
+  // Makes the folder (0700) if need be. `here`: this machine.
+  static Result<KeyStore> open(const std::string& folder, Machine here = {});
 
-  // A damaged generation is put aside as damaged-<n>; the one before it takes its place if that is whole.
+  // A damaged generation is put aside as damaged-<n>; the one before it takes its place if that is whole. Of another
+  // machine's all are removed; the token stays, since it's no host's own.
   Loaded load() const;
   Status store(const Identity& identity) const;
   Status store_token(std::string_view token) const;

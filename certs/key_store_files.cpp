@@ -33,11 +33,12 @@ Error damaged(const std::string& why) {
           "nothing: a new certificate is asked for; look at the disk if it happens again"};
 }
 
-std::string meta_of(const Identity& identity) {
+std::string meta_of(const Identity& identity, const Machine& machine) {
   const nlohmann::json meta = {{"schema_version", kSchema},
                                {"spiffe_id", identity.spiffe_id},
                                {"serial", identity.serial},
                                {"not_after", utc_text(identity.not_after)},
+                               {"machine", {{"id", machine.id}, {"instance", machine.instance}}},
                                {"sha256",
                                 {{kKey, sha256_hex(identity.key_pem)},
                                  {kChain, sha256_hex(identity.chain_pem)},
@@ -80,6 +81,17 @@ bool digest_matches(const nlohmann::json& meta, const char* name, const std::str
   return digest != meta["sha256"].end() && digest->is_string() && digest->get<std::string>() == sha256_hex(content);
 }
 
+std::string text_in(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+Machine machine_in(const nlohmann::json& meta) {
+  const auto found = meta.find("machine");
+  if (found == meta.end() || !found->is_object()) return {};
+  return {text_in(*found, "id"), text_in(*found, "instance")};
+}
+
 }  // namespace
 
 std::string name_of(std::uint64_t number) {
@@ -104,7 +116,7 @@ std::vector<std::uint64_t> list(const std::string& folder, const std::string& pr
   return out;
 }
 
-Status write(const std::string& path, const Identity& identity) {
+Status write(const std::string& path, const Identity& identity, const Machine& machine) {
   if (failpoint::fails("generation.make", path) || ::mkdir(path.c_str(), 0700) != 0)
     return errno_error(errno, "HWS-ID-005", "can't make " + path,
                        "free space, or make the folder writable for hawserd's user");
@@ -112,10 +124,10 @@ Status write(const std::string& path, const Identity& identity) {
       {{kKey, identity.key_pem}, {kChain, identity.chain_pem}, {kRoots, identity.roots_pem}}};
   for (const auto& [name, content] : files)
     if (auto written = file::write_atomic(path + "/" + name, content, 0600); !written) return written;
-  return file::write_atomic(path + "/" + kMeta, meta_of(identity), 0600);
+  return file::write_atomic(path + "/" + kMeta, meta_of(identity, machine), 0600);
 }
 
-Result<IdentityPtr> read(const std::string& path, std::vector<Error>& notes) {
+Result<Stored> read(const std::string& path, std::vector<Error>& notes) {
   auto key = read_file(path + "/" + kKey, notes);
   if (!key) return key.error();
   Secret secret(std::move(*key));
@@ -138,7 +150,7 @@ Result<IdentityPtr> read(const std::string& path, std::vector<Error>& notes) {
     error.because(identity.error());
     return error;
   }
-  return identity;
+  return Stored{std::move(*identity), machine_in(meta)};
 }
 
 }  // namespace hawser::certs::generation

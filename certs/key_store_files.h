@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "certs/identity.h"
+#include "certs/machine.h"
 
 // What: one generation folder of the key store: its name and its four files. Threading: blocking.
 // Failure: HWS-ID-004 (not whole), HWS-ID-005 (write); `notes` gets HWS-ID-003 for each mode that was repaired.
@@ -18,7 +19,12 @@ std::optional<std::uint64_t> number_of(const std::string& name, const std::strin
 // gen-<n> in the folder, newest first.
 std::vector<std::uint64_t> list(const std::string& folder, const std::string& prefix);
 
-Status write(const std::string& path, const Identity& identity);
-Result<IdentityPtr> read(const std::string& path, std::vector<Error>& notes);
+struct Stored {
+  IdentityPtr identity;
+  Machine machine;  // that it was made on; unknown where an older version wrote it
+};
+
+Status write(const std::string& path, const Identity& identity, const Machine& machine);
+Result<Stored> read(const std::string& path, std::vector<Error>& notes);
 
 }  // namespace hawser::certs::generation

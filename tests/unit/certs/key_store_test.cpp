@@ -30,14 +30,14 @@ class KeyStoreTest : public ::testing::Test {
  protected:
   KeyStoreTest() : store(open()) {}
 
-  std::optional<KeyStore> open() {
-    auto opened = KeyStore::open(state.path());
+  std::optional<KeyStore> open(const Machine& here = {}) {
+    auto opened = KeyStore::open(state.path(), here);
     EXPECT_TRUE(opened) << opened.error().to_string();
     return *opened;
   }
-  void reopen() {
+  void reopen(const Machine& here = {}) {
     store.reset();
-    store = open();
+    store = open(here);
   }
   IdentityPtr make() { return ca.identity(kSpiffe, around(kNow)); }
 
@@ -251,6 +251,50 @@ TEST_F(KeyStoreTest, ATokenThatOthersCanReadIsClosed) {
 TEST(TokenExpiry, IsNoneForWhatIsNoJwt) {
   for (const char* text : {"", "a", "a.b", "a.b.c", "..", "a.!!.c", "a.e30.c", "a.eyJleHAiOiJ4In0.c"})
     EXPECT_FALSE(token_expiry(text)) << text;
+}
+
+TEST_F(KeyStoreTest, ACopyOfAnotherMachinesDiskDropsItsIdentityAndKeepsTheToken) {
+  reopen({"original", ""});
+  ASSERT_TRUE(store->store(*make()));
+  ASSERT_TRUE(store->store(*make()));
+  ASSERT_TRUE(store->store_token("token"));
+  reopen({"copy", ""});
+  const auto loaded = store->load();
+  EXPECT_EQ(loaded.identity, nullptr);
+  EXPECT_THAT(ids(loaded), ElementsAre("HWS-ID-013"));
+  EXPECT_THAT(loaded.notes.front().message(), HasSubstr(kSpiffe));
+  EXPECT_THAT(names(), ElementsAre("token"));
+  // From now on it's the copy's own.
+  const auto own = make();
+  ASSERT_TRUE(store->store(*own));
+  reopen({"copy", ""});
+  EXPECT_EQ(store->load().identity->serial, own->serial);
+  EXPECT_TRUE(store->load().notes.empty());
+}
+
+TEST_F(KeyStoreTest, WhatIsNotKnownOfAMachineSaysNothing) {
+  ASSERT_TRUE(store->store(*make()));  // as an older version did
+  reopen({"here", "i-1"});
+  EXPECT_NE(store->load().identity, nullptr);
+  ASSERT_TRUE(store->store(*make()));
+  reopen({"", ""});
+  EXPECT_NE(store->load().identity, nullptr);
+  reopen({"here", ""});
+  EXPECT_NE(store->load().identity, nullptr);
+}
+
+TEST_F(KeyStoreTest, AGenerationOfAnOlderVersionHasNoMachine) {
+  ASSERT_TRUE(store->store(*make()));
+  const std::string meta = state.at("gen-1/meta.json");
+  auto text = file::read_bounded(meta, 1 << 16).value();
+  const auto begin = text.find("  \"machine\"");
+  ASSERT_NE(begin, std::string::npos);
+  text.erase(begin, text.find("},", begin) + 3 - begin);
+  spoil("gen-1/meta.json", text);
+  reopen({"here", "i-1"});
+  const auto loaded = store->load();
+  EXPECT_NE(loaded.identity, nullptr);
+  EXPECT_TRUE(loaded.notes.empty());
 }
 
 }  // namespace
