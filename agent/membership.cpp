@@ -37,8 +37,7 @@
 namespace hawser {
 namespace {
 using nlohmann::json;
-constexpr std::uint16_t kOutboundPort = 15001;
-constexpr std::uint16_t kInboundPort = 15006;
+constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
 
 }  // namespace
 
@@ -441,7 +440,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
     if (snapshot) status["snapshot"] = snapshot->describe();
     if (supervisor) status["proxy"] = proxy_json(supervisor->status());
-    status["interception"] = {{"state", interception ? interception->state() : "none"}, {"backend", "nftables"}};
+    status["interception"] = {{"state", interception ? interception->state() : "none"}};
     status["registration"] =
         registration ? registration->describe() : json{{"group", config.workload.group}, {"health", "unknown"}};
     if (!leaving.empty()) status["leaving"] = leaving;
@@ -486,7 +485,9 @@ void Membership::describe(json& status) const {
   impl_->describe(status);
 }
 Result<json> Membership::certificate() const {
-  return impl_->certificate();
+  auto out = impl_->certificate();
+  if (out) add_bundles(*out, *impl_->rotation->current());
+  return out;
 }
 Result<json> Membership::xds_status() const {
   return relay_json(impl_->relay->status(), impl_->config.control_plane.address.text(), impl_->snapshot->describe());

@@ -3,11 +3,31 @@
 
 #include <nlohmann/json.hpp>
 
+#include "certs/x509.h"
 #include "status/time_text.h"
 
 namespace hawser {
 
 using nlohmann::json;
+
+namespace {
+
+json certificates_json(const std::string& pem) {
+  json out = json::array();
+  const auto all = certs::describe_bundle(pem);
+  if (!all) return out;
+  for (const auto& one : *all)
+    out.push_back({{"subject", one.subject},
+                   {"issuer", one.issuer},
+                   {"serial", one.serial},
+                   {"sha256", one.sha256},
+                   {"key", one.key},
+                   {"not_before", status::utc_text(one.not_before)},
+                   {"not_after", status::utc_text(one.not_after)}});
+  return out;
+}
+
+}  // namespace
 
 json identity_json(const certs::Identity& identity, const std::string& presented_serial,
                    std::optional<Loop::Wall> next_renewal) {
@@ -19,6 +39,11 @@ json identity_json(const certs::Identity& identity, const std::string& presented
               {"presented_serial", presented_serial}};
   if (next_renewal) out["next_renewal"] = status::utc_text(*next_renewal);
   return out;
+}
+
+void add_bundles(json& cert, const certs::Identity& identity) {
+  cert["chain"] = certificates_json(identity.chain_pem);
+  cert["roots"] = certificates_json(identity.roots_pem);
 }
 
 namespace {

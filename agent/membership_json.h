@@ -15,6 +15,9 @@ namespace hawser {
 // What: parts of `hawser status --json` that a joined host adds. Threading: any. Failure: none.
 nlohmann::json identity_json(const certs::Identity& identity, const std::string& presented_serial,
                              std::optional<Loop::Wall> next_renewal);
+// For `hawser cert show` and `trust show`: "chain" and "roots", each certificate with subject, issuer, serial, sha256,
+// key and times.
+void add_bundles(nlohmann::json& cert, const certs::Identity& identity);
 nlohmann::json control_plane_json(const xds::Relay::Status& status, const std::string& name);
 // For `hawser xds status`.
 nlohmann::json relay_json(const xds::Relay::Status& status, const std::string& name, nlohmann::json snapshot);

@@ -90,7 +90,47 @@ std::string pem_of(X509* certificate) {
   return content_of(out.get());
 }
 
+std::string hex_of(const unsigned char* bytes, std::size_t size) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (std::size_t i = 0; i < size; ++i) {
+    out += kDigits[bytes[i] >> 4U];
+    out += kDigits[bytes[i] & 15U];
+  }
+  return out;
+}
+
+std::string fingerprint(X509* certificate) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  return X509_digest(certificate, EVP_sha256(), digest, &size) == 1 ? hex_of(digest, size) : std::string();
+}
+
+std::string key_text(X509* certificate) {
+  const EVP_PKEY* key = X509_get0_pubkey(certificate);
+  if (key == nullptr) return "unknown";
+  char group[64];
+  std::size_t size = 0;
+  const std::string name = EVP_PKEY_get0_type_name(key) != nullptr ? EVP_PKEY_get0_type_name(key) : "unknown";
+  if (EVP_PKEY_get_group_name(key, group, sizeof group, &size) == 1) return name + " " + std::string(group, size);
+  ERR_clear_error();
+  return name + " " + std::to_string(EVP_PKEY_get_bits(key));
+}
+
 }  // namespace
+
+Result<std::vector<CertificateFacts>> describe_bundle(const std::string& pem) {
+  auto all = read_all(pem);
+  if (!all) return all.error();
+  std::vector<CertificateFacts> out;
+  for (const auto& certificate : *all) {
+    X509* const one = certificate.get();
+    out.push_back({name_text(X509_get_subject_name(one)), name_text(X509_get_issuer_name(one)), serial_of(one),
+                   fingerprint(one), key_text(one), wall_of(X509_get0_notBefore(one)),
+                   wall_of(X509_get0_notAfter(one))});
+  }
+  return out;
+}
 
 Result<Leaf> parse_leaf(const std::string& pem) {
   auto certificate = read_first(pem);

@@ -30,4 +30,16 @@ Result<std::vector<std::string>> split_bundle(const std::string& pem);
 Status verify_chain(const std::string& chain_pem, const std::string& roots_pem);
 std::string sha256_hex(std::string_view content);
 
+// What people compare: of each certificate in a bundle.
+struct CertificateFacts {
+  std::string subject;
+  std::string issuer;
+  std::string serial;  // lower-case hex
+  std::string sha256;  // of its DER, lower-case hex
+  std::string key;     // "EC prime256v1", "RSA 2048"
+  Loop::Wall not_before;
+  Loop::Wall not_after;
+};
+Result<std::vector<CertificateFacts>> describe_bundle(const std::string& pem);
+
 }  // namespace hawser::certs

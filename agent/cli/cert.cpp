@@ -24,7 +24,33 @@ void print(Context& context, const admin::v1::Request& request, bool as_json, in
       std::printf("%-17s %s\n", key, cert[key].get<std::string>().c_str());
 }
 
+void print_roots(Context& context, bool as_json) {
+  admin::v1::Request request;
+  request.mutable_cert_show();
+  auto answer = admin_json(context, request, 5000);
+  if (!answer) return fail(context, answer.error());
+  const auto roots = answer->value("roots", nlohmann::json::array());
+  if (as_json) {
+    std::printf("%s\n", roots.dump(2).c_str());
+    return;
+  }
+  for (const auto& root : roots) {
+    const auto text = [&root](const char* key) { return root.value(key, std::string()); };
+    std::printf("%s\n  sha256  %s\n  key     %s\n  valid   %s to %s\n", text("subject").c_str(), text("sha256").c_str(),
+                text("key").c_str(), text("not_before").c_str(), text("not_after").c_str());
+  }
+}
+
 }  // namespace
+
+void add_trust(CLI::App& app, Context& context) {
+  auto* trust = app.add_subcommand("trust", "Whom this host and its proxy believe");
+  trust->require_subcommand(1);
+  auto as_json = std::make_shared<bool>(false);
+  auto* show = trust->add_subcommand("show", "The roots that peers' certificates must lead to");
+  show->add_flag("--json", *as_json, "Print as JSON");
+  show->callback([&context, as_json] { print_roots(context, *as_json); });
+}
 
 void add_cert(CLI::App& app, Context& context) {
   auto* cert = app.add_subcommand("cert", "The host's certificate");

@@ -43,6 +43,7 @@ void add_xds_debug(CLI::App& app, Context& context);
 void add_xds_hold(CLI::App& app, Context& context);
 void add_xds_status(CLI::App& app, Context& context);
 void add_xds_snapshot(CLI::App& app, Context& context);
+void add_trust(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 
 // Prints the one line of an error to stderr and sets the exit code that fits.

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+
 import pytest
 
 from lab import facts, services, steps
@@ -47,6 +50,18 @@ def test_an_outbound_ipv6_connection_is_captured(world):
 
 def test_the_certificate_is_rotated_under_load(world):
     steps.renewal(world)
+
+
+def test_the_chain_and_the_roots_are_told_as_other_programs_tell_them(world):
+    pem = (world.bundle / "root-cert.pem").read_text()
+    tool = ["openssl", "x509", "-noout", "-fingerprint", "-sha256"]
+    told = subprocess.run(tool, input=pem, capture_output=True, text=True, check=True).stdout
+    sha256 = told.strip().partition("=")[2].replace(":", "").lower()
+    roots = json.loads(world.vm.cli("trust", "show", "--json").stdout)
+    assert [root["sha256"] for root in roots] == [sha256]
+    assert sha256 in world.vm.cli("trust", "show").stdout
+    leaf = json.loads(world.vm.cli("cert", "show", "--json").stdout)["chain"][0]
+    assert leaf["serial"] == world.vm.cert()["serial"] and leaf["key"] == "EC prime256v1"
 
 
 def test_the_control_plane_may_go_away(world):

@@ -119,6 +119,23 @@ TEST(Bundle, RefusesWhatIsNoCertificate) {
   EXPECT_EQ(split_bundle(std::string((1 << 20) + 1, 'x')).error().id(), "HWS-ID-006");
 }
 
+TEST(Bundle, IsDescribedAsOtherProgramsDo) {
+  test::TestCa ca("mesh");
+  const auto identity = ca.identity(test::kSpiffe, around(kNow));
+  const auto chain = describe_bundle(identity->chain_pem);
+  ASSERT_TRUE(chain) << chain.error().to_string();
+  ASSERT_EQ(chain->size(), 2U);
+  EXPECT_EQ(chain->front().serial, identity->serial);
+  EXPECT_EQ(chain->front().issuer, chain->back().subject);
+  EXPECT_EQ(chain->front().not_after, identity->not_after);
+  EXPECT_EQ(chain->front().key, "EC prime256v1");
+  const auto roots = describe_bundle(identity->roots_pem);
+  ASSERT_TRUE(roots);
+  EXPECT_EQ(roots->front().subject, roots->front().issuer);
+  EXPECT_EQ(roots->front().sha256.size(), 64U);
+  EXPECT_FALSE(describe_bundle("nothing"));
+}
+
 TEST(Bundle, KeepsOrderAndIgnoresComments) {
   TestCa one("one"), two("two");
   const auto split = split_bundle("# first\n" + two.root_pem() + "\n# second\n" + one.root_pem());
