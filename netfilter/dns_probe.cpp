@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "netfilter/dns_probe.h"
 
-#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -33,38 +33,12 @@ Message make_question() {
   return out;
 }
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-};
-
-Address address_of(const Cidr& server) {
-  Address out;
-  if (server.family == Family::kIpv4) {
-    sockaddr_in v4{};
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(53);
-    std::memcpy(&v4.sin_addr, server.bytes.data(), sizeof v4.sin_addr);
-    std::memcpy(&out.storage, &v4, sizeof v4);
-    out.length = sizeof v4;
-  } else {
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(53);
-    std::memcpy(&v6.sin6_addr, server.bytes.data(), sizeof v6.sin6_addr);
-    std::memcpy(&out.storage, &v6, sizeof v6);
-    out.length = sizeof v6;
-  }
-  return out;
-}
-
 // An answer has the question's id and the bit QR (RFC 1035 §4.1.1). The kernel passes on what its server sent alone.
 bool answers(const char* data, std::size_t size, const Message& question) {
   return size >= 12 && data[0] == question[0] && data[1] == question[1] && (data[2] & 0x80) != 0;
 }
 
-int ask_once(int fd) {
-  const Message question = make_question();
+int ask_once(int fd, const Message& question) {
   if (::send(fd, question.data(), question.size(), 0) < 0) return errno;
   std::array<char, 512> buffer{};
   if (const int error = await(fd, POLLIN, kAnswerTimeMs); error != 0) return error;
@@ -76,12 +50,14 @@ int ask_once(int fd) {
 }  // namespace
 
 DnsAnswer ask_as(const Prober& prober, const Cidr& server) {
-  const Address address = address_of(server);
+  constexpr std::uint16_t kServerPort = 53;
+  const SocketAddress address = socket_address(server.text(), kServerPort);
   const UniqueFd fd = socket_of(prober, address.storage.ss_family, SOCK_DGRAM);
-  if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0)
-    return {errno};
+  if (!fd || ::connect(fd.get(), address.get(), address.length) != 0) return {errno};
+  // The same question, so that a late answer to the first is one to the second.
+  const Message question = make_question();
   int error = ETIMEDOUT;
-  for (int i = 0; i < kTries && error != 0; ++i) error = ask_once(fd.get());
+  for (int i = 0; i < kTries && error != 0; ++i) error = ask_once(fd.get(), question);
   return {error};
 }
 

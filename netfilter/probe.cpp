@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "netfilter/probe.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <cstring>
 
@@ -14,22 +10,6 @@
 
 namespace hawser::netfilter {
 namespace {
-
-int connect4(const Prober& prober) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(kProbePort);
-  ::inet_pton(AF_INET, kProbeAddress4, &address.sin_addr);
-  return connect_as(prober, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-}
-
-int connect6(const Prober& prober) {
-  sockaddr_in6 address{};
-  address.sin6_family = AF_INET6;
-  address.sin6_port = htons(kProbePort);
-  ::inet_pton(AF_INET6, kProbeAddress6, &address.sin6_addr);
-  return connect_as(prober, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-}
 
 // A look shows all counters, so a probe's "after" is the next one's "before".
 class Counted {
@@ -79,7 +59,7 @@ ProbeResult judge(std::string name, int error, bool counted, std::uint16_t port)
 
 ProbeResult probe_out(Counted& counters, const Plan& plan, Family family) {
   const bool v6 = family == Family::kIpv6;
-  const int error = v6 ? connect6(plan.prober) : connect4(plan.prober);
+  const int error = connect_as(plan.prober, socket_address(v6 ? kProbeAddress6 : kProbeAddress4, kProbePort));
   if (v6 && no_route(error)) return {"out6", true, "read back only: IPv6 is off on lo"};
   return judge(v6 ? "out6" : "out4", error, counters.more("out_probe"), plan.outbound_port);
 }

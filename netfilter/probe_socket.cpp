@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #include "netfilter/probe_socket.h"
 
+#include <netdb.h>
 #include <poll.h>
 #include <sys/fsuid.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace hawser::netfilter {
 namespace {
@@ -37,10 +39,23 @@ int await(int fd, short events, int milliseconds) {
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ? errno : error;
 }
 
-int connect_as(const Prober& prober, const sockaddr* address, socklen_t length) {
-  const UniqueFd fd = socket_of(prober, address->sa_family, SOCK_STREAM);
+SocketAddress socket_address(const std::string& address, std::uint16_t port) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;  // nobody is asked
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  SocketAddress out;
+  if (::getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return out;
+  std::memcpy(&out.storage, found->ai_addr, found->ai_addrlen);
+  out.length = found->ai_addrlen;
+  ::freeaddrinfo(found);
+  return out;
+}
+
+int connect_as(const Prober& prober, const SocketAddress& address) {
+  const UniqueFd fd = socket_of(prober, address.storage.ss_family, SOCK_STREAM);
   if (!fd) return errno;
-  if (::connect(fd.get(), address, length) == 0) return 0;
+  if (::connect(fd.get(), address.get(), address.length) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
   return await(fd.get(), POLLOUT, kConnectTimeoutMs);
 }
