@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <functional>
 #include <string_view>
+
 namespace hawser::netfilter {
 namespace {
 
@@ -59,7 +60,16 @@ std::uint8_t number_of(const std::string& family) {
   return NFPROTO_UNSPEC;
 }
 
-// 0, or an errno. `table`: of this one alone, if it's said; `begin` is called before each attempt.
+bool is_of(const nlmsghdr* header, const std::string& table) {
+  bool out = false;
+  each_attribute(header, sizeof(nfgenmsg), [&](const nlattr* attribute) {
+    out = out || (::mnl_attr_get_type(attribute) == kTableAttribute && text_of(bytes_of(attribute)) == table);
+  });
+  return out;
+}
+
+// 0, or an errno. `table`: of this one alone, if it's said, which older kernels don't filter by; `begin` is called
+// before each attempt.
 int dump(NetlinkSocket& socket, int what, std::uint8_t family, const std::string& table,
          const std::function<void()>& begin, const std::function<void(const nlmsghdr*)>& each) {
   int error = EINTR;
@@ -69,7 +79,8 @@ int dump(NetlinkSocket& socket, int what, std::uint8_t family, const std::string
     request.body<nfgenmsg>()->nfgen_family = family;
     if (!table.empty()) ::mnl_attr_put_strz(request.header(), kTableAttribute, table.c_str());
     error = socket.ask(request, [&](const nlmsghdr* header) {
-      if (::mnl_nlmsg_get_payload_len(header) >= sizeof(nfgenmsg)) each(header);
+      if (::mnl_nlmsg_get_payload_len(header) < sizeof(nfgenmsg)) return;
+      if (table.empty() || is_of(header, table)) each(header);
     });
   }
   return error;
@@ -143,15 +154,13 @@ Result<std::map<std::string, std::size_t>> tagged_rules(NetlinkSocket& socket, c
         socket, NFT_MSG_GETRULE, number_of(family), table, [&found] { found.clear(); },
         [&](const nlmsghdr* header) {
           std::string chain;
-          bool wanted = true;
           bool tagged = false;
           each_attribute(header, sizeof(nfgenmsg), [&](const nlattr* attribute) {
             const auto type = ::mnl_attr_get_type(attribute);
-            if (type == NFTA_RULE_TABLE) wanted = text_of(bytes_of(attribute)) == table;
             if (type == NFTA_RULE_CHAIN) chain = text_of(bytes_of(attribute));
             if (type == NFTA_RULE_USERDATA) tagged = is_tag(comment_in(bytes_of(attribute)));
           });
-          if (wanted && tagged) ++found[chain];
+          if (tagged) ++found[chain];
         });
     if (error != 0) return explain(error);
     for (const auto& [chain, count] : found) out[chain] += count;
@@ -168,18 +177,16 @@ Result<Counters> named_counters(NetlinkSocket& socket, const std::vector<std::st
         socket, NFT_MSG_GETOBJ, number_of(family), table, [&found] { found.clear(); },
         [&](const nlmsghdr* header) {
           std::string name;
-          bool wanted = true;
           bool counter = false;
           Traffic traffic;
           each_attribute(header, sizeof(nfgenmsg), [&](const nlattr* attribute) {
             const auto type = ::mnl_attr_get_type(attribute);
-            if (type == NFTA_OBJ_TABLE) wanted = text_of(bytes_of(attribute)) == table;
             if (type == NFTA_OBJ_NAME) name = text_of(bytes_of(attribute));
             if (type == NFTA_OBJ_TYPE && ::mnl_attr_validate(attribute, MNL_TYPE_U32) >= 0)
               counter = ntohl(::mnl_attr_get_u32(attribute)) == NFT_OBJECT_COUNTER;
             if (type == NFTA_OBJ_DATA) (void)::mnl_attr_parse_nested(attribute, on_counted, &traffic);
           });
-          if (wanted && counter) found[name] = traffic;
+          if (counter) found[name] = traffic;
         });
     if (error != 0) return explain(error);
     for (const auto& [name, traffic] : found) {
