@@ -35,12 +35,13 @@ bool stays(const fs::path& state, const fs::path& entry) {
 Result<std::vector<fs::path>> own_files(const fs::path& state) {
   std::vector<fs::path> out;
   std::error_code error;
-  if (!fs::exists(state, error)) return out;
-  fs::recursive_directory_iterator it(state, error);
+  if (!fs::exists(state, error) && !error) return out;
+  fs::recursive_directory_iterator it;
+  if (!error) it = fs::recursive_directory_iterator(state, error);
   for (const fs::recursive_directory_iterator end; !error && it != end; it.increment(error)) {
     if (stays(state, it->path())) {
       it.disable_recursion_pending();
-    } else if (it->is_symlink() || !it->is_directory()) {
+    } else if (const auto type = it->symlink_status(error).type(); type != fs::file_type::directory) {
       out.push_back(it->path());
       if (out.size() == kMaxEntries) break;
     }

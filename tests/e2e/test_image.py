@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lab import poll, steps
+from lab import facts, poll, steps
 
 pytestmark = pytest.mark.incremental
 INSTANCE = "/var/lib/cloud/data/instance-id"
@@ -41,6 +41,11 @@ def test_a_joined_host_is_no_image_and_says_why(world):
     assert any(path.endswith("/key.pem") for path in files) and "/var/lib/hawser/identity/token" in files
     assert "FAIL /var/lib/hawser/identity/token is of one host" in world.vm.cli("image", "verify", check=False).stdout
     assert not [path for path in files if "/proxy/bin/" in path]
+
+
+def test_who_may_not_look_is_not_told_that_it_is_clean(world):
+    done = world.vm.cli("image", "verify", check=False, uid=facts.UID_APP, gid=facts.GID_APP)
+    assert done.returncode == 77 and "HWS-CLI-010" in done.stderr and "ok" not in done.stdout, done
 
 
 def test_nothing_is_taken_from_a_running_hawserd(world):
