@@ -35,9 +35,9 @@ std::string machine_id(const std::string& root) {
 }
 
 std::string instance_id(const std::string& root) {
-  if (auto id = first_line(root + "/var/lib/cloud/data/instance-id"); !id.empty()) return id;
-  const std::string tag = first_line(root + "/sys/class/dmi/id/board_asset_tag");
-  return tag.rfind("i-", 0) == 0 ? tag : std::string();
+  // The firmware first: on a copy's first boot the file is the original's until cloud-init has run.
+  if (auto tag = first_line(root + "/sys/class/dmi/id/board_asset_tag"); tag.rfind("i-", 0) == 0) return tag;
+  return first_line(root + "/var/lib/cloud/data/instance-id");
 }
 
 }  // namespace

@@ -46,13 +46,13 @@ TEST_F(MachineTest, BeforeTheFirstBootThereIsNone) {
   }
 }
 
-TEST_F(MachineTest, TheInstanceIsCloudInitsOrTheFirmwares) {
+TEST_F(MachineTest, TheInstanceIsTheFirmwaresOrCloudInits) {
   write("/sys/class/dmi/id/board_asset_tag", "Not Specified\n");
   EXPECT_EQ(observe().instance, "");
-  write("/sys/class/dmi/id/board_asset_tag", "i-0123456789abcdef0\n");
-  EXPECT_EQ(observe().instance, "i-0123456789abcdef0");
   write("/var/lib/cloud/data/instance-id", "vm-7\n");
   EXPECT_EQ(observe().instance, "vm-7");
+  write("/sys/class/dmi/id/board_asset_tag", "i-0123456789abcdef0\n");
+  EXPECT_EQ(observe().instance, "i-0123456789abcdef0");
 }
 
 TEST(AreSame, ThePlatformsWordDecidesWhereBothHaveIt) {
