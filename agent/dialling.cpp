@@ -80,12 +80,12 @@ std::vector<dial::Address> plane_addresses(const config::Config& config) {
 
 std::vector<dial::Address> ca_addresses(const config::Config& config) {
   const auto& plane = config.control_plane;
-  if (!config.ca_addresses.empty()) return addresses_of(config.ca_addresses, config.ca, {}, plane.http_proxy);
-  if (config.ca.empty() || config.ca.text() == plane.address.text()) return plane_addresses(config);
+  if (!config.ca.addresses.empty()) return addresses_of(config.ca.addresses, config.ca.address, {}, plane.http_proxy);
+  if (config.ca.address.empty() || config.ca.address.text() == plane.address.text()) return plane_addresses(config);
   // The configured addresses are the plane's gateway: they serve the CA too when the host is the same.
-  if (config.ca.host != plane.address.host) return addresses_of({}, config.ca, {}, plane.http_proxy);
+  if (config.ca.address.host != plane.address.host) return addresses_of({}, config.ca.address, {}, plane.http_proxy);
   auto same = plane_addresses(config);
-  for (auto& address : same) address.port = config.ca.port;
+  for (auto& address : same) address.port = config.ca.address.port;
   return same;
 }
 

@@ -8,12 +8,11 @@
 #include "base/log.h"
 #include "bootstrap/preflight.h"
 #include "broker/client.h"
-#include "certs/ca_istio.h"
-#include "certs/rotation.h"
-#include "certs/token_file.h"
+#include "certs/token.h"
 #include "dialling.h"
 #include "extension_preflight.h"
 #include "host_facts.h"
+#include "host_identity.h"
 #include "interception.h"
 #include "interception_options.h"
 #include "lease.h"
@@ -24,7 +23,6 @@
 #include "proxy/supervisor.h"
 #include "proxy_node.h"
 #include "registration.h"
-#include "relay_credentials.h"
 #include "renewal_waiters.h"
 #include "rpc/grpc_server.h"
 #include "sds/server.h"
@@ -51,9 +49,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<broker::BrokerClient> broker;
   std::unique_ptr<Lease> lease;
   std::unique_ptr<status::HttpServer> http;
-  std::unique_ptr<dial::Dialler> ca_dialler, plane_dialler;
-  std::unique_ptr<certs::IstioCa> ca;
-  std::unique_ptr<certs::Rotation> rotation;
+  std::unique_ptr<dial::Dialler> plane_dialler;
+  std::unique_ptr<HostIdentity> identity;
   std::unique_ptr<sds::SdsServer> sds;
   std::unique_ptr<xds::Relay> relay;
   std::unique_ptr<SnapshotKeeper> snapshot;
@@ -66,8 +63,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<Interception> interception;
   std::unique_ptr<Registration> registration;
   std::unique_ptr<RenewalWaiters> renewals;
-  std::optional<certs::KeyStore> store;
-  std::shared_ptr<certs::FileTokenSource> tokens;
   std::unique_ptr<Loop::Timer> timer;
   bool ending = false;
   std::string leaving;  // what is done for it now
@@ -79,16 +74,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   HealthSink& health() { return context.health; }
 
   // --- CONFIGURED: what can be wrong at once -----------------------------------------------------------------------
-  Status open_store(const std::string& token) {
-    auto opened = certs::KeyStore::open(context.state_dir + "/identity", certs::observe_machine());
-    if (!opened) return opened.error();
-    store = *opened;
-    if (!token.empty())
-      if (auto stored = store->store_token(token); !stored) return stored;
-    tokens = std::make_shared<certs::FileTokenSource>(store->token_path());
-    return {};
-  }
-
   Status start(const std::string& token) {
     if (!token.empty()) {
       const auto expires = certs::token_expiry(token);
@@ -96,7 +81,10 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         return Error(Code::kUnauthenticated, "HWS-MB-001", "the token expired at " + status::utc_text(*expires),
                      "make a new bundle, or replace istio-token in it, and join again");
     }
-    if (auto opened = open_store(token); !opened) return opened;
+    auto opened = HostIdentity::open({context.loop, context.slow, context.metrics, health(), context.state_dir}, config,
+                                     token);
+    if (!opened) return opened.error();
+    identity = std::move(*opened);
     broker = std::make_unique<broker::BrokerClient>(context.loop, context.run_dir + "/broker.sock");
     lease = std::make_unique<Lease>(
         context.loop, [this](const broker::v1::Request& request, std::chrono::milliseconds timeout,
@@ -195,21 +183,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // --- IDENTITY_READY ----------------------------------------------------------------------------------------------
   void start_identity() {
-    certs::IstioCa::Options options;
-    options.dialler = (ca_dialler = make_ca_dialler(context.loop, context.slow, config, facts.proxy)).get();
-    options.server_name = config.ca_server_name();
-    options.roots_pem = config.control_plane.root_pem;
-    options.cluster_id = config.mesh.cluster_id;
-    ca = std::make_unique<certs::IstioCa>(context.loop, context.slow, context.metrics, options);
-    certs::Rotation::Options renewal;
-    renewal.spiffe_id = config.spiffe_id();
-    renewal.ttl = config.identity.ttl;
-    renewal.renew_at = config.identity.renew_at;
-    renewal.seed = random_seed();
-    rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca, tokens, renewal, health(),
-                                                 context.metrics);
-    rotation->on_change([this](const certs::IdentityPtr& identity) { sds->publish(identity); });
-    rotation->start([this] {
+    identity->on_change([this](const certs::IdentityPtr& fresh) { sds->publish(fresh); });
+    identity->start(facts.proxy, [this] {
       life().reach(Event::kIdentityReady);
       start_relay();
     });
@@ -237,7 +212,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       start_proxy();
     });
     relay->start(bootstrap::node_bytes(node_options(config, facts)), options,
-                 relay_credentials(context.loop, *rotation), relay_token(context.loop, tokens));
+                 identity->relay_credentials(), identity->relay_token());
   }
 
   void on_plane(bool connected) {
@@ -311,7 +286,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void prepare_registration() {
     Registration::Hooks hooks;
     hooks.identity = [this]() -> registration::ProbeIdentity {
-      const auto mine = rotation->current();
+      const auto mine = identity->current();
       if (!mine) return {};
       return {mine->key_pem, mine->chain_pem, mine->roots_pem, mine->spiffe_id};
     };
@@ -377,11 +352,11 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     const auto rest = [self, erase, done = std::move(done)] {
       if (self->sds) self->sds->shutdown();
       if (self->grpc) self->grpc->stop();
-      if (self->rotation) self->rotation->stop();
+      self->identity->stop();
       if (self->renewals) self->renewals->close();
       if (self->http) self->http->stop();
       if (!erase) return done();
-      if (auto erased = self->store->erase(); !erased)
+      if (auto erased = self->identity->erase(); !erased)
         log::error("identity couldn't be erased: " + erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
       self->snapshot->erase([self, done](const Status& erased) {
@@ -413,9 +388,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // --- what is told ------------------------------------------------------------------------------------------------
   void renew(std::function<void(Status)> done) {
-    if (!rotation)
-      return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
-    rotation->renew_now([self = shared_from_this(), done = std::move(done)](const Status& renewed) {
+    identity->renew([self = shared_from_this(), done = std::move(done)](const Status& renewed) {
       if (!renewed) return done(renewed);
       if (!self->renewals)
         self->renewals =
@@ -426,13 +399,11 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // Envoy has taken the newest certificate; without a proxy there's nobody to wait for.
   bool in_force() const {
-    return ending || !supervisor || !supervisor->live() || sds->presented().serial == rotation->current()->serial;
+    return ending || !supervisor || !supervisor->live() || sds->presented().serial == identity->current()->serial;
   }
 
   Result<json> certificate() const {
-    const auto identity = rotation ? rotation->current() : nullptr;
-    if (!identity) return Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status");
-    return identity_json(*identity, sds->presented().serial, rotation->next_renewal());
+    return identity->describe(sds ? sds->presented().serial : std::string());
   }
 
   void describe(json& status) const {
@@ -486,7 +457,7 @@ void Membership::describe(json& status) const {
 }
 Result<json> Membership::certificate() const {
   auto out = impl_->certificate();
-  if (out) add_bundles(*out, *impl_->rotation->current());
+  if (out) add_bundles(*out, *impl_->identity->current());
   return out;
 }
 Result<json> Membership::xds_status() const {

@@ -41,6 +41,7 @@ class IstioCa final : public CaClient {
   IstioCa(const IstioCa&) = delete;
   IstioCa& operator=(const IstioCa&) = delete;
 
+  Traits traits() const override { return {"istio", false}; }
   void sign(Request request, Done done) override;
   void cancel() override;
 

@@ -3,6 +3,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 #include "certs/openssl_ptr.h"
@@ -55,10 +56,31 @@ bool set_subject(X509_REQ* request) {
                                     &kNothing, 0, -1, 0) == 1;
 }
 
+EVP_PKEY* generate(KeyKind kind) {
+  switch (kind) {
+    case KeyKind::kEcP256:
+      return EVP_EC_gen("P-256");
+    case KeyKind::kEcP384:
+      return EVP_EC_gen("P-384");
+    case KeyKind::kRsa2048:
+      return EVP_RSA_gen(2048);
+    case KeyKind::kRsa3072:
+      return EVP_RSA_gen(3072);
+    case KeyKind::kRsa4096:
+      return EVP_RSA_gen(4096);
+  }
+  return nullptr;
+}
+
+// As strong as the key: P-384 calls for SHA-384 (RFC 5480 §4).
+const EVP_MD* digest_for(const EVP_PKEY* key) {
+  return EVP_PKEY_get_base_id(key) == EVP_PKEY_EC && EVP_PKEY_get_bits(key) > 256 ? EVP_sha384() : EVP_sha256();
+}
+
 }  // namespace
 
-Result<Secret> make_key(KeyKind) {
-  KeyPtr key(EVP_EC_gen("P-256"));
+Result<Secret> make_key(KeyKind kind) {
+  KeyPtr key(generate(kind));
   BioPtr out(BIO_new(BIO_s_secmem()));
   if (!key || !out || PEM_write_bio_PKCS8PrivateKey(out.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
     return crypto_error("can't make a key");
@@ -77,7 +99,7 @@ Result<std::string> make_csr(const Secret& key_pem, const std::string& spiffe_id
   constexpr long kVersion1 = 0;
   if (X509_REQ_set_version(request.get(), kVersion1) != 1 || !set_subject(request.get()) ||
       !add_uri_san(request.get(), spiffe_id) || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
-      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) <= 0 ||
+      X509_REQ_sign(request.get(), key.get(), digest_for(key.get())) <= 0 ||
       PEM_write_bio_X509_REQ(out.get(), request.get()) != 1)
     return crypto_error("can't make a certificate request");
   return content_of(out.get());

@@ -8,9 +8,10 @@
 
 namespace hawser::certs {
 
-enum class KeyKind { kEcP256 };
+enum class KeyKind { kEcP256, kEcP384, kRsa2048, kRsa3072, kRsa4096 };
 
-// What: a fresh key and the request to certify it. Threading: any; CPU-bound, well under a millisecond.
+// What: a fresh key and the request to certify it. Threading: any; CPU-bound: well under a millisecond for EC, up to seconds for
+// RSA 4096.
 // Failure: HWS-ID-012.
 // PKCS#8 PEM.
 Result<Secret> make_key(KeyKind kind);

@@ -25,13 +25,13 @@ struct Prepared {
   std::optional<Error> no_token;
 };
 
-Result<std::shared_ptr<Prepared>> prepare(TokenSource& tokens, const std::string& spiffe_id) {
+Result<std::shared_ptr<Prepared>> prepare(TokenSource& tokens, KeyKind kind, const std::string& spiffe_id) {
   auto out = std::make_shared<Prepared>();
   if (auto token = tokens.read(); token)
     out->token = std::move(*token);
   else
     out->no_token = token.error();
-  auto key = make_key(KeyKind::kEcP256);
+  auto key = make_key(kind);
   if (!key) return key.error();
   auto csr = make_csr(*key, spiffe_id);
   if (!csr) return csr.error();
@@ -132,9 +132,9 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
 
   Status check_stored(const IdentityPtr& stored) const {
     if (!stored) return {};
-    if (stored->spiffe_id != options.spiffe_id)
+    if (!options.expected.matches(stored->spiffe_id))
       return Error(Code::kFailedPrecondition, "HWS-ID-010",
-                   "it is for " + stored->spiffe_id + ", but this host is " + options.spiffe_id);
+                   "it is for " + stored->spiffe_id + ", but this host is " + options.expected.spiffe_id);
     if (stored->expired_at(loop.wall()))
       return Error(Code::kFailedPrecondition, "HWS-ID-009", "it expired at " + utc_text(stored->not_after));
     return {};
@@ -148,7 +148,7 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     busy = true;
     if (unsaved && !unsaved->expired_at(loop.wall()) && !(unsaved == current && due())) return save();
     if (!current) health.report(kItem, HealthState::kStarting, "asking the CA for a certificate", nullptr);
-    on_worker([source = tokens, id = options.spiffe_id] { return prepare(*source, id); },
+    on_worker([source = tokens, kind = options.key, id = options.expected.spiffe_id] { return prepare(*source, kind, id); },
               [](Impl& self, Result<std::shared_ptr<Prepared>>& prepared) { self.prepared(prepared); });
   }
 
@@ -165,6 +165,7 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     CaClient::Request ask;
     ask.csr_pem = made->csr_pem;
     ask.ttl = options.ttl;
+    ask.spiffe_id = options.expected.spiffe_id;
     if (made->token) ask.token = std::move(made->token->text);
     if (valid()) ask.client = current;
     ca.sign(std::move(ask), [weak = weak_from_this(), made](Result<CaClient::Answer> answer) {
@@ -174,7 +175,7 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
 
   void answered(Prepared& made, const Result<CaClient::Answer>& answer) {
     if (!answer) return failed(explain(answer.error()));
-    auto identity = accept_answer(std::move(made.key), *answer, options.spiffe_id, loop.wall());
+    auto identity = accept_answer(std::move(made.key), *answer, options.expected, loop.wall());
     if (!identity) return failed(identity.error());
     unsaved = std::move(*identity);
     save();

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "certs/ca_client.h"
+#include "certs/csr.h"
 #include "certs/key_store.h"
 #include "certs/token.h"
 
@@ -36,7 +37,8 @@ Loop::Wall renewal_time(Loop::Wall from, Loop::Wall not_after, double share, dou
 class Rotation {
  public:
   struct Options {
-    std::string spiffe_id;
+    ExpectedId expected;
+    KeyKind key = KeyKind::kEcP256;
     std::chrono::seconds ttl{24 * 3600};
     double renew_at = 0.5;
     double jitter = 0.01;

@@ -35,9 +35,35 @@ std::optional<std::string> base64url(std::string_view text) {
   return out;
 }
 
+// RFC 7519's NumericDate may have a fraction.
+std::optional<Loop::Wall> time_in(const nlohmann::json& claims, const char* name) {
+  const auto found = claims.find(name);
+  if (found == claims.end() || !found->is_number()) return std::nullopt;
+  constexpr double kFarthest = 9e15;
+  const double seconds = found->get<double>();
+  if (!(seconds > -kFarthest && seconds < kFarthest)) return std::nullopt;
+  return wall_of(static_cast<std::int64_t>(seconds));
+}
+
+std::string text_in(const nlohmann::json& claims, const char* name) {
+  const auto found = claims.find(name);
+  return found != claims.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::vector<std::string> audiences_in(const nlohmann::json& claims) {
+  const auto found = claims.find("aud");
+  if (found == claims.end()) return {};
+  if (found->is_string()) return {found->get<std::string>()};
+  std::vector<std::string> out;
+  if (found->is_array())
+    for (const auto& item : *found)
+      if (item.is_string()) out.push_back(item.get<std::string>());
+  return out;
+}
+
 }  // namespace
 
-std::optional<Loop::Wall> token_expiry(std::string_view jwt) {
+std::optional<Claims> token_claims(std::string_view jwt) {
   const auto first = jwt.find('.');
   if (first == std::string_view::npos) return std::nullopt;
   const auto second = jwt.find('.', first + 1);
@@ -45,12 +71,14 @@ std::optional<Loop::Wall> token_expiry(std::string_view jwt) {
   const auto body = base64url(jwt.substr(first + 1, second - first - 1));
   if (!body) return std::nullopt;
   const auto claims = nlohmann::json::parse(*body, nullptr, false);
-  if (!claims.is_object() || !claims.contains("exp") || !claims["exp"].is_number()) return std::nullopt;
-  // RFC 7519's NumericDate may have a fraction.
-  constexpr double kFarthest = 9e15;
-  const double seconds = claims["exp"].get<double>();
-  if (!(seconds > -kFarthest && seconds < kFarthest)) return std::nullopt;
-  return wall_of(static_cast<std::int64_t>(seconds));
+  if (!claims.is_object()) return std::nullopt;
+  return Claims{text_in(claims, "iss"), text_in(claims, "sub"), audiences_in(claims), time_in(claims, "iat"),
+                time_in(claims, "exp")};
+}
+
+std::optional<Loop::Wall> token_expiry(std::string_view jwt) {
+  const auto claims = token_claims(jwt);
+  return claims ? claims->expires : std::nullopt;
 }
 
 }  // namespace hawser::certs

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/loop.h"
 #include "base/result.h"
@@ -10,7 +12,18 @@
 
 namespace hawser::certs {
 
-// The `exp` claim of a JWT; none if it isn't a JWT or never ends. Nothing is verified: that's the CA's job.
+// What a JWT says of itself (RFC 7519 §4.1). Nothing is verified: that's the CA's job. Times that aren't there are none.
+struct Claims {
+  std::string issuer;
+  std::string subject;
+  std::vector<std::string> audiences;
+  std::optional<Loop::Wall> issued;
+  std::optional<Loop::Wall> expires;
+};
+
+// None if it isn't a JWT.
+std::optional<Claims> token_claims(std::string_view jwt);
+// Its `exp` alone; none if it isn't a JWT or never ends.
 std::optional<Loop::Wall> token_expiry(std::string_view jwt);
 
 struct Token {
@@ -20,12 +33,32 @@ struct Token {
   bool expired_at(Loop::Wall now) const { return expires && *expires <= now; }
 };
 
-// What: where the bearer token comes from. It is asked anew for each use, because whoever refreshes it rewrites it.
-// Threading: read() blocks; on the slow worker. Failure: HWS-ID-020 where there's no usable token.
+// What the other side wants the proof to be bound to. An empty audience is the source's configured one; sources that
+// can't bind a nonce ignore it (hybrid-mesh: signed documents of AWS have neither, Azure's take a nonce).
+struct Challenge {
+  std::string audience;
+  std::string nonce;
+};
+
+// What: where the proof comes from that this host is who it says. It is asked anew for each use, because whoever
+// refreshes it rewrites it. Threading: attest() blocks, in bounded time; on the slow worker. traits(): any thread.
+// Failure: HWS-ID-020 where there's no usable token; HWS-ID-03x of each source, naming its cause and fix.
 class TokenSource {
  public:
+  struct Traits {
+    std::string name;  // as in identity.token.source
+    // A new proof can be had without an operator, however long the host was off.
+    bool attests_again = false;
+    // Share of a proof's lifetime that may be left before a new one is fetched; 0: each use reads it anyway.
+    double refresh_at = 0;
+  };
+
   virtual ~TokenSource() = default;
-  virtual Result<Token> read() = 0;
+  virtual Traits traits() const = 0;
+  virtual Result<Token> attest(const Challenge& challenge) = 0;
+  // Ends an attest() that is under way, from any thread, for good: hawserd is about to stop.
+  virtual void cancel() {}
+  Result<Token> read() { return attest({}); }
 };
 
 }  // namespace hawser::certs

@@ -37,7 +37,7 @@ void trim(std::string& text) {
 
 }  // namespace
 
-Result<Token> FileTokenSource::read() {
+Result<Token> FileTokenSource::attest(const Challenge&) {
   repair_mode(path_);
   auto content = file::read_bounded(path_, kMaxToken);
   if (!content) {

@@ -13,7 +13,8 @@ namespace hawser::certs {
 class FileTokenSource final : public TokenSource {
  public:
   explicit FileTokenSource(std::string path) : path_(std::move(path)) {}
-  Result<Token> read() override;
+  Traits traits() const override { return {"file", false, 0}; }
+  Result<Token> attest(const Challenge& challenge) override;
 
  private:
   std::string path_;

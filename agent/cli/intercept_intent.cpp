@@ -43,8 +43,8 @@ void add_never(const config::Config& config, Interception& out) {
   };
   add(config.control_plane.address, config.control_plane.dial);
   for (const auto& address : config.control_plane.addresses) add(address.at, {});
-  add(config.ca, {});
-  for (const auto& address : config.ca_addresses) add(address.at, {});
+  add(config.ca.address, {});
+  for (const auto& address : config.ca.addresses) add(address.at, {});
   add(config.control_plane.http_proxy.address, {});
   for (const auto& at : all) {
     if (literal(at.host))

@@ -106,9 +106,76 @@ struct ControlPlane {
   const std::string& server_name() const { return tls_name.empty() ? address.host : tls_name; }
 };
 
+// Who certifies this host. Which of the members count is the type's business (docs/identity.md).
+struct CaSettings {
+  enum class Type { kIstio, kCitadel, kMeshCa, kSpiffe, kFiles, kExec };
+  enum class Layout { kAuto, kIstio, kSpiffe, kGke, kCertManager, kHawser };
+  Type type = Type::kIstio;
+  HostPort address;                     // empty: the control plane's
+  std::vector<PlaneAddress> addresses;  // dialled in place of `address`
+  std::string tls_name;                 // empty: see Config::ca_server_name()
+  std::string root_pem;                 // key: root; empty: the control plane's; `system`: the machine's own
+  std::map<std::string, std::string> headers;
+  std::string cert_signer;
+  std::string location;  // mesh-ca: the zone or region of x-goog-request-params
+  std::string socket;    // spiffe: unix:///path of the Workload API
+  std::string folder;    // files
+  Layout layout = Layout::kAuto;
+  std::vector<std::string> command;  // exec
+  Millis timeout{30'000};
+};
+
+// What proves to the CA who this host is, before there's a certificate.
+struct TokenSettings {
+  enum class Source { kFile, kExec, kCredential, kGce, kKubernetes };
+  Source source = Source::kFile;
+  std::string path;                  // file; empty: the one that `hawser join` stored
+  std::vector<std::string> command;  // exec
+  Millis timeout{10'000};
+  std::string credential = "hawser-token";  // systemd's LoadCredential= name
+  std::string audience = "istio-ca";
+  std::string kubeconfig;
+  std::string kube_context;  // key: context; empty: the current one
+};
+
+enum class KeyType { kEcP256, kEcP384, kRsa2048, kRsa3072, kRsa4096 };
+
 struct IdentitySettings {
+  std::string spiffe_id;  // empty: by trust domain, namespace and service account
   std::chrono::seconds ttl{24 * 3600};
-  double renew_at = 0.5;  // share of the lifetime
+  double renew_at = 0.5;               // share of the lifetime
+  KeyType key = KeyType::kEcP256;
+  std::vector<double> warn_at = {0.25, 0.1};  // shares of the lifetime that are left, in falling order
+  TokenSettings token;
+};
+
+struct TrustSettings {
+  std::vector<std::string> domain_aliases;
+  std::vector<std::string> roots;  // PEM files, trusted besides the CA's
+  bool from_control_plane = true;  // istio.mesh.v1alpha1.ProxyConfig
+  std::string crl;                 // a PEM file
+  std::chrono::seconds overlap{24 * 3600};  // for which a root is kept that the CA no longer sends
+  std::vector<std::string> exclude;         // sha256 of roots that are never trusted, lower-case hex
+};
+
+// Certificates as files for programs that know nothing of Hawser.
+struct ExportSettings {
+  enum class Layout { kIstio, kSpiffe, kPem };
+  std::string to;  // a folder
+  Layout layout = Layout::kPem;
+  std::string group;  // may read them; empty: hawserd's own
+};
+
+// RSA and EC operations by hardware; passed on to the proxy.
+struct PrivateKeyProvider {
+  std::string name;  // cryptomb or qat; empty: none
+  Millis poll_delay{2};
+  bool fallback = true;
+};
+
+struct SdsSettings {
+  std::vector<std::string> files = {"/etc/certs", "/etc/istio", "/etc/ssl", "/etc/pki"};  // under which file-cert: and file-root: may name
+  PrivateKeyProvider provider;  // key: private_key_provider
 };
 
 // Users and groups are numbers here: they're resolved when the file is read.
@@ -197,9 +264,11 @@ struct Config {
   Mesh mesh;
   Workload workload;
   ControlPlane control_plane;
-  HostPort ca;                             // key: ca.address; empty: the control plane's
-  std::vector<PlaneAddress> ca_addresses;  // key: ca.addresses; dialled in place of ca.address
+  CaSettings ca;
   IdentitySettings identity;
+  TrustSettings trust;
+  std::vector<ExportSettings> exports;
+  SdsSettings sds;
   Interception interception;
   Health health;
   Proxy proxy;
@@ -209,12 +278,11 @@ struct Config {
 
   // A host is joined once it knows its control plane.
   bool joined() const { return !control_plane.address.empty(); }
-  const HostPort& ca_address() const { return ca.empty() ? control_plane.address : ca; }
-  // The TLS name of the CA: control_plane.tls_name too, when it is the control plane's host that serves it.
-  const std::string& ca_server_name() const {
-    return ca.empty() || ca.host == control_plane.address.host ? control_plane.server_name() : ca.host;
-  }
-  std::string spiffe_id() const;
+  const HostPort& ca_address() const { return ca.address.empty() ? control_plane.address : ca.address; }
+  // ca.tls_name; else control_plane.tls_name too, when it is the control plane's host that serves the CA.
+  const std::string& ca_server_name() const;
+  const std::string& ca_root() const { return ca.root_pem.empty() ? control_plane.root_pem : ca.root_pem; }
+  std::string spiffe_id() const;  // identity.spiffe_id, else Istio's form
   // Those that there are, the program's first; a service without a port has the one of its name in workload.ports.
   std::vector<HealthProbe> health_probes() const;
 };

@@ -60,7 +60,14 @@ std::string HostPort::text() const {
 }
 
 std::string Config::spiffe_id() const {
+  if (!identity.spiffe_id.empty()) return identity.spiffe_id;
   return "spiffe://" + mesh.trust_domain + "/ns/" + mesh.ns + "/sa/" + workload.service_account;
+}
+
+const std::string& Config::ca_server_name() const {
+  if (!ca.tls_name.empty()) return ca.tls_name;
+  return ca.address.empty() || ca.address.host == control_plane.address.host ? control_plane.server_name()
+                                                                             : ca.address.host;
 }
 
 Loaded load(const Paths& paths) {

@@ -22,20 +22,6 @@ void read_mesh(MapReader& map, Mesh& mesh) {
   map.text("namespace", mesh.ns);
 }
 
-Status read_share(double& out, const std::string& text) {
-  std::size_t used = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used == 0 || used != text.size() || !(value >= 0.1 && value <= 0.9))
-    return Error(Code::kInvalidArgument, "HWS-CF-004", "'" + text + "' is not a share from 0.1 to 0.9");
-  out = value;
-  return {};
-}
-
 }  // namespace
 
 void read_document(MapReader& root, Config& config) {
@@ -48,13 +34,7 @@ void read_document(MapReader& root, Config& config) {
   root.map("mesh", [&](MapReader& map) { read_mesh(map, config.mesh); });
   root.map("workload", [&](MapReader& map) { read_workload(map, config.workload); });
   root.map("control_plane", [&](MapReader& map) { read_control_plane(map, config.control_plane); });
-  root.map("ca", [&](MapReader& map) { read_ca(map, config); });
-  root.map("identity", [&](MapReader& map) {
-    map.scalar("ttl", seconds(config.identity.ttl));
-    map.scalar("renew_at", [&](const std::string& text) { return read_share(config.identity.renew_at, text); });
-    if (config.identity.ttl < std::chrono::seconds(30))
-      map.fail("ttl", Error(Code::kInvalidArgument, "HWS-CF-004", "is under 30s", "a host needs time to renew"));
-  });
+  read_identity(root, config);
   root.map("interception", [&](MapReader& map) { read_interception(map, config.interception); });
   root.map("health", [&](MapReader& map) { read_health(map, config.health); });
   root.map("proxy", [&](MapReader& map) {
@@ -85,6 +65,7 @@ void check_whole(const Config& config, std::vector<Error>& errors) {
   const auto missing = [&errors](const std::string& key, const std::string& hint) {
     errors.emplace_back(Code::kFailedPrecondition, "HWS-CF-005", key + " is missing", hint);
   };
+  check_identity(config, errors);
   if (config.control_plane.root_pem.empty())
     missing("control_plane.root", "put the mesh's root certificate there, or run 'hawser join DIR'");
   if (config.proxyless.enabled && config.proxyless.users.empty() && config.proxyless.group.empty())

@@ -14,27 +14,6 @@ auto host_port(HostPort& out) {
   return set<HostPort>(out, parse_host_port);
 }
 
-void read_addresses(MapReader& map, std::vector<PlaneAddress>& out) {
-  if (map.has("addresses")) out.clear();
-  map.each(
-      "addresses",
-      [&out](const std::string& text) -> Status {
-        PlaneAddress item;
-        if (auto read = host_port(item.at)(text); !read) return read;
-        out.push_back(std::move(item));
-        return {};
-      },
-      [&out](MapReader& entry) {
-        PlaneAddress item;
-        entry.scalar("address", host_port(item.at));
-        entry.scalar("priority", number(item.priority, 0, 99));
-        if (!entry.has("address"))
-          entry.fail("address", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
-        else
-          out.push_back(std::move(item));
-      });
-}
-
 Status read_http_proxy(HostPort& out, std::string text) {
   constexpr std::string_view kScheme = "http://";
   if (text.starts_with("https://"))
@@ -71,6 +50,27 @@ void read_snapshot(MapReader& map, SnapshotSettings& snapshot) {
 
 }  // namespace
 
+void read_addresses(MapReader& map, std::vector<PlaneAddress>& out) {
+  if (map.has("addresses")) out.clear();
+  map.each(
+      "addresses",
+      [&out](const std::string& text) -> Status {
+        PlaneAddress item;
+        if (auto read = host_port(item.at)(text); !read) return read;
+        out.push_back(std::move(item));
+        return {};
+      },
+      [&out](MapReader& entry) {
+        PlaneAddress item;
+        entry.scalar("address", host_port(item.at));
+        entry.scalar("priority", number(item.priority, 0, 99));
+        if (!entry.has("address"))
+          entry.fail("address", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
+        else
+          out.push_back(std::move(item));
+      });
+}
+
 void read_control_plane(MapReader& map, ControlPlane& plane) {
   map.scalar("address", host_port(plane.address));
   read_addresses(map, plane.addresses);
@@ -98,12 +98,6 @@ void read_control_plane(MapReader& map, ControlPlane& plane) {
   map.scalar("max_response_mib", number(plane.max_response_mib, 4, 1024));
   map.map("snapshot", [&plane](MapReader& snapshot) { read_snapshot(snapshot, plane.snapshot); });
   read_proxy(map, plane.http_proxy);
-}
-
-void read_ca(MapReader& map, Config& config) {
-  map.scalar("address", host_port(config.ca));
-  read_addresses(map, config.ca_addresses);
-  if (config.ca.empty() && !config.ca_addresses.empty()) config.ca = config.ca_addresses.front().at;
 }
 
 }  // namespace hawser::config

@@ -6,8 +6,9 @@
 
 namespace hawser::config {
 
-// What: the keys control_plane.* and ca.*. For schema.cpp.
+// What: the keys control_plane.*. For schema.cpp.
 void read_control_plane(MapReader& map, ControlPlane& plane);
-void read_ca(MapReader& map, Config& config);
+// A list of host:port or {address, priority}.
+void read_addresses(MapReader& map, std::vector<PlaneAddress>& out);
 
 }  // namespace hawser::config

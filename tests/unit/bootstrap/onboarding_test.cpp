@@ -103,7 +103,7 @@ TEST(JoinYaml, IsReadBackAsWhatTheBundleSaid) {
   EXPECT_EQ(config.control_plane.address.text(), "istiod.istio-system.svc:15012");
   EXPECT_THAT(config.control_plane.dial, ElementsAre("10.77.0.10", "fd77::10"));
   EXPECT_EQ(config.control_plane.root_pem, kRoot);
-  EXPECT_TRUE(config.ca.empty());
+  EXPECT_TRUE(config.ca.address.empty());
 }
 
 TEST(JoinYaml, CarriesMetadataThatItDoesNotKnow) {
@@ -158,7 +158,7 @@ TEST(JoinYaml, MapsWhatIsCaptured) {
   EXPECT_THAT(config.interception.outbound_exclude_cidrs, ElementsAre("10.0.0.0/8", "192.0.2.1/32"));
   EXPECT_EQ(config.interception.outbound_exclude_ports.size(), 1U);
   EXPECT_THAT(config.workload.addresses, ElementsAre("192.0.2.9"));
-  EXPECT_EQ(config.ca.text(), "istiod-blue.istio-system.svc:15012");
+  EXPECT_EQ(config.ca.address.text(), "istiod-blue.istio-system.svc:15012");
 }
 
 TEST(JoinYaml, AnEmptySettingCapturesNothing) {

@@ -150,7 +150,7 @@ TEST_F(IstioCaTest, SignsWithATokenAndSendsWhatIstiodLooksAt) {
   EXPECT_EQ(seen[0].cert_signer, "");
   EXPECT_EQ(seen[0].ttl, 3600);
   EXPECT_FALSE(seen[0].certificate);
-  const auto identity = accept_answer(std::move(key), *answer, kSpiffe, loop.wall());
+  const auto identity = accept_answer(std::move(key), *answer, {kSpiffe, {}}, loop.wall());
   ASSERT_TRUE(identity) << identity.error().to_string();
   EXPECT_THAT((*identity)->roots_pem, HasSubstr(foreign.root_pem()));
 }

@@ -153,7 +153,7 @@ TEST(Answer, IsTakenWhenItIsForOurKeyAndOurId) {
   TestCa ca("mesh");
   auto asked = ask();
   const CaClient::Answer answer{ca.sign_csr(asked.csr, kSpiffe, around(kNow)) + ca.intermediate_pem(), ca.root_pem()};
-  const auto identity = accept_answer(std::move(asked.key), answer, kSpiffe, kNow);
+  const auto identity = accept_answer(std::move(asked.key), answer, {kSpiffe, {}}, kNow);
   ASSERT_TRUE(identity) << identity.error().to_string();
 }
 
@@ -163,7 +163,7 @@ TEST(Answer, ForAnotherIdIsNamed) {
   const CaClient::Answer answer{
       ca.sign_csr(asked.csr, "spiffe://cluster.local/ns/vms/sa/db", around(kNow)) + ca.intermediate_pem(),
       ca.root_pem()};
-  const auto refused = accept_answer(std::move(asked.key), answer, kSpiffe, kNow);
+  const auto refused = accept_answer(std::move(asked.key), answer, {kSpiffe, {}}, kNow);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().id(), "HWS-CA-008");
   EXPECT_THAT(refused.error().message(), HasSubstr("sa/db"));
@@ -174,17 +174,17 @@ TEST(Answer, ForAnotherKeyExpiredOrGarbageIsRefused) {
   TestCa ca("mesh");
   auto asked = ask();
   const CaClient::Answer answer{ca.sign_csr(asked.csr, kSpiffe, around(kNow)) + ca.intermediate_pem(), ca.root_pem()};
-  EXPECT_EQ(accept_answer(ask().key, answer, kSpiffe, kNow).error().id(), "HWS-CA-009");
-  EXPECT_EQ(accept_answer(std::move(asked.key), answer, kSpiffe, kNow + std::chrono::hours(25)).error().id(),
+  EXPECT_EQ(accept_answer(ask().key, answer, {kSpiffe, {}}, kNow).error().id(), "HWS-CA-009");
+  EXPECT_EQ(accept_answer(std::move(asked.key), answer, {kSpiffe, {}}, kNow + std::chrono::hours(25)).error().id(),
             "HWS-CA-010");
-  EXPECT_EQ(accept_answer(ask().key, {"x", "y"}, kSpiffe, kNow).error().id(), "HWS-CA-007");
+  EXPECT_EQ(accept_answer(ask().key, {"x", "y"}, {kSpiffe, {}}, kNow).error().id(), "HWS-CA-007");
 }
 
 TEST(Answer, ThatBeginsInTheFutureIsTaken) {
   TestCa ca("mesh");
   auto asked = ask();
   const CaClient::Answer answer{ca.sign_csr(asked.csr, kSpiffe, around(kNow)) + ca.intermediate_pem(), ca.root_pem()};
-  EXPECT_TRUE(accept_answer(std::move(asked.key), answer, kSpiffe, kNow - std::chrono::hours(1)));
+  EXPECT_TRUE(accept_answer(std::move(asked.key), answer, {kSpiffe, {}}, kNow - std::chrono::hours(1)));
 }
 
 TEST(Utc, SurvivesDatesThatNanosecondsCantHold) {

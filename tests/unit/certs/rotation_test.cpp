@@ -23,6 +23,7 @@ class FakeCa final : public CaClient {
  public:
   FakeCa(Loop& loop, test::TestCa& ca) : loop_(loop), ca_(ca) {}
 
+  Traits traits() const override { return {}; }
   void sign(Request request, Done done) override {
     ++calls;
     last_token = request.token.reveal();
@@ -69,7 +70,8 @@ class FakeCa final : public CaClient {
 
 class FakeTokens final : public TokenSource {
  public:
-  Result<Token> read() override {
+  Traits traits() const override { return {"file", false, 0}; }
+  Result<Token> attest(const Challenge&) override {
     if (text.empty()) return Error(Code::kNotFound, "HWS-ID-020", "there is no token");
     Token token;
     token.text = Secret(text);
@@ -115,7 +117,7 @@ class RotationTest : public ::testing::Test {
     ASSERT_TRUE(opened) << opened.error().to_string();
     store = *opened;
     Rotation::Options options;
-    options.spiffe_id = kSpiffe;
+    options.expected.spiffe_id = kSpiffe;
     options.seed = 7;
     rotation = std::make_unique<Rotation>(loop, worker, *store, fake_ca, tokens, options, health, metrics);
     rotation->on_change([this](const IdentityPtr& identity) {

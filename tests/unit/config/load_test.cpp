@@ -161,7 +161,7 @@ TEST(ConfigDialling, AddressesAreTextsOrMapsWithAPriority) {
   EXPECT_EQ(plane.fail_back, std::chrono::minutes(5));
   EXPECT_EQ(plane.http_proxy.address.text(), "proxy.corp:3128");
   EXPECT_EQ(plane.http_proxy.no_proxy.size(), 2u);
-  EXPECT_EQ(loaded.config.ca.text(), "10.0.0.3:15012");
+  EXPECT_EQ(loaded.config.ca.address.text(), "10.0.0.3:15012");
 }
 
 TEST(ConfigDialling, WhatIsWrongIsSaidWithItsPlace) {

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host_identity.h"
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/log.h"
+#include "ca_sources.h"
+#include "certs/machine.h"
+#include "certs/rotation.h"
+#include "membership_json.h"
+#include "token_sources.h"
+
+namespace hawser {
+namespace {
+
+certs::KeyKind kind_of(config::KeyType type) {
+  static_assert(static_cast<int>(config::KeyType::kRsa4096) == static_cast<int>(certs::KeyKind::kRsa4096));
+  return static_cast<certs::KeyKind>(type);
+}
+
+}  // namespace
+
+struct HostIdentity::Impl {
+  Context context;
+  config::Config config;
+  // In order of construction; destroyed backwards.
+  std::optional<certs::KeyStore> store;
+  std::shared_ptr<certs::TokenSource> tokens;
+  CaSource ca;
+  std::unique_ptr<certs::Rotation> rotation;
+  std::vector<std::function<void(const certs::IdentityPtr&)>> listeners;
+
+  Impl(Context c, config::Config cfg) : context(std::move(c)), config(std::move(cfg)) {}
+
+  Status open(const std::string& token) {
+    auto opened = certs::KeyStore::open(context.state_dir + "/identity", certs::observe_machine());
+    if (!opened) return opened.error();
+    store = *opened;
+    if (!token.empty())
+      if (auto stored = store->store_token(token); !stored) return stored;
+    tokens = make_token_source(config, *store);
+    return {};
+  }
+
+  void start(std::optional<dial::Selection::Proxy> proxy, std::function<void()> ready) {
+    ca = make_ca_source({context.loop, context.slow, context.metrics}, config, std::move(proxy));
+    certs::Rotation::Options options;
+    options.expected = {config.spiffe_id(), config.trust.domain_aliases};
+    options.key = kind_of(config.identity.key);
+    options.ttl = config.identity.ttl;
+    options.renew_at = config.identity.renew_at;
+    options.seed = random_seed();
+    rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca.client, tokens, options,
+                                                 context.health, context.metrics);
+    for (auto& listener : listeners) rotation->on_change(listener);
+    rotation->start(std::move(ready));
+  }
+};
+
+HostIdentity::HostIdentity(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HostIdentity::~HostIdentity() = default;
+
+Result<std::unique_ptr<HostIdentity>> HostIdentity::open(Context context, const config::Config& config,
+                                                         const std::string& token) {
+  auto impl = std::make_unique<Impl>(std::move(context), config);
+  if (auto opened = impl->open(token); !opened) return opened.error();
+  return std::unique_ptr<HostIdentity>(new HostIdentity(std::move(impl)));
+}
+
+void HostIdentity::on_change(std::function<void(const certs::IdentityPtr&)> callback) {
+  impl_->listeners.push_back(std::move(callback));
+}
+
+void HostIdentity::start(std::optional<dial::Selection::Proxy> proxy, std::function<void()> ready) {
+  impl_->start(std::move(proxy), std::move(ready));
+}
+
+void HostIdentity::stop() {
+  if (impl_->rotation) impl_->rotation->stop();
+}
+
+Status HostIdentity::erase() {
+  return impl_->store->erase();
+}
+
+void HostIdentity::renew(std::function<void(Status)> done) {
+  if (!impl_->rotation)
+    return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
+  impl_->rotation->renew_now(std::move(done));
+}
+
+certs::IdentityPtr HostIdentity::current() const {
+  return impl_->rotation ? impl_->rotation->current() : nullptr;
+}
+
+Result<nlohmann::json> HostIdentity::describe(const std::string& presented_serial) const {
+  const auto identity = current();
+  if (!identity) return Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status");
+  return identity_json(*identity, presented_serial, impl_->rotation->next_renewal());
+}
+
+std::function<xds::Credentials()> HostIdentity::relay_credentials() const {
+  return [this]() -> xds::Credentials {
+    const auto identity = current();
+    if (!identity || identity->expired_at(impl_->context.loop.wall())) return {};
+    return {identity->key_pem, identity->chain_pem};
+  };
+}
+
+std::function<Result<std::string>()> HostIdentity::relay_token() const {
+  return [this]() -> Result<std::string> {
+    auto token = impl_->tokens->read();
+    if (!token || token->expired_at(impl_->context.loop.wall())) return std::string();
+    return token->text.reveal();
+  };
+}
+
+}  // namespace hawser

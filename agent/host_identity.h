@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "base/asio_loop.h"
+#include "base/health.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "certs/identity.h"
+#include "config/config.h"
+#include "dial/selection.h"
+#include "xds/options.h"
+
+namespace hawser {
+
+// What: who this host is, put together: the store, what proves it (token_sources.h), who certifies it (ca_sources.h),
+// and their rotation. Threading: on the loop. Failure: open() fails if another hawserd holds the store; what comes later
+// is the health item "identity", and is tried again.
+class HostIdentity {
+ public:
+  struct Context {
+    AsioLoop& loop;
+    SlowWorker& slow;
+    Metrics& metrics;
+    HealthSink& health;
+    std::string state_dir;
+  };
+
+  // A token comes with a join; none with a restart.
+  static Result<std::unique_ptr<HostIdentity>> open(Context context, const config::Config& config,
+                                                    const std::string& token);
+  ~HostIdentity();
+  HostIdentity(const HostIdentity&) = delete;
+  HostIdentity& operator=(const HostIdentity&) = delete;
+
+  // For each new identity, the first included; set before start().
+  void on_change(std::function<void(const certs::IdentityPtr&)> callback);
+  // `ready` runs once, when there is a valid identity.
+  void start(std::optional<dial::Selection::Proxy> proxy, std::function<void()> ready);
+  void stop();
+  // Blocking; after stop().
+  Status erase();
+
+  // Fails at once before start().
+  void renew(std::function<void(Status)> done);
+  certs::IdentityPtr current() const;
+  // For `hawser cert show`; the serial is of what the proxy uses.
+  Result<nlohmann::json> describe(const std::string& presented_serial) const;
+
+  // What the relay shows the control plane at each attempt: the certificate in force, and the token if it's still good.
+  // An absent or expired token is no obstacle: the certificate proves who we are.
+  std::function<xds::Credentials()> relay_credentials() const;
+  std::function<Result<std::string>()> relay_token() const;
+
+ private:
+  struct Impl;
+  explicit HostIdentity(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hawser
