@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,54 +9,11 @@
 #include <cstring>
 
 #include "base/fd.h"
+#include "base/spawn.h"
 #include "registration/probe_attempt.h"
-
-extern char** environ;
 
 namespace hawser::registration {
 namespace {
-
-// posix_spawn's two objects, with what a probe's command gets: a process group of its own, so that a time-out can end
-// whatever it started; no descriptor and no signal state of ours.
-class SpawnSettings {
- public:
-  SpawnSettings() {
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    sigset_t ignored;
-    sigemptyset(&ignored);
-    sigaddset(&ignored, SIGPIPE);
-    posix_spawnattr_setsigdefault(&attributes, &ignored);
-    posix_spawn_file_actions_init(&actions);
-    for (const int fd : {0, 1, 2})
-      posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-  }
-  ~SpawnSettings() {
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-
-  posix_spawnattr_t attributes{};
-  posix_spawn_file_actions_t actions{};
-};
-
-Result<pid_t> spawn(const std::vector<std::string>& command) {
-  if (command.empty()) return unwell("health.exec.command is empty");
-  std::vector<char*> argv;
-  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  const SpawnSettings settings;
-  pid_t pid = 0;
-  const int error = posix_spawnp(&pid, argv[0], &settings.actions, &settings.attributes, argv.data(), environ);
-  if (error != 0) return unwell("can't run " + command[0] + ": " + std::strerror(error));
-  return pid;
-}
 
 // One command, from its start until it is reaped. It lives as long as something waits for the process, also when nobody
 // asks for the result any more: a killed process may stay in the kernel (a dead NFS server), and the loop can't wait.
@@ -72,8 +27,9 @@ class Command final : public std::enable_shared_from_this<Command> {
   ~Command() { kill_group(); }
 
   void start(const config::HealthProbe& probe) {
-    auto pid = spawn(probe.command);
-    if (!pid) return finish_later(pid.error());
+    if (probe.command.empty()) return finish_later(unwell("health.exec.command is empty"));
+    auto pid = spawn_group(probe.command, {});
+    if (!pid) return finish_later(unwell(pid.error().message()));
     pid_ = *pid;
     UniqueFd watched(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
     boost::system::error_code failed;
