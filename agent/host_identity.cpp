@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "ca_sources.h"
+#include "certs/clock.h"
 #include "certs/machine.h"
 #include "certs/rotation.h"
 #include "membership_json.h"
@@ -19,6 +20,15 @@ certs::KeyKind kind_of(config::KeyType type) {
   return static_cast<certs::KeyKind>(type);
 }
 
+// A fleet that comes back after an outage of its power asks over this time.
+constexpr std::chrono::milliseconds kRestartSpread{5'000};
+
+std::string how_to_prove(const config::Config& config) {
+  return "give this host a new token: kubectl create token " + config.workload.service_account + " -n " +
+         config.mesh.ns + " --audience " + config.identity.token.audience +
+         " > token; here: hawser identity prove --token-file token";
+}
+
 }  // namespace
 
 struct HostIdentity::Impl {
@@ -30,6 +40,7 @@ struct HostIdentity::Impl {
   CaSource ca;
   std::unique_ptr<certs::Rotation> rotation;
   std::vector<std::function<void(const certs::IdentityPtr&)>> listeners;
+  bool joining = false;
 
   Impl(Context c, config::Config cfg) : context(std::move(c)), config(std::move(cfg)) {}
 
@@ -37,6 +48,7 @@ struct HostIdentity::Impl {
     auto opened = certs::KeyStore::open(context.state_dir + "/identity", certs::observe_machine());
     if (!opened) return opened.error();
     store = *opened;
+    joining = !token.empty();
     if (!token.empty())
       if (auto stored = store->store_token(token); !stored) return stored;
     tokens = make_token_source(config, *store);
@@ -46,10 +58,15 @@ struct HostIdentity::Impl {
   void start(std::optional<dial::Selection::Proxy> proxy, std::function<void()> ready) {
     ca = make_ca_source({context.loop, context.slow, context.metrics}, config, std::move(proxy));
     certs::Rotation::Options options;
-    options.expected = {config.spiffe_id(), config.trust.domain_aliases};
-    options.key = kind_of(config.identity.key);
-    options.ttl = config.identity.ttl;
-    options.renew_at = config.identity.renew_at;
+    options.request.expected = {config.spiffe_id(), config.trust.domain_aliases};
+    options.request.key = kind_of(config.identity.key);
+    options.request.ttl = config.identity.ttl;
+    options.policy.renew_at = config.identity.renew_at;
+    options.policy.jitter = config.identity.jitter;
+    options.policy.warn_at = config.identity.warn_at;
+    if (!joining) options.restart_spread = kRestartSpread;
+    options.clock_unsettled = certs::clock_unsettled;
+    options.how_to_prove = how_to_prove(config);
     options.seed = random_seed();
     rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca.client, tokens, options,
                                                  context.health, context.metrics);
@@ -104,7 +121,7 @@ std::function<xds::Credentials()> HostIdentity::relay_credentials() const {
   return [this]() -> xds::Credentials {
     const auto identity = current();
     if (!identity || identity->expired_at(impl_->context.loop.wall())) return {};
-    return {identity->key_pem, identity->chain_pem};
+    return {std::string(identity->key_pem.reveal()), identity->chain_pem};
   };
 }
 
@@ -112,7 +129,7 @@ std::function<Result<std::string>()> HostIdentity::relay_token() const {
   return [this]() -> Result<std::string> {
     auto token = impl_->tokens->read();
     if (!token || token->expired_at(impl_->context.loop.wall())) return std::string();
-    return token->text.reveal();
+    return std::string(token->text.reveal());
   };
 }
 

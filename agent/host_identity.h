@@ -19,8 +19,8 @@
 namespace hawser {
 
 // What: who this host is, put together: the store, what proves it (token_sources.h), who certifies it (ca_sources.h),
-// and their rotation. Threading: on the loop. Failure: open() fails if another hawserd holds the store; what comes later
-// is the health item "identity", and is tried again.
+// and their rotation. Threading: on the loop. Failure: open() fails if another hawserd holds the store; what comes
+// later is the health item "identity", and is tried again.
 class HostIdentity {
  public:
   struct Context {

@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -40,6 +41,14 @@ void bound_stop() {
   ::alarm(kStopSeconds);
 }
 
+// Keys and tokens pass through libraries' memory, which only the whole process can keep out of core files, and out of
+// reach of other processes of our user. The leak checker of debug builds has to look into its own process.
+void forbid_dumps() {
+#if !defined(__SANITIZE_ADDRESS__)
+  ::prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
 int refuse(const std::vector<hawser::Error>& errors) {
   for (const auto& error : errors) std::fprintf(stderr, "hawserd: %s\n", error.to_string().c_str());
   return EX_CONFIG;
@@ -49,6 +58,7 @@ int refuse(const std::vector<hawser::Error>& errors) {
 
 int main(int argc, char** argv) {
   tune_malloc();
+  forbid_dumps();
   CLI::App flags("hawserd: identity, xDS relay and registration of a mesh host", "hawserd");
   flags.set_version_flag("--version", std::string("hawserd ") + HAWSER_VERSION);
   hawser::AppOptions options;

@@ -81,8 +81,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         return Error(Code::kUnauthenticated, "HWS-MB-001", "the token expired at " + status::utc_text(*expires),
                      "make a new bundle, or replace istio-token in it, and join again");
     }
-    auto opened = HostIdentity::open({context.loop, context.slow, context.metrics, health(), context.state_dir}, config,
-                                     token);
+    auto opened =
+        HostIdentity::open({context.loop, context.slow, context.metrics, health(), context.state_dir}, config, token);
     if (!opened) return opened.error();
     identity = std::move(*opened);
     broker = std::make_unique<broker::BrokerClient>(context.loop, context.run_dir + "/broker.sock");
@@ -211,8 +211,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       life().pass_over(Event::kControlPlaneConnected, reason);
       start_proxy();
     });
-    relay->start(bootstrap::node_bytes(node_options(config, facts)), options,
-                 identity->relay_credentials(), identity->relay_token());
+    relay->start(bootstrap::node_bytes(node_options(config, facts)), options, identity->relay_credentials(),
+                 identity->relay_token());
   }
 
   void on_plane(bool connected) {
@@ -288,7 +288,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     hooks.identity = [this]() -> registration::ProbeIdentity {
       const auto mine = identity->current();
       if (!mine) return {};
-      return {mine->key_pem, mine->chain_pem, mine->roots_pem, mine->spiffe_id};
+      return {std::string(mine->key_pem.reveal()), mine->chain_pem, mine->roots_pem, mine->spiffe_id};
     };
     hooks.registered = [this] {
       if (life().reached(Event::kIntercepting) && life().reached(Event::kControlPlaneConnected))
@@ -402,9 +402,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     return ending || !supervisor || !supervisor->live() || sds->presented().serial == identity->current()->serial;
   }
 
-  Result<json> certificate() const {
-    return identity->describe(sds ? sds->presented().serial : std::string());
-  }
+  Result<json> certificate() const { return identity->describe(sds ? sds->presented().serial : std::string()); }
 
   void describe(json& status) const {
     if (auto cert = certificate()) status["identity"] = *cert;

@@ -9,7 +9,8 @@
 
 namespace hawser {
 
-// What: the TokenSource that identity.token chooses. Threading: any. Failure: none; what is wrong shows when it is read.
+// What: the TokenSource that identity.token chooses. Threading: any. Failure: none; what is wrong shows when it is
+// read.
 std::shared_ptr<certs::TokenSource> make_token_source(const config::Config& config, const certs::KeyStore& store);
 
 }  // namespace hawser

@@ -40,15 +40,15 @@ class CaClient {
   virtual Traits traits() const = 0;
   virtual void sign(Request request, Done done) = 0;
   virtual void cancel() = 0;
-  // For sources that learn by themselves of something newer than their last answer: `news` runs on the loop, as often as
-  // they do, from the first sign() on, and the next sign() has it. Set before the first sign().
+  // For sources that learn by themselves of something newer than their last answer: `news` runs on the loop, as often
+  // as they do, from the first sign() on, and the next sign() has it. Set before the first sign().
   virtual void on_news(std::function<void()> news) { (void)news; }
 };
 
 // Who a certificate must be for.
 struct ExpectedId {
   std::string spiffe_id;
-  std::vector<std::string> domain_aliases;  // the same path in one of these trust domains is us, too
+  std::vector<std::string> domain_aliases{};  // the same path in one of these trust domains is us, too
 
   bool matches(const std::string& id) const;
 };

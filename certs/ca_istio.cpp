@@ -42,7 +42,7 @@ std::shared_ptr<grpc::Channel> make_channel(const IstioCa::Options& options, con
   grpc::SslCredentialsOptions tls;
   tls.pem_root_certs = options.roots_pem;
   if (client != nullptr) {
-    tls.pem_private_key = client->key_pem;
+    tls.pem_private_key = client->key_pem.reveal();
     tls.pem_cert_chain = client->chain_pem;
   }
   grpc::ChannelArguments arguments;
@@ -212,7 +212,8 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     call->stub = IstioCertificateService::NewStub(call->channel);
     call->context.set_deadline(std::chrono::system_clock::now() + options.deadline);
     call->context.AddMetadata("clusterid", options.cluster_id);
-    if (!request.token.empty()) call->context.AddMetadata("authorization", "Bearer " + request.token.reveal());
+    if (!request.token.empty())
+      call->context.AddMetadata("authorization", std::string("Bearer ").append(request.token.reveal()));
     call->request.set_csr(request.csr_pem);
     call->request.set_validity_duration(request.ttl.count());
     (*call->request.mutable_metadata()->mutable_fields())["CertSigner"].set_string_value("");

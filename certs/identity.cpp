@@ -21,7 +21,7 @@ Result<IdentityPtr> make_identity(Secret key, const std::string& chain_pem, cons
   auto leaf = parse_leaf(chain->front());
   if (!leaf) return leaf.error();
   auto identity = std::make_shared<Identity>();
-  identity->key_pem = key.reveal();
+  identity->key_pem = std::move(key);
   for (const auto& pem : *chain) identity->chain_pem += pem;
   for (const auto& pem : *roots) identity->roots_pem += pem;
   identity->spiffe_id = std::move(leaf->spiffe_id);
@@ -29,7 +29,7 @@ Result<IdentityPtr> make_identity(Secret key, const std::string& chain_pem, cons
   identity->issuer = std::move(leaf->issuer);
   identity->not_before = leaf->not_before;
   identity->not_after = leaf->not_after;
-  if (auto match = match_key(identity->key_pem, identity->chain_pem); !match) return match.error();
+  if (auto match = match_key(identity->key_pem.reveal(), identity->chain_pem); !match) return match.error();
   if (auto verified = verify_chain(identity->chain_pem, identity->roots_pem); !verified) return verified.error();
   return IdentityPtr(std::move(identity));
 }

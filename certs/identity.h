@@ -11,10 +11,10 @@
 namespace hawser::certs {
 
 // What: who this host is: one key, its certificate and the roots to trust, which always change together. Never
-// formatted or logged as a whole; the key is wiped when the last owner lets go. Threading: immutable once shared.
-// Failure: none.
+// formatted or logged as a whole; the key is wiped when the last owner lets go; copies of key_pem are their makers' to
+// wipe. Threading: immutable once shared. Failure: none.
 struct Identity {
-  std::string key_pem;
+  Secret key_pem;
   std::string chain_pem;  // leaf, then intermediates; no roots
   std::string roots_pem;
   std::string spiffe_id;
@@ -26,7 +26,6 @@ struct Identity {
   Identity() = default;
   Identity(const Identity&) = delete;
   Identity& operator=(const Identity&) = delete;
-  ~Identity() { wipe(key_pem); }
 
   bool expired_at(Loop::Wall now) const { return not_after <= now; }
 };

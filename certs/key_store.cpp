@@ -129,6 +129,8 @@ KeyStore::Loaded KeyStore::load() const {
     if (stored) {
       if (number != *current) (void)folder_->point_to(number);
       out.identity = std::move(stored->identity);
+      out.renewal = stored->renewal;
+      out.this_boot = !folder_->here.boot.empty() && stored->machine.boot == folder_->here.boot;
       return out;
     }
     out.notes.push_back(stored.error());
@@ -142,11 +144,11 @@ KeyStore::Loaded KeyStore::load() const {
   return out;
 }
 
-Status KeyStore::store(const Identity& identity) const {
+Status KeyStore::store(const Identity& identity, std::optional<Loop::Wall> renewal) const {
   const auto before = folder_->current();
   const auto existing = generation::list(folder_->path, kGeneration);
   const std::uint64_t number = std::max(existing.empty() ? 0 : existing.front(), before.value_or(0)) + 1;
-  auto written = generation::write(folder_->at(generation::name_of(number)), identity, folder_->here);
+  auto written = generation::write(folder_->at(generation::name_of(number)), {&identity, folder_->here, renewal});
   // The folder's own name has to be on the disk before the link that leads to it.
   if (written) written = file::sync_folder(folder_->path);
   if (written) written = folder_->point_to(number);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,9 @@ namespace hawser::certs {
 class KeyStore {
  public:
   struct Loaded {
-    IdentityPtr identity;  // null: nothing usable
+    IdentityPtr identity;               // null: nothing usable
+    std::optional<Loop::Wall> renewal;  // as planned when it was stored
+    bool this_boot = false;             // stored since the host booted
     std::vector<Error> notes;
   };
 
@@ -33,7 +36,7 @@ class KeyStore {
   // A damaged generation is put aside as damaged-<n>; the one before it takes its place if that is whole. Of another
   // machine's all are removed; the token stays, since it's no host's own.
   Loaded load() const;
-  Status store(const Identity& identity) const;
+  Status store(const Identity& identity, std::optional<Loop::Wall> renewal = std::nullopt) const;
   Status store_token(std::string_view token) const;
   std::string token_path() const;
   // Everything that this class wrote; the folder itself stays.

@@ -22,7 +22,8 @@ namespace hawser::certs::generation {
 namespace {
 
 constexpr std::size_t kMaxFile = 1 << 20;
-constexpr int kSchema = 1;
+constexpr int kSchema = 2;
+constexpr int kOldestReader = 1;  // that can make use of what we write
 constexpr char kKey[] = "key.pem";
 constexpr char kChain[] = "cert-chain.pem";
 constexpr char kRoots[] = "roots.pem";
@@ -33,16 +34,20 @@ Error damaged(const std::string& why) {
           "nothing: a new certificate is asked for; look at the disk if it happens again"};
 }
 
-std::string meta_of(const Identity& identity, const Machine& machine) {
-  const nlohmann::json meta = {{"schema_version", kSchema},
-                               {"spiffe_id", identity.spiffe_id},
-                               {"serial", identity.serial},
-                               {"not_after", utc_text(identity.not_after)},
-                               {"machine", {{"id", machine.id}, {"instance", machine.instance}}},
-                               {"sha256",
-                                {{kKey, sha256_hex(identity.key_pem)},
-                                 {kChain, sha256_hex(identity.chain_pem)},
-                                 {kRoots, sha256_hex(identity.roots_pem)}}}};
+std::string meta_of(const ToStore& what) {
+  const Identity& identity = *what.identity;
+  nlohmann::json meta = {
+      {"schema_version", kSchema},
+      {"min_reader", kOldestReader},
+      {"spiffe_id", identity.spiffe_id},
+      {"serial", identity.serial},
+      {"not_after", utc_text(identity.not_after)},
+      {"machine", {{"id", what.machine.id}, {"instance", what.machine.instance}, {"boot", what.machine.boot}}},
+      {"sha256",
+       {{kKey, sha256_hex(identity.key_pem.reveal())},
+        {kChain, sha256_hex(identity.chain_pem)},
+        {kRoots, sha256_hex(identity.roots_pem)}}}};
+  if (what.renewal) meta["renewal"] = unix_seconds(*what.renewal);
   return meta.dump(2) + "\n";
 }
 
@@ -76,7 +81,7 @@ Result<std::string> read_file(const std::string& path, std::vector<Error>& notes
   return Error(content.error().code(), "HWS-ID-023", content.error().message(), content.error().hint());
 }
 
-bool digest_matches(const nlohmann::json& meta, const char* name, const std::string& content) {
+bool digest_matches(const nlohmann::json& meta, const char* name, std::string_view content) {
   const auto digest = meta["sha256"].find(name);
   return digest != meta["sha256"].end() && digest->is_string() && digest->get<std::string>() == sha256_hex(content);
 }
@@ -89,7 +94,27 @@ std::string text_in(const nlohmann::json& object, const char* key) {
 Machine machine_in(const nlohmann::json& meta) {
   const auto found = meta.find("machine");
   if (found == meta.end() || !found->is_object()) return {};
-  return {text_in(*found, "id"), text_in(*found, "instance")};
+  return {text_in(*found, "id"), text_in(*found, "instance"), text_in(*found, "boot")};
+}
+
+std::optional<Loop::Wall> renewal_in(const nlohmann::json& meta) {
+  const auto found = meta.find("renewal");
+  if (found == meta.end() || !found->is_number_integer()) return std::nullopt;
+  return wall_of(found->get<std::int64_t>());
+}
+
+int number_in(const nlohmann::json& meta, const char* key, int otherwise) {
+  const auto found = meta.find(key);
+  return found != meta.end() && found->is_number_integer() ? found->get<int>() : otherwise;
+}
+
+// Written by a version whose files we can use?
+Status check_schema(const nlohmann::json& meta, const std::string& path) {
+  const int schema = number_in(meta, "schema_version", 0);
+  if (schema < 1) return damaged(path + " isn't what was written");
+  if (schema > kSchema && number_in(meta, "min_reader", schema) > kSchema)
+    return damaged(path + " was written by a newer Hawser (format " + std::to_string(schema) + ")");
+  return {};
 }
 
 }  // namespace
@@ -116,15 +141,16 @@ std::vector<std::uint64_t> list(const std::string& folder, const std::string& pr
   return out;
 }
 
-Status write(const std::string& path, const Identity& identity, const Machine& machine) {
+Status write(const std::string& path, const ToStore& what) {
   if (failpoint::fails("generation.make", path) || ::mkdir(path.c_str(), 0700) != 0)
     return errno_error(errno, "HWS-ID-005", "can't make " + path,
                        "free space, or make the folder writable for hawserd's user");
-  const std::array<std::pair<const char*, std::string_view>, 3> files = {
-      {{kKey, identity.key_pem}, {kChain, identity.chain_pem}, {kRoots, identity.roots_pem}}};
+  const std::array<std::pair<const char*, std::string_view>, 3> files = {{{kKey, what.identity->key_pem.reveal()},
+                                                                          {kChain, what.identity->chain_pem},
+                                                                          {kRoots, what.identity->roots_pem}}};
   for (const auto& [name, content] : files)
     if (auto written = file::write_atomic(path + "/" + name, content, 0600); !written) return written;
-  return file::write_atomic(path + "/" + kMeta, meta_of(identity, machine), 0600);
+  return file::write_atomic(path + "/" + kMeta, meta_of(what), 0600);
 }
 
 Result<Stored> read(const std::string& path, std::vector<Error>& notes) {
@@ -138,9 +164,9 @@ Result<Stored> read(const std::string& path, std::vector<Error>& notes) {
   auto meta_text = read_file(path + "/" + kMeta, notes);
   if (!meta_text) return meta_text.error();
   const auto meta = nlohmann::json::parse(*meta_text, nullptr, false);
-  if (!meta.is_object() || meta.value("schema_version", nlohmann::json()) != kSchema || !meta.contains("sha256") ||
-      !meta["sha256"].is_object())
+  if (!meta.is_object() || !meta.contains("sha256") || !meta["sha256"].is_object())
     return damaged(path + "/" + kMeta + " isn't what was written");
+  if (auto schema = check_schema(meta, path + "/" + kMeta); !schema) return schema.error();
   if (!digest_matches(meta, kKey, secret.reveal()) || !digest_matches(meta, kChain, *chain) ||
       !digest_matches(meta, kRoots, *roots))
     return damaged("a file in " + path + " changed after it was written");
@@ -150,7 +176,7 @@ Result<Stored> read(const std::string& path, std::vector<Error>& notes) {
     error.because(identity.error());
     return error;
   }
-  return Stored{std::move(*identity), machine_in(meta)};
+  return Stored{std::move(*identity), machine_in(meta), renewal_in(meta)};
 }
 
 }  // namespace hawser::certs::generation

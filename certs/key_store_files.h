@@ -11,7 +11,9 @@
 #include "certs/machine.h"
 
 // What: one generation folder of the key store: its name and its four files. Threading: blocking.
-// Failure: HWS-ID-004 (not whole), HWS-ID-005 (write); `notes` gets HWS-ID-003 for each mode that was repaired.
+// The format is schema 2: it reads 1, which knows no plan, and later ones that say that this reader may (min_reader),
+// so that a downgrade keeps the identity. Failure: HWS-ID-004 (not whole, or too new), HWS-ID-005 (write); `notes` gets
+// HWS-ID-003 for each mode that was repaired.
 namespace hawser::certs::generation {
 
 std::string name_of(std::uint64_t number);
@@ -21,10 +23,17 @@ std::vector<std::uint64_t> list(const std::string& folder, const std::string& pr
 
 struct Stored {
   IdentityPtr identity;
-  Machine machine;  // that it was made on; unknown where an older version wrote it
+  Machine machine;                    // that it was made on; unknown where an older version wrote it
+  std::optional<Loop::Wall> renewal;  // as planned
 };
 
-Status write(const std::string& path, const Identity& identity, const Machine& machine);
+struct ToStore {
+  const Identity* identity;
+  const Machine& machine;
+  std::optional<Loop::Wall> renewal;
+};
+
+Status write(const std::string& path, const ToStore& what);
 Result<Stored> read(const std::string& path, std::vector<Error>& notes);
 
 }  // namespace hawser::certs::generation

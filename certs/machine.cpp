@@ -48,7 +48,7 @@ bool are_same(const Machine& a, const Machine& b) {
 }
 
 Machine observe_machine(const std::string& root) {
-  return {machine_id(root), instance_id(root)};
+  return {machine_id(root), instance_id(root), first_line(root + "/proc/sys/kernel/random/boot_id")};
 }
 
 }  // namespace hawser::certs

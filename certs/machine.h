@@ -13,6 +13,7 @@ namespace hawser::certs {
 struct Machine {
   std::string id;
   std::string instance;
+  std::string boot{};  // proc_sys_kernel(5), random/boot_id: tells a restart of ours from one of the host
 
   bool operator==(const Machine&) const = default;
 };

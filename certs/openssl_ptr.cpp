@@ -36,7 +36,7 @@ void OpensslFree::operator()(X509_STORE* object) const {
   X509_STORE_free(object);
 }
 
-BioPtr reader_of(const std::string& pem) {
+BioPtr reader_of(std::string_view pem) {
   return BioPtr(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 

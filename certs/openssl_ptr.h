@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 // What: owners for OpenSSL's objects, by its own struct tags, so that no header of ours includes OpenSSL's.
 // Threading: none of its own. Failure: none.
@@ -41,7 +42,7 @@ using SslPtr = std::unique_ptr<ssl_st, OpensslFree>;
 using SslCtxPtr = std::unique_ptr<ssl_ctx_st, OpensslFree>;
 
 // Reads PEM without copying it: `pem` must outlive the result.
-BioPtr reader_of(const std::string& pem);
+BioPtr reader_of(std::string_view pem);
 std::string content_of(bio_st* memory);
 // The first text of this thread's error queue, which is emptied.
 std::string openssl_error();

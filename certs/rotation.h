@@ -13,38 +13,36 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "certs/ca_client.h"
-#include "certs/csr.h"
+#include "certs/certificate_request.h"
 #include "certs/key_store.h"
+#include "certs/renewal_plan.h"
 #include "certs/token.h"
 
 namespace hawser::certs {
 
-// When to renew: the given share of the way from `from` to `not_after`, moved by the jitter (a share too; `dice` is in
-// [-1, 1]). Pure. `from` is when the certificate was received, or its own beginning when that isn't known any more:
-// CAs date certificates back by minutes, which is much of a short life.
-Loop::Wall renewal_time(Loop::Wall from, Loop::Wall not_after, double share, double jitter, double dice);
-
 // What: keeps this host's identity valid, whoever uses it. Takes the stored one if it is good, else asks the CA; renews
-// with a new key each time; keeps the old one while renewing fails.
-// Threading: on the loop; tokens, keys and files on the slow worker; callbacks on the loop. What it was given by
-// reference must outlive it.
-// Failure: never gives up. Each failure is the health item "identity" with its cause and fix; what may pass is tried
-// again by back-off, what needs the operator at the back-off's cap. An expired token is told before it is sent
-// (HWS-ID-022). Durability: an identity is announced after it is on disk; one exception: if the disk refuses until the
-// one in force is about to end, the next is used from memory (the health item tells HWS-ID-005) and saving goes on.
-// Metrics: hawser_cert_expiry_timestamp_seconds, hawser_cert_next_renewal_timestamp_seconds,
-// hawser_cert_requests_total{result}.
+// with a new key each time; keeps the old one while renewing fails. Of a source that makes keys itself
+// (CaClient::Traits) nothing is stored; what it has is taken when it tells of news, and looked at when it should have
+// renewed. Threading: on the loop; tokens, keys and files on the slow worker; callbacks on the loop. What it was given
+// by reference must outlive it. Failure: never gives up. Each failure is the health item "identity" with its cause and
+// fix; what may pass is tried again by back-off, what needs the operator at the back-off's cap. Each threshold of the
+// policy is told once as the end nears (HWS-ID-014). The item "clock" tells of jumps and of waiting for a first setting
+// (HWS-ID-015). Durability: an identity is announced after it is on disk; one exception: if the disk refuses until the
+// one in force is about to end, the next is used from memory (the health item tells HWS-ID-005) and saving goes on. The
+// planned renewal is stored with it, so that restarts of many hosts don't make them renew together. Metrics:
+// hawser_cert_expiry_timestamp_seconds, hawser_cert_next_renewal_timestamp_seconds, hawser_cert_requests_total{result},
+// hawser_cert_warnings_total{left}, hawser_clock_jumps_total{direction}.
 class Rotation {
  public:
   struct Options {
-    ExpectedId expected;
-    KeyKind key = KeyKind::kEcP256;
-    std::chrono::seconds ttl{24 * 3600};
-    double renew_at = 0.5;
-    double jitter = 0.01;
-    std::chrono::seconds floor{5};  // between two certificates, however short-lived
+    CertificateRequest::Options request;
+    RenewalPolicy policy;
     std::chrono::milliseconds retry_base{100};
-    std::chrono::milliseconds retry_cap{30'000};
+    // A host that comes back with nothing valid, or with a renewal overdue, asks anywhere within this time.
+    std::chrono::milliseconds restart_spread{0};
+    std::function<bool()> clock_unsettled;  // see clock.h; empty: never
+    // What an operator does when nothing is left that proves who this host is.
+    std::string how_to_prove = "make a new bundle or token and run hawser join again";
     std::uint64_t seed = 0;
   };
 

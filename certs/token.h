@@ -12,7 +12,8 @@
 
 namespace hawser::certs {
 
-// What a JWT says of itself (RFC 7519 §4.1). Nothing is verified: that's the CA's job. Times that aren't there are none.
+// What a JWT says of itself (RFC 7519 §4.1). Nothing is verified: that's the CA's job. Times that aren't there are
+// none.
 struct Claims {
   std::string issuer;
   std::string subject;
@@ -56,6 +57,8 @@ class TokenSource {
   virtual ~TokenSource() = default;
   virtual Traits traits() const = 0;
   virtual Result<Token> attest(const Challenge& challenge) = 0;
+  // The CA refused the last one: the next attest() fetches a new one, however good the last still looks.
+  virtual void forget() {}
   // Ends an attest() that is under way, from any thread, for good: hawserd is about to stop.
   virtual void cancel() {}
   Result<Token> read() { return attest({}); }

@@ -147,7 +147,7 @@ Result<Leaf> parse_leaf(const std::string& pem) {
   return leaf;
 }
 
-Status match_key(const std::string& key_pem, const std::string& chain_pem) {
+Status match_key(std::string_view key_pem, const std::string& chain_pem) {
   auto certificate = read_first(chain_pem);
   if (!certificate) return certificate.error();
   auto in = reader_of(key_pem);

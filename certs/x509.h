@@ -22,7 +22,7 @@ struct Leaf {
 
 // Of the first certificate, which must have exactly one URI name, a SPIFFE id.
 Result<Leaf> parse_leaf(const std::string& pem);
-Status match_key(const std::string& key_pem, const std::string& chain_pem);
+Status match_key(std::string_view key_pem, const std::string& chain_pem);
 // Each certificate as PEM of its own, normalised; duplicates dropped, order kept; at least one.
 Result<std::vector<std::string>> split_bundle(const std::string& pem);
 // Signatures only: times are judged apart, because a fresh intermediate may be younger than the leaf, which CAs date

@@ -7,11 +7,11 @@
 
 namespace hawser {
 
-std::chrono::milliseconds Backoff::next() {
+std::chrono::milliseconds Backoff::next(std::chrono::milliseconds cap) {
   // 2^20 times any sensible base is past any sensible cap; the limit keeps the shift defined.
   const auto factor = std::int64_t{1} << std::min<std::uint32_t>(attempt_, 20);
   ++attempt_;
-  const auto ceiling = std::min<std::int64_t>(cap_.count(), base_.count() * factor);
+  const auto ceiling = std::min<std::int64_t>(cap.count(), base_.count() * factor);
   return std::chrono::milliseconds(
       std::uniform_int_distribution<std::int64_t>(0, std::max<std::int64_t>(ceiling, 0))(random_));
 }

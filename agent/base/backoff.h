@@ -14,7 +14,9 @@ class Backoff {
   Backoff(std::chrono::milliseconds base, std::chrono::milliseconds cap, std::uint64_t seed)
       : base_(base), cap_(cap), random_(seed) {}
 
-  std::chrono::milliseconds next();
+  std::chrono::milliseconds next() { return next(cap_); }
+  // With another cap, this time.
+  std::chrono::milliseconds next(std::chrono::milliseconds cap);
   void reset() { attempt_ = 0; }
   std::uint32_t attempts() const { return attempt_; }
 

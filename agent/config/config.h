@@ -143,7 +143,8 @@ enum class KeyType { kEcP256, kEcP384, kRsa2048, kRsa3072, kRsa4096 };
 struct IdentitySettings {
   std::string spiffe_id;  // empty: by trust domain, namespace and service account
   std::chrono::seconds ttl{24 * 3600};
-  double renew_at = 0.5;               // share of the lifetime
+  double renew_at = 0.5;  // share of the lifetime
+  double jitter = 0.05;   // share of the lifetime by which that is moved, either way
   KeyType key = KeyType::kEcP256;
   std::vector<double> warn_at = {0.25, 0.1};  // shares of the lifetime that are left, in falling order
   TokenSettings token;
@@ -151,9 +152,9 @@ struct IdentitySettings {
 
 struct TrustSettings {
   std::vector<std::string> domain_aliases;
-  std::vector<std::string> roots;  // PEM files, trusted besides the CA's
-  bool from_control_plane = true;  // istio.mesh.v1alpha1.ProxyConfig
-  std::string crl;                 // a PEM file
+  std::vector<std::string> roots;           // PEM files, trusted besides the CA's
+  bool from_control_plane = true;           // istio.mesh.v1alpha1.ProxyConfig
+  std::string crl;                          // a PEM file
   std::chrono::seconds overlap{24 * 3600};  // for which a root is kept that the CA no longer sends
   std::vector<std::string> exclude;         // sha256 of roots that are never trusted, lower-case hex
 };
@@ -174,8 +175,9 @@ struct PrivateKeyProvider {
 };
 
 struct SdsSettings {
-  std::vector<std::string> files = {"/etc/certs", "/etc/istio", "/etc/ssl", "/etc/pki"};  // under which file-cert: and file-root: may name
-  PrivateKeyProvider provider;  // key: private_key_provider
+  std::vector<std::string> files = {"/etc/certs", "/etc/istio", "/etc/ssl",
+                                    "/etc/pki"};  // under which file-cert: and file-root: may name
+  PrivateKeyProvider provider;                    // key: private_key_provider
 };
 
 // Users and groups are numbers here: they're resolved when the file is read.

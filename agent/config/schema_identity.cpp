@@ -24,7 +24,8 @@ std::function<Status(const std::string&)> absolute_path(std::string& out) {
 }
 
 // Lists replace what an earlier file said.
-std::function<Status(const std::string&)> list_of(MapReader& map, const std::string& key, std::vector<std::string>& out) {
+std::function<Status(const std::string&)> list_of(MapReader& map, const std::string& key,
+                                                  std::vector<std::string>& out) {
   if (map.has(key)) out.clear();
   return [&out](const std::string& text) -> Status {
     out.push_back(text);
@@ -113,6 +114,7 @@ void read_settings(MapReader& map, IdentitySettings& identity) {
   });
   map.scalar("ttl", seconds(identity.ttl));
   map.scalar("renew_at", [&](const std::string& text) { return read_share(identity.renew_at, text, 0.1, 0.9); });
+  map.scalar("jitter", [&](const std::string& text) { return read_share(identity.jitter, text, 0, 0.3); });
   if (identity.ttl < std::chrono::seconds(30)) map.fail("ttl", bad("is under 30s", "a host needs time to renew"));
   map.scalar("key", choice({"ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"},
                            [&identity](std::size_t i) { identity.key = static_cast<KeyType>(i); }));
@@ -154,9 +156,8 @@ void read_trust(MapReader& map, TrustSettings& trust) {
 void read_export(MapReader& map, std::vector<ExportSettings>& out) {
   ExportSettings item;
   map.scalar("to", absolute_path(item.to));
-  map.scalar("layout", choice({"istio", "spiffe", "pem"}, [&item](std::size_t i) {
-               item.layout = static_cast<ExportSettings::Layout>(i);
-             }));
+  map.scalar("layout", choice({"istio", "spiffe", "pem"},
+                              [&item](std::size_t i) { item.layout = static_cast<ExportSettings::Layout>(i); }));
   map.text("group", item.group);
   if (!map.has("to")) return map.fail("to", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
   if (out.size() >= kMostExports) return map.fail("to", bad("is one export too many", "16 at most"));

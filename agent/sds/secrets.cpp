@@ -26,7 +26,7 @@ std::string pack_certificate(const certs::Identity& identity) {
   secret.set_name(kCertificateName);
   auto* certificate = secret.mutable_tls_certificate();
   certificate->mutable_certificate_chain()->set_inline_bytes(identity.chain_pem);
-  certificate->mutable_private_key()->set_inline_bytes(identity.key_pem);
+  certificate->mutable_private_key()->set_inline_bytes(std::string(identity.key_pem.reveal()));
   std::string out = pack(secret);
   certs::wipe(*certificate->mutable_private_key()->mutable_inline_bytes());
   return out;

@@ -117,7 +117,7 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
 
   void publish(const certs::IdentityPtr& next) {
     const bool roots = !identity || identity->roots_pem != next->roots_pem;
-    const bool leaf = !identity || identity->chain_pem != next->chain_pem || identity->key_pem != next->key_pem;
+    const bool leaf = !identity || identity->chain_pem != next->chain_pem || !(identity->key_pem == next->key_pem);
     identity = next;
     if (roots) renew(kRootsName);
     if (leaf) renew(kCertificateName);

@@ -42,8 +42,9 @@ class Server final : public IstioCertificateService::Service {
     grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
     tls.pem_root_certs = client_roots;
     tls.pem_key_cert_pairs.push_back(
-        {key->reveal(), ca.server_certificate(key->reveal(), kName, around(std::chrono::system_clock::now())) +
-                            ca.intermediate_pem()});
+        {std::string(key->reveal()),
+         ca.server_certificate(std::string(key->reveal()), kName, around(std::chrono::system_clock::now())) +
+             ca.intermediate_pem()});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(tls), &port_);
     builder.RegisterService(this);

@@ -146,7 +146,8 @@ TEST(Bundle, KeepsOrderAndIgnoresComments) {
 TEST(Leaf, MustHaveASpiffeId) {
   TestCa ca("mesh");
   auto key = make_key(KeyKind::kEcP256);
-  EXPECT_EQ(parse_leaf(ca.server_certificate(key->reveal(), "host", around(kNow))).error().id(), "HWS-ID-006");
+  EXPECT_EQ(parse_leaf(ca.server_certificate(std::string(key->reveal()), "host", around(kNow))).error().id(),
+            "HWS-ID-006");
 }
 
 TEST(Answer, IsTakenWhenItIsForOurKeyAndOurId) {

@@ -25,18 +25,18 @@ struct TlsProbe : ::testing::Test {
   Secret key = *make_key(KeyKind::kEcP256);
 
   std::string chain(test::Validity validity) {
-    return ca.server_certificate(key.reveal(), "istiod.test", validity) + ca.intermediate_pem();
+    return ca.server_certificate(std::string(key.reveal()), "istiod.test", validity) + ca.intermediate_pem();
   }
 };
 
 TEST_F(TlsProbe, FindsNothingWrongWithAGoodServer) {
-  TlsServer server(key.reveal(), chain(test::around(now)));
+  TlsServer server(std::string(key.reveal()), chain(test::around(now)));
   const auto found = probe_tls({server.address(), "istiod.test", ca.root_pem()}, kTimeout);
   EXPECT_EQ(found.cause, TlsCause::kNone) << found.detail;
 }
 
 TEST_F(TlsProbe, TellsAWrongRootFromAWrongName) {
-  TlsServer server(key.reveal(), chain(test::around(now)));
+  TlsServer server(std::string(key.reveal()), chain(test::around(now)));
   EXPECT_EQ(probe_tls({server.address(), "istiod.test", foreign.root_pem()}, kTimeout).cause, TlsCause::kWrongRoot);
   EXPECT_EQ(probe_tls({server.address(), "other.test", foreign.root_pem()}, kTimeout).cause, TlsCause::kWrongRoot);
   const auto name = probe_tls({server.address(), "other.test", ca.root_pem()}, kTimeout);
@@ -46,9 +46,9 @@ TEST_F(TlsProbe, TellsAWrongRootFromAWrongName) {
 }
 
 TEST_F(TlsProbe, NamesAServerCertificateThatIsOutOfDate) {
-  TlsServer expired(key.reveal(), chain({now - 2h, now - 1h}));
+  TlsServer expired(std::string(key.reveal()), chain({now - 2h, now - 1h}));
   EXPECT_EQ(probe_tls({expired.address(), "istiod.test", ca.root_pem()}, kTimeout).cause, TlsCause::kOutOfDate);
-  TlsServer early(key.reveal(), chain({now + 1h, now + 2h}));
+  TlsServer early(std::string(key.reveal()), chain({now + 1h, now + 2h}));
   EXPECT_EQ(probe_tls({early.address(), "istiod.test", ca.root_pem()}, kTimeout).cause, TlsCause::kOutOfDate);
 }
 

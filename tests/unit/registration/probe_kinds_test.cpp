@@ -92,7 +92,7 @@ struct ProbeKinds : testing::Test {
     settings.failure_threshold = 1;
     around.own_address = "127.0.0.1";
     around.identity = [this]() -> ProbeIdentity {
-      return {own->key_pem, own->chain_pem, own->roots_pem, own->spiffe_id};
+      return {std::string(own->key_pem.reveal()), own->chain_pem, own->roots_pem, own->spiffe_id};
     };
   }
   // The next change of the state, "well" or the reason.
@@ -134,7 +134,7 @@ class Forwarder {
       : context_(ssl::context::tls_server),
         acceptor_(loop.context(), {boost::asio::ip::make_address("127.0.0.1"), 0}),
         program_(program) {
-    context_.use_private_key(boost::asio::buffer(own->key_pem), ssl::context::pem);
+    context_.use_private_key(boost::asio::buffer(own->key_pem.reveal()), ssl::context::pem);
     context_.use_certificate_chain(boost::asio::buffer(own->chain_pem));
     context_.add_certificate_authority(boost::asio::buffer(client_roots));
     context_.set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert);
@@ -207,7 +207,7 @@ struct HttpsProbe : ProbeKinds {
     settings.kind = Kind::kHttp;
     settings.tls = true;
   }
-  std::string key = certs::make_key(certs::KeyKind::kEcP256)->reveal();
+  std::string key = std::string(certs::make_key(certs::KeyKind::kEcP256)->reveal());
   std::string chain =
       mesh.server_certificate(key, "app.example", certs::test::around(loop.wall())) + mesh.intermediate_pem();
 };
@@ -264,7 +264,7 @@ struct ThroughProxy : ProbeKinds {
 };
 
 TEST_F(ThroughProxy, AsksAsACallerOfTheMeshWouldAndOnlyWhenTheProxyServes) {
-  TlsProgram proxy(loop, own->key_pem, own->chain_pem, mesh.root_pem());
+  TlsProgram proxy(loop, std::string(own->key_pem.reveal()), own->chain_pem, mesh.root_pem());
   settings.port = proxy.port();
   start();
   run_for(Millis(200));
@@ -281,7 +281,7 @@ TEST_F(ThroughProxy, AsksAsACallerOfTheMeshWouldAndOnlyWhenTheProxyServes) {
 
 TEST_F(ThroughProxy, WhoeverElseAnswersIsNotTheProxy) {
   const auto other = mesh.identity("spiffe://cluster.local/ns/demo/sa/other", certs::test::around(loop.wall()));
-  TlsProgram proxy(loop, other->key_pem, other->chain_pem, mesh.root_pem());
+  TlsProgram proxy(loop, std::string(other->key_pem.reveal()), other->chain_pem, mesh.root_pem());
   settings.port = proxy.port();
   start();
   probe->open_proxy(true);
@@ -289,7 +289,7 @@ TEST_F(ThroughProxy, WhoeverElseAnswersIsNotTheProxy) {
 }
 
 TEST_F(ThroughProxy, OverTcpAConnectionThatTheProxyEndsAtOnceIsTheProgramsRefusal) {
-  TlsProgram proxy(loop, own->key_pem, own->chain_pem, mesh.root_pem());
+  TlsProgram proxy(loop, std::string(own->key_pem.reveal()), own->chain_pem, mesh.root_pem());
   settings.kind = Kind::kTcp;
   settings.port = proxy.port();
   proxy.hangs_up = true;

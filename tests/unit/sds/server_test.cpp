@@ -161,7 +161,7 @@ TEST_F(SdsServerTest, GivesTheCertificateWithItsKeyAndTheRoots) {
   ASSERT_EQ(certificate.resources_size(), 1);
   EXPECT_EQ(secret_in(certificate).name(), "default");
   EXPECT_EQ(secret_in(certificate).tls_certificate().certificate_chain().inline_bytes(), identity->chain_pem);
-  EXPECT_EQ(secret_in(certificate).tls_certificate().private_key().inline_bytes(), identity->key_pem);
+  EXPECT_EQ(secret_in(certificate).tls_certificate().private_key().inline_bytes(), identity->key_pem.reveal());
   roots.ask({"ROOTCA"});
   const auto trusted = roots.next();
   EXPECT_EQ(secret_in(trusted).name(), "ROOTCA");
