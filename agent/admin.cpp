@@ -83,6 +83,8 @@ struct AdminServer::Impl {
         return done(operations.cert_show());
       case v1::Request::kCertRenew:
         return operations.cert_renew(done);
+      case v1::Request::kIdentityProve:
+        return operations.identity_prove(std::move(*request.mutable_identity_prove()->mutable_token()), done);
       case v1::Request::kWait:
         return operations.wait(request.wait().event(), std::chrono::milliseconds(request.wait().timeout_ms()), done);
       case v1::Request::kInterceptShow:

@@ -24,6 +24,7 @@ class AdminServer {
     std::function<void(unsigned drain_seconds, Done)> leave;
     std::function<Result<std::string>()> cert_show;
     std::function<void(Done)> cert_renew;
+    std::function<void(std::string token, Done)> identity_prove;
     std::function<void(const std::string& event, std::chrono::milliseconds timeout, Done)> wait;
     std::function<void(Done)> intercept_show;
     std::function<void(std::chrono::seconds revert, const std::string& ssh_connection, bool takeover, Done)>

@@ -81,6 +81,9 @@ struct App::Impl {
     };
     operations.cert_show = [this]() -> Result<std::string> { return cert_show(); };
     operations.cert_renew = [this](const AdminServer::Done& done) { cert_renew(done); };
+    operations.identity_prove = [this](const std::string& token, const AdminServer::Done& done) {
+      identity_prove(token, done);
+    };
     operations.wait = [this](const std::string& event, std::chrono::milliseconds timeout,
                              const AdminServer::Done& done) { wait(event, timeout, done); };
     operations.intercept_show = [this](const AdminServer::Done& done) { intercept_show(done); };
@@ -160,6 +163,14 @@ struct App::Impl {
     if (!membership) return done(not_joined());
     membership->renew([this, done](const Status& renewed) {
       if (!renewed) return done(renewed.error());
+      done(cert_show());
+    });
+  }
+
+  void identity_prove(const std::string& token, const AdminServer::Done& done) {
+    if (!membership) return done(not_joined());
+    membership->prove(token, [this, done](const Status& proved) {
+      if (!proved) return done(proved.error());
       done(cert_show());
     });
   }

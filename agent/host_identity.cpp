@@ -9,6 +9,7 @@
 #include "certs/clock.h"
 #include "certs/machine.h"
 #include "certs/rotation.h"
+#include "certs/utc.h"
 #include "membership_json.h"
 #include "token_sources.h"
 
@@ -31,7 +32,7 @@ std::string how_to_prove(const config::Config& config) {
 
 }  // namespace
 
-struct HostIdentity::Impl {
+struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
   Context context;
   config::Config config;
   // In order of construction; destroyed backwards.
@@ -45,6 +46,7 @@ struct HostIdentity::Impl {
   Impl(Context c, config::Config cfg) : context(std::move(c)), config(std::move(cfg)) {}
 
   Status open(const std::string& token) {
+    if (auto good = check(token); !good) return good;
     auto opened = certs::KeyStore::open(context.state_dir + "/identity", certs::observe_machine());
     if (!opened) return opened.error();
     store = *opened;
@@ -53,6 +55,27 @@ struct HostIdentity::Impl {
       if (auto stored = store->store_token(token); !stored) return stored;
     tokens = make_token_source(config, *store);
     return {};
+  }
+
+  Status check(const std::string& token) const {
+    const auto expires = certs::token_expiry(token);
+    if (!expires || *expires > context.loop.wall()) return {};
+    return Error(Code::kUnauthenticated, "HWS-MB-001", "the token expired at " + certs::utc_text(*expires),
+                 "make a new bundle or token, and give that");
+  }
+
+  void prove(const std::string& token, std::function<void(Status)> done) {
+    if (auto good = check(token); !good) return done(good.error());
+    context.slow.submit([weak = weak_from_this(), copy = *store, source = tokens, text = std::make_shared<certs::Secret>(token),
+                         done = std::move(done), &loop = context.loop] {
+      const auto stored = copy.store_token(text->reveal());
+      source->forget();
+      loop.post([weak, stored, done] {
+        const auto self = weak.lock();
+        if (!stored || !self || !self->rotation) return done(stored);
+        self->rotation->renew_now(done);
+      });
+    });
   }
 
   void start(std::optional<dial::Selection::Proxy> proxy, std::function<void()> ready) {
@@ -75,12 +98,12 @@ struct HostIdentity::Impl {
   }
 };
 
-HostIdentity::HostIdentity(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HostIdentity::HostIdentity(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HostIdentity::~HostIdentity() = default;
 
 Result<std::unique_ptr<HostIdentity>> HostIdentity::open(Context context, const config::Config& config,
                                                          const std::string& token) {
-  auto impl = std::make_unique<Impl>(std::move(context), config);
+  auto impl = std::make_shared<Impl>(std::move(context), config);
   if (auto opened = impl->open(token); !opened) return opened.error();
   return std::unique_ptr<HostIdentity>(new HostIdentity(std::move(impl)));
 }
@@ -105,6 +128,10 @@ void HostIdentity::renew(std::function<void(Status)> done) {
   if (!impl_->rotation)
     return done(Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status"));
   impl_->rotation->renew_now(std::move(done));
+}
+
+void HostIdentity::prove(const std::string& token, std::function<void(Status)> done) {
+  impl_->prove(token, std::move(done));
 }
 
 certs::IdentityPtr HostIdentity::current() const {

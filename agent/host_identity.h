@@ -48,6 +48,8 @@ class HostIdentity {
 
   // Fails at once before start().
   void renew(std::function<void(Status)> done);
+  // Stores a token, and asks with it at once. Refuses one that has expired (HWS-MB-001).
+  void prove(const std::string& token, std::function<void(Status)> done);
   certs::IdentityPtr current() const;
   // For `hawser cert show`; the serial is of what the proxy uses.
   Result<nlohmann::json> describe(const std::string& presented_serial) const;
@@ -59,8 +61,8 @@ class HostIdentity {
 
  private:
   struct Impl;
-  explicit HostIdentity(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit HostIdentity(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace hawser

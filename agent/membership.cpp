@@ -75,12 +75,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // --- CONFIGURED: what can be wrong at once -----------------------------------------------------------------------
   Status start(const std::string& token) {
-    if (!token.empty()) {
-      const auto expires = certs::token_expiry(token);
-      if (expires && *expires <= context.loop.wall())
-        return Error(Code::kUnauthenticated, "HWS-MB-001", "the token expired at " + status::utc_text(*expires),
-                     "make a new bundle, or replace istio-token in it, and join again");
-    }
     auto opened =
         HostIdentity::open({context.loop, context.slow, context.metrics, health(), context.state_dir}, config, token);
     if (!opened) return opened.error();
@@ -432,6 +426,9 @@ void Membership::stop(std::function<void()> done) {
 }
 void Membership::renew(std::function<void(Status)> done) {
   impl_->renew(std::move(done));
+}
+void Membership::prove(const std::string& token, std::function<void(Status)> done) {
+  impl_->identity->prove(token, std::move(done));
 }
 proxy::Supervisor* Membership::proxy() const {
   return impl_->ending ? nullptr : impl_->supervisor.get();

@@ -54,6 +54,8 @@ class Membership {
   void stop(std::function<void()> done);
 
   void renew(std::function<void(Status)> done);
+  // With a new token, which is stored first.
+  void prove(const std::string& token, std::function<void(Status)> done);
   // None before the proxy's turn has come, and none while leaving.
   proxy::Supervisor* proxy() const;
   Interception* interception() const;

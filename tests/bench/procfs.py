@@ -18,6 +18,13 @@ def memory_mb(pid: int) -> dict[str, float]:
     return {"rss": kib["Rss"] / 1024, "pss": kib["Pss"] / 1024, "anon": kib["Anonymous"] / 1024}
 
 
+def rss_kib(pid: int) -> int:
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise ProcessLookupError(f"process {pid} has no memory")
+
+
 def cpu_ms(pid: int) -> float:
     """By the process's own CPU clock: /proc/PID/stat counts in steps of 10 ms."""
     return time.clock_gettime(((~pid) << 3) | _CPU_OF_PROCESS) * 1000

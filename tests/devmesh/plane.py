@@ -16,6 +16,7 @@ import typing
 from devmesh import bundle
 from devmesh import config as configuration
 from devmesh.ca import CertificateAuthority
+from devmesh.tokens import TokenIssuer
 from devmesh.view_client import request
 from lab import facts, plane
 
@@ -134,6 +135,10 @@ class DevmeshPlane(plane.Plane):
         spiffe = config.spiffe(facts.NAMESPACE, service_account)
         leaf = self.authority().issue(config.certificates.default_ttl, spiffe_id=spiffe)
         return plane.Identity(leaf.key, leaf.chain, leaf.roots)
+
+    def token(self, ttl: float = 600, service_account: str = facts.VM_SA) -> str:
+        """A bearer token that this plane's CA takes."""
+        return TokenIssuer(self._config().state_dir).issue(facts.NAMESPACE, service_account, ttl)
 
     def workloads(self) -> list[plane.Workload]:
         return [

@@ -6,8 +6,12 @@ Whatever else is in those folders a fuzzer has found. Inputs are small: a fuzzer
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pathlib
+import tempfile
 
+from devmesh.ca import CertificateAuthority
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
@@ -32,6 +36,25 @@ def other_settings() -> None:
     write("other_settings", "flags", b"\n--\n-b\n80,90-95\n-i\n*\n-x10.1.0.0/16\n--redirect-dns\n-u\n0,1337\n-m=TPROXY\n")
     write("other_settings", "both", istio + b"\n--\n-c\neth1,docker+\n-q\n443\n-o\n443\n-d\n22\n-g\nroot\n-e\n15018\n")
     write("other_settings", "director", b"SERVICE_CIDR='*'\nENVOY_DNS_PORT=53\nBACKEND_INBOUND_PORTS=80\n\n--\nclean\n-h\n")
+
+
+def key_store() -> None:
+    """Where `current` leads, then files: which, the length in two bytes, the content."""
+    authority = CertificateAuthority(pathlib.Path(tempfile.mkdtemp()))
+    leaf = authority.issue(3600, spiffe_id="spiffe://cluster.local/ns/vms/sa/web")
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in
+               (("key.pem", leaf.key), ("cert-chain.pem", leaf.chain), ("roots.pem", leaf.roots))}  # fmt: skip
+    meta = {"schema_version": 2, "min_reader": 1, "machine": {"id": "", "instance": ""}, "renewal": 1, "sha256": digests}
+
+    def file(which: int, text: str) -> bytes:
+        return bytes([which, len(text) % 256, len(text) // 256]) + text.encode()
+
+    whole = file(0, leaf.key) + file(1, leaf.chain) + file(2, leaf.roots) + file(3, json.dumps(meta))
+    write("key_store", "whole", b"\0" + whole)
+    write("key_store", "newer", b"\0" + whole + file(3, json.dumps({**meta, "schema_version": 9, "min_reader": 9})))
+    write("key_store", "meta", b"\0" + file(3, json.dumps({"schema_version": 1, "sha256": {}})))
+    write("key_store", "second", b"\1" + whole + file(4, "{}") + file(133, leaf.key))
+    write("key_store", "nothing", b"\2")
 
 
 def response(*names: str, removed: tuple[str, ...] = (), version: str = "") -> discovery_pb2.DeltaDiscoveryResponse:
@@ -175,6 +198,7 @@ def broker() -> None:
 if __name__ == "__main__":
     other_settings()
     broker()
+    key_store()
     responses()
     requests()
     snapshots()

@@ -11,6 +11,7 @@
 // (replay_test.cpp). A new target: a file here, a line below and in CMakeLists.txt, a folder in corpus/.
 namespace hawser::fuzz {
 
+void key_store(std::string_view bytes);
 void other_settings(std::string_view bytes);
 void broker(std::string_view bytes);
 void response(std::string_view bytes);
@@ -23,7 +24,7 @@ struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"broker", broker},     {"other_settings", other_settings},
+inline constexpr Target kTargets[] = {{"broker", broker},     {"key_store", key_store}, {"other_settings", other_settings},
                                       {"response", response}, {"request", request},
                                       {"snapshot", snapshot}, {"strip", strip},
                                       {"world", world}};
