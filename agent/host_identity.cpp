@@ -66,8 +66,8 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
 
   void prove(const std::string& token, std::function<void(Status)> done) {
     if (auto good = check(token); !good) return done(good.error());
-    context.slow.submit([weak = weak_from_this(), copy = *store, source = tokens, text = std::make_shared<certs::Secret>(token),
-                         done = std::move(done), &loop = context.loop] {
+    context.slow.submit([weak = weak_from_this(), copy = *store, source = tokens,
+                         text = std::make_shared<certs::Secret>(token), done = std::move(done), &loop = context.loop] {
       const auto stored = copy.store_token(text->reveal());
       source->forget();
       loop.post([weak, stored, done] {

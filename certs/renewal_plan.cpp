@@ -24,8 +24,7 @@ Loop::Wall plan_renewal(const RenewalPolicy& policy, Loop::Wall from, Loop::Wall
   const auto at = spread ? renewal_time(from, not_after, policy.renew_at - half, half, dice)
                          : renewal_time(from, not_after, policy.renew_at, policy.jitter, dice);
   // Whole seconds, as it is stored and told.
-  return std::chrono::ceil<std::chrono::seconds>(
-      std::max(std::min(at, not_after), now + Loop::Duration(policy.floor)));
+  return std::chrono::ceil<std::chrono::seconds>(std::max(std::min(at, not_after), now + Loop::Duration(policy.floor)));
 }
 
 std::chrono::milliseconds retry_cap(const RenewalPolicy& policy, Loop::Duration left) {

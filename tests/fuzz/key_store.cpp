@@ -18,18 +18,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kFiles[] = {"gen-1/key.pem",   "gen-1/cert-chain.pem", "gen-1/roots.pem", "gen-1/meta.json",
+constexpr const char* kFiles[] = {"gen-1/key.pem",   "gen-1/cert-chain.pem", "gen-1/roots.pem",   "gen-1/meta.json",
                                   "gen-2/meta.json", "gen-2/key.pem",        "damaged-1/key.pem", "token"};
+// Where `current` may lead.
+constexpr const char* kLinks[] = {
+    "gen-1", "gen-2", "gen-9", "gen-x", "../gen-1", "damaged-1", "gen-18446744073709551615"};
 
-std::string folder() {
-  static const std::string path = [] {
-    std::string name = (fs::temp_directory_path() / "hawser-fuzz-XXXXXX").string();
-    require(::mkdtemp(name.data()) != nullptr, "a folder can be made");
-    std::atexit([] { fs::remove_all(folder()); });
-    return name;
-  }();
-  return path;
-}
+// In memory: the store syncs each file, and there are thousands of runs.
+struct Scratch {
+  Scratch() {
+    const fs::path memory = "/dev/shm";
+    path = ((fs::is_directory(memory) ? memory : fs::temp_directory_path()) / "hawser-fuzz-XXXXXX").string();
+    require(::mkdtemp(path.data()) != nullptr, "a folder can be made");
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  std::string path;
+};
 
 // Each piece: which file, its length in two bytes, its content.
 void lay_out(const std::string& at, std::string_view bytes) {
@@ -48,13 +55,13 @@ void lay_out(const std::string& at, std::string_view bytes) {
 
 void key_store(std::string_view bytes) {
   if (bytes.empty()) return;
-  const std::string at = folder() + "/store";
+  static const Scratch scratch;
+  const std::string at = scratch.path + "/store";
   fs::remove_all(at);
   fs::create_directories(at);
   lay_out(at, bytes.substr(1));
-  constexpr const char* kTargets[] = {"gen-1", "gen-2", "gen-9", "gen-x", "../gen-1", "damaged-1", "gen-18446744073709551615"};
-  if (const std::size_t which = static_cast<unsigned char>(bytes[0]) % 8; which < std::size(kTargets))
-    fs::create_symlink(kTargets[which], at + "/current");
+  if (const std::size_t which = static_cast<unsigned char>(bytes[0]) % 8; which < std::size(kLinks))
+    fs::create_symlink(kLinks[which], at + "/current");
 
   auto store = certs::KeyStore::open(at);
   require(store.has_value(), "a store opens, whatever is in it");

@@ -24,10 +24,10 @@ struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"broker", broker},     {"key_store", key_store}, {"other_settings", other_settings},
-                                      {"response", response}, {"request", request},
-                                      {"snapshot", snapshot}, {"strip", strip},
-                                      {"world", world}};
+inline constexpr Target kTargets[] = {
+    {"broker", broker},     {"key_store", key_store}, {"other_settings", other_settings},
+    {"response", response}, {"request", request},     {"snapshot", snapshot},
+    {"strip", strip},       {"world", world}};
 
 // protobuf logs each message that isn't one.
 void silence_libraries();
