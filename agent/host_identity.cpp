@@ -37,7 +37,7 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
   config::Config config;
   // In order of construction; destroyed backwards.
   std::optional<certs::KeyStore> store;
-  std::shared_ptr<certs::TokenSource> tokens;
+  std::shared_ptr<certs::TokenCache> tokens;
   CaSource ca;
   std::unique_ptr<certs::Rotation> rotation;
   std::vector<std::function<void(const certs::IdentityPtr&)>> listeners;
@@ -93,13 +93,17 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
     options.seed = random_seed();
     rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca.client, tokens, options,
                                                  context.health, context.metrics);
+    // Read before the stored certificate is, for the relay's first attempt; what costs more waits until it's needed.
+    if (tokens->traits().refresh_at <= 0) (void)tokens->at_hand(context.slow);
     for (auto& listener : listeners) rotation->on_change(listener);
     rotation->start(std::move(ready));
   }
 };
 
 HostIdentity::HostIdentity(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-HostIdentity::~HostIdentity() = default;
+HostIdentity::~HostIdentity() {
+  if (impl_->tokens) impl_->tokens->cancel();
+}
 
 Result<std::unique_ptr<HostIdentity>> HostIdentity::open(Context context, const config::Config& config,
                                                          const std::string& token) {
@@ -117,6 +121,7 @@ void HostIdentity::start(std::optional<dial::Selection::Proxy> proxy, std::funct
 }
 
 void HostIdentity::stop() {
+  impl_->tokens->cancel();
   if (impl_->rotation) impl_->rotation->stop();
 }
 
@@ -153,11 +158,8 @@ std::function<xds::Credentials()> HostIdentity::relay_credentials() const {
 }
 
 std::function<Result<std::string>()> HostIdentity::relay_token() const {
-  return [this]() -> Result<std::string> {
-    auto token = impl_->tokens->read();
-    if (!token || token->expired_at(impl_->context.loop.wall())) return std::string();
-    return std::string(token->text.reveal());
-  };
+  // On the loop, which may not wait for a token.
+  return [this]() -> Result<std::string> { return impl_->tokens->at_hand(impl_->context.slow); };
 }
 
 }  // namespace hawser

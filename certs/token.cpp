@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certs/token.h"
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "certs/utc.h"
@@ -74,6 +76,20 @@ std::optional<Claims> token_claims(std::string_view jwt) {
   if (!claims.is_object()) return std::nullopt;
   return Claims{text_in(claims, "iss"), text_in(claims, "sub"), audiences_in(claims), time_in(claims, "iat"),
                 time_in(claims, "exp")};
+}
+
+std::optional<Token> parse_token(std::string text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+  const auto visible = [](char c) { return c > ' ' && c < '\x7f'; };
+  Secret read(std::move(text));
+  const std::string_view all = read.reveal();
+  const auto first = std::find_if_not(all.begin(), all.end(), blank);
+  const auto last = std::find_if_not(all.rbegin(), std::make_reverse_iterator(first), blank).base();
+  if (first == last || !std::all_of(first, last, visible)) return std::nullopt;
+  Token token;
+  token.text = Secret::copy_of({first, last});
+  token.expires = token_expiry(token.text.reveal());
+  return token;
 }
 
 std::optional<Loop::Wall> token_expiry(std::string_view jwt) {

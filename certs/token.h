@@ -34,8 +34,14 @@ struct Token {
   bool expired_at(Loop::Wall now) const { return expires && *expires <= now; }
 };
 
+// What a file, a program or a server gave, without the white space around it. None if nothing is left, or more than one
+// word of ASCII: it would not go into a header. A JWT's end is read; anything else has none.
+std::optional<Token> parse_token(std::string text);
+
 // What the other side wants the proof to be bound to. An empty audience is the source's configured one; sources that
-// can't bind a nonce ignore it (hybrid-mesh: signed documents of AWS have neither, Azure's take a nonce).
+// can't bind a nonce ignore it. Where each cloud stands (hybrid-mesh.md §3.1): GCE's JWT is for an audience; AWS signs
+// the same document for everybody, so that document and signature travel as one text, bound to nothing; Azure's
+// attested document and a TPM's quote are for a nonce of the server's, and are no good for the next one.
 struct Challenge {
   std::string audience;
   std::string nonce;
@@ -43,7 +49,8 @@ struct Challenge {
 
 // What: where the proof comes from that this host is who it says. It is asked anew for each use, because whoever
 // refreshes it rewrites it. Threading: attest() blocks, in bounded time; on the slow worker. traits(): any thread.
-// Failure: HWS-ID-020 where there's no usable token; HWS-ID-03x of each source, naming its cause and fix.
+// Failure: HWS-ID-020 where there's no usable token; HWS-ID-030 to 049 of each source, naming its cause and fix. No
+// text of an error holds what was read: it may be a token, or part of one.
 class TokenSource {
  public:
   struct Traits {
