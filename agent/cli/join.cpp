@@ -10,6 +10,7 @@
 #include "cli/admin_call.h"
 #include "cli/agent_start.h"
 #include "cli/command.h"
+#include "cli/join_flags.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -17,6 +18,7 @@ namespace {
 
 struct Options {
   std::string folder;
+  JoinFlags flags;
   std::vector<std::string> settings;
 };
 
@@ -47,15 +49,47 @@ Result<std::string> with_settings(const std::string& text, const std::vector<std
   }
 }
 
+// What a bundle or the flags in its place give: the drop-in's text, and the token.
+struct Given {
+  std::string text;
+  std::string token;
+};
+
+Result<Given> read_given(const Options& options) {
+  if (options.folder.empty() == !options.flags.any())
+    return Error(Code::kInvalidArgument, "HWS-CLI-012",
+                 options.folder.empty() ? "neither a bundle nor --ca is given" : "a bundle says all that the flags say",
+                 "hawser join DIR, or hawser join --ca HOST:PORT --root FILE --token-file FILE …");
+  Given given;
+  if (options.folder.empty()) {
+    auto text = join_text(options.flags);
+    if (!text) return text.error();
+    auto token = join_token(options.flags);
+    if (!token) return token.error();
+    given = {std::move(*text), std::move(*token)};
+  } else {
+    auto bundle = bootstrap::load_bundle(options.folder);
+    if (!bundle) return bundle.error();
+    for (const auto& warning : bundle->warnings) warn(warning);
+    given = {bootstrap::to_join_yaml(*bundle), std::move(bundle->token)};
+  }
+  auto text = with_settings(given.text, options.settings);
+  if (!text) return text.error();
+  given.text = std::move(*text);
+  return given;
+}
+
 // As hawserd will read it: the whole configuration with the new drop-in. Nothing is left if it isn't valid.
-Status write_valid(const Context& context, const std::string& text) {
-  const config::Loaded alone = config::parse(text, drop_in(context));
-  if (!alone.errors.empty()) return alone.errors.front();
-  if (auto written = file::write_atomic(drop_in(context), text, 0644); !written) return written;
+Status write_valid(const Context& context, const Given& given) {
+  const config::Loaded alone = config::parse(given.text, drop_in(context));
+  // What is missing here may be in another file.
+  for (const auto& error : alone.errors)
+    if (error.id() != "HWS-CF-005") return error;
+  if (auto written = file::write_atomic(drop_in(context), given.text, 0644); !written) return written;
   const config::Loaded whole = config::load(context.paths);
-  if (whole.errors.empty()) return {};
-  (void)file::remove_durable(drop_in(context));
-  return whole.errors.front();
+  Status valid = whole.errors.empty() ? check_proof(whole.config, !given.token.empty()) : whole.errors.front();
+  if (!valid) (void)file::remove_durable(drop_in(context));
+  return valid;
 }
 
 Status hand_over(const Context& context, const std::string& token) {
@@ -72,15 +106,12 @@ void run(Context& context, const Options& options) {
     return fail(context,
                 Error(Code::kAlreadyExists, "HWS-CLI-006", "this host is joined already (" + drop_in(context) + ")",
                       "hawser leave first, or hawser status"));
-  auto bundle = bootstrap::load_bundle(options.folder);
-  if (!bundle) return fail(context, bundle.error());
-  for (const auto& warning : bundle->warnings) warn(warning);
-  auto text = with_settings(bootstrap::to_join_yaml(*bundle), options.settings);
-  if (!text) return fail(context, text.error());
+  auto given = read_given(options);
+  if (!given) return fail(context, given.error());
   // Before the drop-in is there: a hawserd that starts with it joins by itself, without the token.
   if (auto running = ensure_agent(context); !running) return fail(context, running.error());
-  if (auto written = write_valid(context, *text); !written) return fail(context, written.error());
-  if (auto handed = hand_over(context, bundle->token); !handed) {
+  if (auto written = write_valid(context, *given); !written) return fail(context, written.error());
+  if (auto handed = hand_over(context, given->token); !handed) {
     (void)file::remove_durable(drop_in(context));
     return fail(context, handed.error());
   }
@@ -90,12 +121,13 @@ void run(Context& context, const Options& options) {
 }  // namespace
 
 void add_join(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("join", "Join a mesh with the bundle of 'istioctl x workload entry configure'");
+  auto* command =
+      app.add_subcommand("join", "Join a mesh: with the bundle of 'istioctl x workload entry configure', or by flags");
   auto options = std::make_shared<Options>();
-  command
-      ->add_option("DIR", options->folder, "Folder with root-cert.pem, istio-token, cluster.env, mesh.yaml and hosts")
-      ->required();
-  command->add_option("--set", options->settings, "A configuration value over the bundle's, e.g. identity.ttl=12h")
+  command->add_option("DIR", options->folder,
+                      "Folder with root-cert.pem, istio-token, cluster.env, mesh.yaml and hosts");
+  add_join_flags(*command, options->flags);
+  command->add_option("--set", options->settings, "A configuration value over these, e.g. identity.ttl=12h")
       ->allow_extra_args(false);
   command->callback([&context, options] { run(context, *options); });
 }
