@@ -6,6 +6,7 @@ Whatever else is in those folders a fuzzer has found. Inputs are small: a fuzzer
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import pathlib
@@ -195,6 +196,36 @@ def broker() -> None:
         write("broker", name, data)
 
 
+def jwt(**claims: object) -> bytes:
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=")
+    return b"eyJhbGciOiJFUzI1NiJ9." + body + b".c2ln"
+
+
+def tokens() -> None:
+    """A token, and answers that hold one after a byte of status and one that says who answers."""
+    good = jwt(aud="istio-ca", iat=1_700_000_000, exp=1_700_003_600)
+    write("jwt", "google", good)
+    write("jwt", "kubernetes", jwt(aud=["istio-ca"], exp=1.7e9, iss="https://k", sub="system:serviceaccount:a:b"))
+    write("jwt", "odd", jwt(aud={"a": [1]}, exp="x", iat=1e300))
+    write("jwt", "opaque", b" s3cret\n")
+    write("token_answer", "metadata", b"\x401" + good)
+    write("token_answer", "metadata-refused", b"\x841")
+    write("token_answer", "token-request", b"\x410" + json.dumps({"status": {"token": good.decode()}}).encode())
+    write("token_answer", "forbidden", b"\x830" + json.dumps({"kind": "Status", "message": "no \x1b[31m " + "x" * 80}).encode())
+    plugin = {"status": {"token": "t", "clientCertificateData": "C", "clientKeyData": "K"}}
+    write("token_answer", "plugin", b"\x400" + json.dumps(plugin).encode())
+
+
+def kubeconfigs() -> None:
+    head = b"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
+    cluster = b"clusters: [{name: c, cluster: {server: 'https://k:6443/p', certificate-authority-data: Um9vdA==}}]\n"
+    write("kubeconfig", "token", head + cluster + b"users: [{name: u, user: {token: t}}]\n")
+    write("kubeconfig", "files", head + cluster + b"users: [{name: u, user: {client-certificate: c, client-key: k}}]\n")
+    plugin = b"{apiVersion: client.authentication.k8s.io/v1, command: x, args: [a], env: [{name: A, value: b}]}"
+    write("kubeconfig", "plugin", head + cluster + b"users: [{name: u, user: {exec: " + plugin + b"}}]\n")
+    write("kubeconfig", "unsafe", head + cluster.replace(b"https", b"http") + b"users: [{name: u, user: {token: &t [*t]}}]\n")
+
+
 if __name__ == "__main__":
     other_settings()
     broker()
@@ -204,3 +235,5 @@ if __name__ == "__main__":
     snapshots()
     strips()
     worlds()
+    tokens()
+    kubeconfigs()

@@ -11,23 +11,33 @@
 // (replay_test.cpp). A new target: a file here, a line below and in CMakeLists.txt, a folder in corpus/.
 namespace hawser::fuzz {
 
+void jwt(std::string_view bytes);
 void key_store(std::string_view bytes);
+void kubeconfig(std::string_view bytes);
 void other_settings(std::string_view bytes);
 void broker(std::string_view bytes);
 void response(std::string_view bytes);
 void request(std::string_view bytes);
 void snapshot(std::string_view bytes);
 void strip(std::string_view bytes);
+void token_answer(std::string_view bytes);
 void world(std::string_view bytes);
 
 struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {
-    {"broker", broker},     {"key_store", key_store}, {"other_settings", other_settings},
-    {"response", response}, {"request", request},     {"snapshot", snapshot},
-    {"strip", strip},       {"world", world}};
+inline constexpr Target kTargets[] = {{"broker", broker},
+                                      {"jwt", jwt},
+                                      {"key_store", key_store},
+                                      {"kubeconfig", kubeconfig},
+                                      {"other_settings", other_settings},
+                                      {"response", response},
+                                      {"request", request},
+                                      {"snapshot", snapshot},
+                                      {"strip", strip},
+                                      {"token_answer", token_answer},
+                                      {"world", world}};
 
 // protobuf logs each message that isn't one.
 void silence_libraries();
