@@ -56,7 +56,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
 def _issue(options: argparse.Namespace) -> int:
     config = configuration.load(options.config)
-    authority = CertificateAuthority(config.state_dir, intermediate=config.certificates.intermediate)
+    authority = CertificateAuthority.of(config)
     ttl = config.certificates.default_ttl if options.ttl is None else options.ttl
     leaf = authority.issue(ttl, spiffe_id=config.spiffe(options.namespace, options.account))
     if options.directory is None:

@@ -20,7 +20,7 @@ def write(config: Config, directory: pathlib.Path, group_name: str | None = None
     group = next((g for g in config.groups if group_name in (None, g.name)), None)
     if group is None:
         raise ConfigError(f"no workload group {group_name or ''}".rstrip())
-    authority = ca.CertificateAuthority(config.state_dir, intermediate=config.certificates.intermediate)
+    authority = ca.CertificateAuthority.of(config)
     ttl = config.certificates.token_ttl if token_ttl is None else token_ttl
     token = TokenIssuer(config.state_dir).issue(group.namespace, group.service_account, ttl)
     directory.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,16 @@ import datetime
 import os
 import pathlib
 import secrets
+import typing
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if typing.TYPE_CHECKING:
+    from devmesh.config import Config
 
 BACKDATE = datetime.timedelta(minutes=2)  # a slow clock on the other side still finds the leaf valid
 ROOT_LIFETIME = datetime.timedelta(days=3650)
@@ -64,23 +68,56 @@ def load_or_make_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
 
 
 class CertificateAuthority:
-    """Same folder, same CA: what is missing there is made, the rest is kept."""
+    """Same folder, same CA: what is missing there is made, the rest is kept. Its roots have numbers, from 0."""
 
-    def __init__(self, state_dir: pathlib.Path, *, intermediate: bool = False):
+    def __init__(
+        self, state_dir: pathlib.Path, *, intermediate: bool = False, signer: int = 0, roots: typing.Sequence[int] = (0,)
+    ):
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.root_key = load_or_make_key(state_dir / "root-key.pem")
-        self.root = _load_or_sign(state_dir / "root-cert.pem", "Root CA", self.root_key, None, self.root_key)
+        self._state_dir, self._intermediate = state_dir, intermediate
+        self.use(signer, roots)
+
+    @classmethod
+    def of(cls, config: Config, *, signer: int | None = None) -> CertificateAuthority:
+        """As this configuration has it now; `signer` signs instead of its own."""
+        own = config.certificates
+        signer = own.signer if signer is None else signer
+        return cls(config.state_dir, intermediate=own.intermediate, signer=signer, roots=own.roots)
+
+    def use(self, signer: int, roots: typing.Sequence[int]) -> None:
+        """From now on root `signer` signs, and `roots` are told to be trusted."""
+        self.roots = [self.root_of(number)[1] for number in roots]
+        self.root_key, self.root = self.root_of(signer)
         self.signing_key, self.signer, self.intermediates = self.root_key, self.root, []
-        if intermediate:
-            self.signing_key = load_or_make_key(state_dir / "intermediate-key.pem")
+        if self._intermediate:
+            self.signing_key = load_or_make_key(self._file("intermediate-key", signer))
             self.signer = _load_or_sign(
-                state_dir / "intermediate-cert.pem", "Intermediate CA", self.signing_key, self.root, self.root_key
+                self._file("intermediate-cert", signer), "Intermediate CA", self.signing_key, self.root, self.root_key
             )
             self.intermediates = [self.signer]
 
+    def root_of(self, number: int) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        key = load_or_make_key(self._file("root-key", number))
+        name = f"Root CA {number}" if number else "Root CA"
+        return key, _load_or_sign(self._file("root-cert", number), name, key, None, key)
+
+    def _file(self, name: str, number: int) -> pathlib.Path:
+        return self._state_dir / (f"{name}-{number}.pem" if number else f"{name}.pem")
+
     @property
     def roots_pem(self) -> str:
-        return pem(self.root)
+        return "".join(pem(root) for root in self.roots)
+
+    def crl(self, *revoked: x509.Certificate, number: int = 0, ttl: float = 3600) -> str:
+        """Root `number`'s list; a negative `ttl` makes one that is out of date."""
+        key, root = self.root_of(number)
+        start = min(now(), now() + datetime.timedelta(seconds=ttl)) - BACKDATE
+        builder = x509.CertificateRevocationListBuilder().issuer_name(root.subject).last_update(start)
+        builder = builder.next_update(now() + datetime.timedelta(seconds=ttl))
+        for certificate in revoked:
+            one = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(start)
+            builder = builder.add_revoked_certificate(one.build())
+        return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def sign(self, public_key, ttl: float, names: list[x509.GeneralName]) -> x509.Certificate:
         """Empty subject with a critical SAN; the end is never after the signer's own."""

@@ -88,6 +88,11 @@ class Certificates:
     max_ttl: float = 90 * 24 * 3600
     token_ttl: float = 3600
     intermediate: bool = False  # leaves are signed by an intermediate, which makes one more entry in the answer
+    # Roots, by number; one is made when it is first named. A rotation is [0] → [0, 1], then signer and serving 1, then [1].
+    roots: tuple[int, ...] = (0,)  # that the CA tells to trust
+    signer: int = 0  # of workloads' certificates
+    serving: int = 0  # signer of the plane's own certificate
+    distributed: tuple[int, ...] = ()  # by istio.mesh.v1alpha1.ProxyConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,6 +93,14 @@ class TlsFront:
         if self._sockets and self._faults.deaf != (not self._servers):
             self._run(self._stop_listening() if self._faults.deaf else self._listen())
 
+    def serve_by(self, authority: ca.CertificateAuthority) -> None:
+        """New connections are verified by its roots, besides those before, and see a certificate of its signer."""
+        changed = authority.signer != self._authority.signer
+        self._authority = authority
+        self._context.load_verify_locations(cadata=authority.roots_pem)
+        if changed:
+            self.rotate_certificate()
+
     def rotate_certificate(self) -> None:
         """New connections see a new certificate of the same CA."""
         self._loaded = None

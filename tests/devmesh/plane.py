@@ -128,7 +128,7 @@ class DevmeshPlane(plane.Plane):
 
     def authority(self) -> CertificateAuthority:
         config = self._config()
-        return CertificateAuthority(config.state_dir, intermediate=config.certificates.intermediate)
+        return CertificateAuthority.of(config)
 
     def issue(self, service_account: str) -> plane.Identity:
         config = self._config()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The messages of `istio.v1.auth`, built here because no package has them: the only place with their field numbers."""
+"""The messages of Istio's own protocols, built here because no package has them: the only place with their field numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, st
 
 PACKAGE = "istio.v1.auth"
 SERVICE = f"{PACKAGE}.IstioCertificateService"
+PROXY_CONFIG_TYPE = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig"
 HEALTH_TYPE = "type.googleapis.com/istio.v1.HealthInformation"  # a bare marker: no message has this name
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -30,8 +31,17 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
     return file
 
 
+def _mesh_file() -> descriptor_pb2.FileDescriptorProto:
+    file = descriptor_pb2.FileDescriptorProto(name="mesh/v1alpha1/proxy.proto", package="istio.mesh.v1alpha1", syntax="proto3")
+    config = file.message_type.add(name="ProxyConfig")
+    config.field.add(name="ca_certificates_pem", number=34, type=_Field.TYPE_STRING, label=_Field.LABEL_REPEATED)
+    return file
+
+
 _pool = descriptor_pool.Default()
 _pool.AddSerializedFile(_file().SerializeToString())
+_pool.AddSerializedFile(_mesh_file().SerializeToString())
 
 CertificateRequest = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.IstioCertificateRequest"))
 CertificateResponse = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.IstioCertificateResponse"))
+ProxyConfig = message_factory.GetMessageClass(_pool.FindMessageTypeByName("istio.mesh.v1alpha1.ProxyConfig"))

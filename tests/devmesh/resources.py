@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing
 
-from devmesh import inbound, istio_filters, tls_context
+from devmesh import ca, inbound, istio_filters, protos, tls_context
 from devmesh.config import HTTP, TCP, Config, Port, Service
 from devmesh.registry import Node, Row
 from devmesh.snapshot import CDS, EDS, LDS, RDS, Snapshot, any_of, named
@@ -36,7 +36,18 @@ def build(
         inbound.add(snapshot, config, group, without_clusters=missing_inbound)
     if bad_listener:
         snapshot.add(LDS, _bad_listener())
+    _add_trust(snapshot, config)
     return snapshot
+
+
+def _add_trust(snapshot: Snapshot, config: Config) -> None:
+    """What an istiod of several roots tells agents, without a name; other ones say nothing."""
+    numbers = config.certificates.distributed
+    if not numbers:
+        return
+    authority = ca.CertificateAuthority.of(config)
+    message = protos.ProxyConfig(ca_certificates_pem=[ca.pem(authority.root_of(number)[1]) for number in numbers])
+    snapshot.add_packed(protos.PROXY_CONFIG_TYPE, "", message)
 
 
 def cluster_name(service: Service, port: Port) -> str:

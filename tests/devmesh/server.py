@@ -41,7 +41,7 @@ class Devmesh:
         self.config = configuration.load(self._file)
         self.faults = Faults()
         state = self.config.state_dir
-        self.authority = CertificateAuthority(state, intermediate=self.config.certificates.intermediate)
+        self.authority = CertificateAuthority.of(self.config)
         self.tokens = TokenIssuer(state)
         self.ads = AdsService(self)
         self.csr = CertificateService(self)
@@ -50,7 +50,7 @@ class Devmesh:
         self._lock = _lock(state)
         self._run_dir = _make_run_dir(state)
         self.front = TlsFront(
-            self.authority, self.config.mesh.trust_domain, self.config.plane_name, self.faults, self._run_dir
+            CertificateAuthority.of(self.config, signer=self.config.certificates.serving), self.config.mesh.trust_domain, self.config.plane_name, self.faults, self._run_dir
         )
         self._grpc: grpc.aio.Server | None = None
         self._watcher: asyncio.Task | None = None
@@ -112,6 +112,9 @@ class Devmesh:
         changed = fresh != self.config
         self.config = fresh
         if changed:
+            own = fresh.certificates
+            self.authority.use(own.signer, own.roots)
+            self.front.serve_by(CertificateAuthority.of(fresh, signer=own.serving))
             self.ads.push()
         return changed
 

@@ -62,6 +62,10 @@ class Snapshot:
         version = hashlib.sha256(resource.value).hexdigest()[:16]
         self.entries[type_url][getattr(message, key)] = Entry(version, resource)
 
+    def add_packed(self, type_url: str, name: str, message: typing.Any) -> None:
+        resource = any_pb2.Any(type_url=type_url, value=message.SerializeToString(deterministic=True))
+        self.entries.setdefault(type_url, {})[name] = Entry(hashlib.sha256(resource.value).hexdigest()[:16], resource)
+
     def of(self, type_url: str) -> dict[str, Entry]:
         return self.entries.get(type_url, {})
 

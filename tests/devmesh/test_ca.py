@@ -8,6 +8,7 @@ import json
 import pathlib
 import stat
 import time
+import typing
 
 import grpc
 import pytest
@@ -231,3 +232,24 @@ def test_the_bundle_has_istioctls_five_files(mesh: Mesh, tmp_path: pathlib.Path)
     assert set(metadata) <= set(environment)
     with mesh.client((target / "istio-token").read_text()) as client:
         client.create_certificate(make_csr())
+
+
+def test_the_root_is_rotated_while_the_plane_runs(mesh: Mesh) -> None:
+    def certificates(**changes: typing.Any) -> None:
+        mesh.data["certificates"] = changes
+        assert mesh.reload()
+
+    old = mesh.roots
+    with mesh.client(mesh.token()) as client:
+        assert client.create_certificate(make_csr(SPIFFE))[-1] == old
+    certificates(roots=[0, 1], signer=1)
+    with mesh.client(mesh.token(), roots=old) as client:
+        entries = client.create_certificate(make_csr(SPIFFE))
+    assert entries[-1].startswith(old) and entries[-1].count("BEGIN CERTIFICATE") == 2
+    assert "Root CA 1" in leaf_of(entries).issuer.rfc4514_string()
+    certificates(roots=[1], signer=1, serving=1)
+    new = entries[-1].removeprefix(old)
+    with mesh.client(mesh.token(), roots=new) as client:
+        assert client.create_certificate(make_csr(SPIFFE))[-1] == new
+    with mesh.client(mesh.token(), roots=old) as client:
+        assert refusal(client, make_csr(SPIFFE))[0] == grpc.StatusCode.UNAVAILABLE
