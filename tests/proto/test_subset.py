@@ -9,7 +9,12 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
-FOREIGN = sorted(str(p.relative_to(PROTO)) for p in PROTO.rglob("*.proto") if p.parts[len(PROTO.parts)] in ("envoy", "google"))
+CONTRIB = "private_key_providers"  # of Envoy's contrib extensions there is no package either
+FOREIGN = sorted(
+    str(p.relative_to(PROTO))
+    for p in PROTO.rglob("*.proto")
+    if p.parts[len(PROTO.parts)] in ("envoy", "google") and CONTRIB not in p.parts
+)
 
 # istio.io/api isn't packaged for Python: security/v1alpha1/ca.proto by field number (reference: the proto itself)
 ISTIO = {
@@ -111,3 +116,49 @@ def test_a_drifted_field_would_be_noticed():
     ours = {"name": (1, "string", "optional", None), "gone": (9, "string", "optional", None), "body": (2, "bytes", "optional", None)}
     theirs = {"name": (2, "string", "optional", None), "body": (2, ".google.protobuf.Any", "optional", None)}
     assert len(difference("M", ours, theirs)) == 2
+
+
+# By the numbers of the specifications themselves: SPIFFE's workload.proto, Envoy's contrib protos.
+_KEY = {
+    "private_key": (1, ".envoy.config.core.v3.DataSource", "optional"),
+    "poll_delay": (2, ".google.protobuf.Duration", "optional"),
+}
+BY_NUMBER = {
+    "spiffe/workload/workload.proto": {
+        "X509SVIDRequest": {},
+        "X509SVIDResponse": {
+            "svids": (1, ".X509SVID", "repeated"),
+            "crl": (2, "bytes", "repeated"),
+            "federated_bundles": (3, ".X509SVIDResponse.FederatedBundlesEntry", "repeated"),
+        },
+        "X509SVIDResponse.FederatedBundlesEntry": {"key": (1, "string", "optional"), "value": (2, "bytes", "optional")},
+        "X509SVID": {
+            "spiffe_id": (1, "string", "optional"),
+            "x509_svid": (2, "bytes", "optional"),
+            "x509_svid_key": (3, "bytes", "optional"),
+            "bundle": (4, "bytes", "optional"),
+            "hint": (5, "string", "optional"),
+        },
+    },
+    "envoy/extensions/private_key_providers/cryptomb/v3alpha/cryptomb.proto": {
+        "envoy.extensions.private_key_providers.cryptomb.v3alpha.CryptoMbPrivateKeyMethodConfig": _KEY
+    },
+    "envoy/extensions/private_key_providers/qat/v3alpha/qat.proto": {
+        "envoy.extensions.private_key_providers.qat.v3alpha.QatPrivateKeyMethodConfig": _KEY
+    },
+}
+
+
+@pytest.mark.parametrize("path", BY_NUMBER)
+def test_messages_without_a_package_have_the_specified_numbers(path, tmp_path):
+    out = tmp_path / "set.pb"
+    subprocess.run(["protoc", f"-I{PROTO}", f"--descriptor_set_out={out}", path], check=True)
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
+    found = {
+        name.lstrip("."): {field: spec[:3] for field, spec in fields_of(message, message.oneof_decl)}
+        for name, message in messages_of(file.package, file.message_type)
+    }
+    assert found == BY_NUMBER[path]
+    if file.service:
+        method = file.service[0].method[0]
+        assert (file.service[0].name, method.name, method.server_streaming) == ("SpiffeWorkloadAPI", "FetchX509SVID", True)
