@@ -16,7 +16,7 @@ import typing
 from devmesh import bundle
 from devmesh import config as configuration
 from devmesh.ca import CertificateAuthority
-from devmesh.tokens import TokenIssuer
+from devmesh.tokens import AUDIENCE, TokenIssuer
 from devmesh.view_client import request
 from lab import facts, plane
 
@@ -136,9 +136,9 @@ class DevmeshPlane(plane.Plane):
         leaf = self.authority().issue(config.certificates.default_ttl, spiffe_id=spiffe)
         return plane.Identity(leaf.key, leaf.chain, leaf.roots)
 
-    def token(self, ttl: float = 600, service_account: str = facts.VM_SA) -> str:
-        """A bearer token that this plane's CA takes."""
-        return TokenIssuer(self._config().state_dir).issue(facts.NAMESPACE, service_account, ttl)
+    def token(self, ttl: float = 600, service_account: str = facts.VM_SA, *, audience: str = AUDIENCE) -> str:
+        """A bearer token that this plane's CA takes, unless it is for another audience."""
+        return TokenIssuer(self._config().state_dir).issue(facts.NAMESPACE, service_account, ttl, audience=audience)
 
     def workloads(self) -> list[plane.Workload]:
         return [
