@@ -5,9 +5,11 @@
 #include <memory>
 #include <string>
 
+#include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "certs/identity.h"
+#include "sds/secrets.h"
 
 namespace grpc {
 class Service;
@@ -15,27 +17,40 @@ class Service;
 
 namespace hawser::sds {
 
+class FileSecrets;
+
 // What: envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets: hands the proxy its certificate as `default` and
-// the roots to trust as `ROOTCA`, and pushes both when they change: roots first, so that what a new leaf's peers show
-// is trusted by the time the leaf is shown. State of the world; a request waits until there is what it asks for.
+// the roots to trust as `ROOTCA`, and what the mesh's configuration names by file (file_secrets.h). What changes is
+// pushed to the streams that have asked for it, and to no other: roots first, so that what a new leaf's peers show is
+// trusted by the time the leaf is shown. State of the world; a request waits until there is what it asks for.
 // Threading: on the loop. gRPC's reactors copy and post; at most one write is outstanding on a stream, and a newer
-// value replaces one that waits. Failure: a NACK is a warning, a metric, and not repeated until the secret changes.
-// Metrics: hawser_sds_streams, hawser_sds_pushes_total{resource}, hawser_sds_answers_total{answer}.
+// value replaces one that waits. Failure: a NACK is a warning (HWS-SDS-001), a metric, and not repeated until the
+// secret changes; HWS-SDS-002 for a secret that isn't ours; where the proxy refuses the key provider and may do without
+// it, certificates are sent without from then on, and the health item "key provider" tells HWS-SDS-003. Metrics:
+// hawser_sds_streams, hawser_sds_pushes_total{resource}, hawser_sds_answers_total{answer}.
 class SdsServer {
  public:
+  struct Options {
+    KeyProvider provider;
+    HealthSink* health = nullptr;  // where a refused provider is told; outlives the server
+  };
   struct Presented {
     std::string serial;   // of the leaf that the proxy last accepted; empty before
     std::string version;  // as sent to it
   };
 
   SdsServer(Loop& loop, Metrics& metrics);
+  SdsServer(Loop& loop, Metrics& metrics, Options options);
   // The gRPC server that has service() must be gone by then.
   ~SdsServer();
   SdsServer(const SdsServer&) = delete;
   SdsServer& operator=(const SdsServer&) = delete;
 
   grpc::Service* service();
-  void publish(const certs::IdentityPtr& identity);
+  // Without it such names stay pending. Before the first stream.
+  void serve_files(std::unique_ptr<FileSecrets> files);
+  void publish(const certs::IdentityPtr& identity);  // with its own roots
+  void publish(const certs::IdentityPtr& identity, Roots roots);
   const Presented& presented() const;
   // Each time the proxy accepts another leaf.
   void on_presented(std::function<void(const Presented&)> callback);
