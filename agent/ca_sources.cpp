@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ca_sources.h"
 
+#include "base/backoff.h"
+#include "certs/ca_files.h"
 #include "certs/ca_istio.h"
+#include "certs/ca_spiffe.h"
 #include "dialling.h"
 
 namespace hawser {
@@ -20,11 +23,41 @@ CaSource make_istio(const CaContext& context, const config::Config& config,
   return out;
 }
 
+certs::ExpectedId expected_id(const config::Config& config) {
+  return {config.spiffe_id(), config.trust.domain_aliases};
+}
+
+CaSource make_spiffe(const CaContext& context, const config::Config& config) {
+  certs::SpiffeCa::Options options;
+  // unix:///path and unix:/path are the same.
+  options.socket_path = config.ca.socket.substr(config.ca.socket.find_first_not_of('/', sizeof "unix:" - 1) - 1);
+  options.expected = expected_id(config);
+  options.timeout = config.ca.timeout;
+  options.seed = random_seed();
+  return {nullptr, std::make_unique<certs::SpiffeCa>(context.loop, context.metrics, options)};
+}
+
+CaSource make_files(const CaContext& context, const config::Config& config) {
+  static_assert(static_cast<int>(config::CaSettings::Layout::kHawser) == static_cast<int>(certs::PemLayout::kHawser));
+  certs::FilesCa::Options options;
+  options.folder = config.ca.folder;
+  options.layout = static_cast<certs::PemLayout>(config.ca.layout);
+  options.expected = expected_id(config);
+  return {nullptr, std::make_unique<certs::FilesCa>(context.loop, context.slow, context.metrics, options)};
+}
+
 }  // namespace
 
 CaSource make_ca_source(const CaContext& context, const config::Config& config,
                         std::optional<dial::Selection::Proxy> proxy) {
-  return make_istio(context, config, std::move(proxy));
+  switch (config.ca.type) {
+    case config::CaSettings::Type::kSpiffe:
+      return make_spiffe(context, config);
+    case config::CaSettings::Type::kFiles:
+      return make_files(context, config);
+    default:
+      return make_istio(context, config, std::move(proxy));
+  }
 }
 
 }  // namespace hawser

@@ -10,6 +10,7 @@
 #include "certs/machine.h"
 #include "certs/rotation.h"
 #include "certs/utc.h"
+#include "exporter.h"
 #include "membership_json.h"
 #include "token_sources.h"
 
@@ -39,6 +40,7 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
   std::optional<certs::KeyStore> store;
   std::shared_ptr<certs::TokenCache> tokens;
   CaSource ca;
+  std::unique_ptr<Exporter> exporter;
   std::unique_ptr<certs::Rotation> rotation;
   std::vector<std::function<void(const certs::IdentityPtr&)>> listeners;
   bool joining = false;
@@ -95,7 +97,9 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
                                                  context.health, context.metrics);
     // Read before the stored certificate is, for the relay's first attempt; what costs more waits until it's needed.
     if (tokens->traits().refresh_at <= 0) (void)tokens->at_hand(context.slow);
+    exporter = std::make_unique<Exporter>(context.loop, context.slow, context.health, context.metrics, config.exports);
     for (auto& listener : listeners) rotation->on_change(listener);
+    rotation->on_change([this](const certs::IdentityPtr& fresh) { exporter->publish(fresh, fresh->roots_pem); });
     rotation->start(std::move(ready));
   }
 };
@@ -123,10 +127,13 @@ void HostIdentity::start(std::optional<dial::Selection::Proxy> proxy, std::funct
 void HostIdentity::stop() {
   impl_->tokens->cancel();
   if (impl_->rotation) impl_->rotation->stop();
+  if (impl_->exporter) impl_->exporter->stop();
 }
 
 Status HostIdentity::erase() {
-  return impl_->store->erase();
+  const Status exported = impl_->exporter ? impl_->exporter->erase() : Status();
+  const Status stored = impl_->store->erase();
+  return stored ? exported : stored;
 }
 
 void HostIdentity::renew(std::function<void(Status)> done) {

@@ -6,6 +6,7 @@
 #include "base/unix_socket.h"
 #include "config/load.h"
 #include "rpc/grpc_server.h"
+#include "sds/file_secrets.h"
 #include "sds/server.h"
 #include "status/http_server.h"
 #include "xds/relay.h"
@@ -19,6 +20,18 @@ Result<std::unique_ptr<status::HttpServer>> serve_status(AsioLoop& loop, Metrics
   auto server = std::make_unique<status::HttpServer>(loop, options);
   status::add_endpoints(*server, metrics, std::move(sources));
   if (auto started = server->start(); !started) return started.error();
+  return server;
+}
+
+std::unique_ptr<sds::SdsServer> make_sds(AsioLoop& loop, SlowWorker& slow, Metrics& metrics, HealthSink& health,
+                                         const config::Config& config, const std::string& state_dir) {
+  sds::SdsServer::Options options;
+  options.provider = {config.sds.provider.name, config.sds.provider.poll_delay, config.sds.provider.fallback};
+  options.health = &health;
+  auto server = std::make_unique<sds::SdsServer>(loop, metrics, options);
+  sds::FileSecrets::Options files;
+  files.access = {config.sds.files, {state_dir}};
+  server->serve_files(std::make_unique<sds::FileSecrets>(loop, slow, health, files));
   return server;
 }
 

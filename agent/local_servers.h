@@ -29,6 +29,9 @@ namespace hawser {
 // Threading: on the loop. Failure: a port or socket that's taken, a user that doesn't exist; nothing is left open.
 Result<std::unique_ptr<status::HttpServer>> serve_status(AsioLoop& loop, Metrics& metrics, std::uint16_t port,
                                                          status::EndpointSources sources);
+// The server of the proxy's secrets; those that the mesh's configuration names by file are read for it on `slow`.
+std::unique_ptr<sds::SdsServer> make_sds(AsioLoop& loop, SlowWorker& slow, Metrics& metrics, HealthSink& health,
+                                         const config::Config& config, const std::string& state_dir);
 // What the relay's clients connect to.
 struct LocalGrpc {
   std::unique_ptr<rpc::GrpcServer> proxy;

@@ -163,7 +163,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   Status start_grpc() {
-    if (!sds) sds = std::make_unique<sds::SdsServer>(context.loop, context.metrics);
+    if (!sds) sds = make_sds(context.loop, context.slow, context.metrics, health(), config, context.state_dir);
     if (!relay) {
       xds::Relay::Options options;
       options.strip_istio_extensions = config.compat.strip_istio_extensions;

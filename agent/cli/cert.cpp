@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/admin_call.h"
+#include "cli/cert_export.h"
 #include "cli/command.h"
 #include "hawser/admin.pb.h"
 
@@ -70,6 +71,7 @@ void add_cert(CLI::App& app, Context& context) {
     request.mutable_cert_renew();
     print(context, request, *as_json, 30000);
   });
+  add_cert_export(*cert, context);
 }
 
 }  // namespace hawser::cli

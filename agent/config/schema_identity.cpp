@@ -10,6 +10,7 @@ namespace hawser::config {
 namespace {
 
 constexpr std::size_t kMostExports = 16;
+constexpr std::size_t kLongestSocket = 106;  // without the first slash; sockaddr_un has 108 bytes
 
 Error bad(const std::string& what, const std::string& hint = {}) {
   return Error(Code::kInvalidArgument, "HWS-CF-004", what, hint);
@@ -74,7 +75,9 @@ void read_ca(MapReader& map, CaSettings& ca) {
   map.text("cert_signer", ca.cert_signer);
   map.text("location", ca.location);
   map.scalar("socket", [&ca](const std::string& text) -> Status {
-    if (!text.starts_with("unix:/")) return bad("'" + text + "' is not unix:///path");
+    const auto name = text.starts_with("unix:/") ? text.find_first_not_of('/', 5) : std::string::npos;
+    if (name == std::string::npos) return bad("'" + text + "' is not unix:///path");
+    if (text.size() - name > kLongestSocket) return bad("'" + text + "' is longer than a socket's path can be");
     ca.socket = text;
     return {};
   });
@@ -160,6 +163,9 @@ void read_export(MapReader& map, std::vector<ExportSettings>& out) {
                               [&item](std::size_t i) { item.layout = static_cast<ExportSettings::Layout>(i); }));
   map.text("group", item.group);
   if (!map.has("to")) return map.fail("to", Error(Code::kInvalidArgument, "HWS-CF-005", "is missing"));
+  for (const auto& other : out)
+    if (other.to == item.to)
+      return map.fail("to", bad("'" + item.to + "' is exported to already", "give each export a folder of its own"));
   if (out.size() >= kMostExports) return map.fail("to", bad("is one export too many", "16 at most"));
   out.push_back(std::move(item));
 }
