@@ -119,6 +119,16 @@ void reset(Context& context, const Reset& options) {
   std::printf("key, certificate and token are gone; 'hawser wait' returns when the host has new ones\n");
 }
 
+void prove(Context& context, const std::string& token_file) {
+  if (!need_root(context, "identity prove")) return;
+  auto token = read_token(token_file);
+  if (!token) return fail(context, token.error());
+  admin::v1::Request request;
+  request.mutable_identity_prove()->set_token(*token);
+  if (auto answer = admin_json(context, request, 60000); !answer) return fail(context, answer.error());
+  std::printf("the token is taken, and the host has a certificate by it\n");
+}
+
 }  // namespace
 
 void add_identity(CLI::App& app, Context& context) {
@@ -129,6 +139,11 @@ void add_identity(CLI::App& app, Context& context) {
       "show", "SPIFFE id, machine, certificate, proof, what is on disk, and what happens when all of it has ended");
   show_command->add_flag("--json", *as_json, "Print as JSON");
   show_command->callback([&context, as_json] { show(context, *as_json); });
+  auto token_file = std::make_shared<std::string>();
+  auto* prove_command =
+      identity->add_subcommand("prove", "Take a new token, store it, and ask for a certificate with it at once");
+  prove_command->add_option("--token-file", *token_file, "The token; - reads standard input")->required();
+  prove_command->callback([&context, token_file] { prove(context, *token_file); });
   auto options = std::make_shared<Reset>();
   auto* reset_command = identity->add_subcommand("reset", "Drop key, certificate and token, and ask for new ones");
   reset_command->add_option("--token-file", options->token_file, "The new token; - reads standard input");
