@@ -12,9 +12,9 @@
 
 namespace hawser {
 
-// What: admin.sock. `status`, `wait`, `cert show`, `trust show`, `identity show` and `xds status` are open to all; the rest needs root or the admin
-// group. Threading: on the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request not understood); the rest is
-// the operation's own.
+// What: admin.sock. `status`, `wait`, `cert show`, `trust show`, `identity show` and `xds status` are open to all; the
+// rest needs root or the admin group. Threading: on the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request
+// not understood); the rest is the operation's own.
 class AdminServer {
  public:
   using Done = std::function<void(Result<std::string>)>;  // the JSON document of the answer

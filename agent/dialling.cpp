@@ -112,8 +112,7 @@ std::unique_ptr<dial::Dialler> make_plane_dialler(AsioLoop& loop, SlowWorker& sl
   options.policy.fail_back = config.control_plane.fail_back;
   return std::make_unique<dial::Dialler>(
       loop, std::move(options),
-      dial::real_ways(loop, slow,
-                      tls_probe_of(loop, slow, config.control_plane.server_name(), std::move(roots))));
+      dial::real_ways(loop, slow, tls_probe_of(loop, slow, config.control_plane.server_name(), std::move(roots))));
 }
 
 std::unique_ptr<dial::Dialler> make_ca_dialler(AsioLoop& loop, SlowWorker& slow, const config::Config& config,

@@ -60,7 +60,8 @@ json generations_json(const std::string& folder) {
 }
 
 std::string at_the_end(const config::Config& config, bool attests_again) {
-  if (makes_key(config)) return "the next certificate comes from ca.type " + ca_type(config) + ", without a word from anybody";
+  if (makes_key(config))
+    return "the next certificate comes from ca.type " + ca_type(config) + ", without a word from anybody";
   if (attests_again) return "this host proves anew by itself who it is, and is back";
   return "this host needs a new token: hawser identity prove --token-file FILE";
 }

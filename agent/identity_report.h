@@ -19,9 +19,9 @@ struct IdentityReportContext {
   std::string state_dir;
 };
 
-// What: the document of `hawser identity show --json`: who this host is, what that rests on, and what happens when all of
-// it has ended. It holds nothing that could be replayed. Threading: on the loop, as `done`; the disk is read on the slow
-// worker. Failure: none; what can't be read isn't told.
+// What: the document of `hawser identity show --json`: who this host is, what that rests on, and what happens when all
+// of it has ended. It holds nothing that could be replayed. Threading: on the loop, as `done`; the disk is read on the
+// slow worker. Failure: none; what can't be read isn't told.
 void report_identity(IdentityReportContext context, const config::Config& config, const HostIdentity& identity,
                      std::function<void(Result<nlohmann::json>)> done);
 

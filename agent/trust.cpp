@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
@@ -192,9 +193,10 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
     if (crl.until && !crl.trouble) consider(*crl.until - kCrlMargin - context.loop.wall());
     if (!disk && !wait) return;
     if (disk) consider(std::chrono::minutes(1));
-    timer = context.loop.after(std::clamp<Loop::Duration>(*wait, std::chrono::milliseconds(100), kLongestTimer), [this] {
-      if (running) settle();
-    });
+    timer =
+        context.loop.after(std::clamp<Loop::Duration>(*wait, std::chrono::milliseconds(100), kLongestTimer), [this] {
+          if (running) settle();
+        });
   }
 
   // Signatures only: an expired certificate is another item's matter.
@@ -214,13 +216,15 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
       if (root.retired_until) ++retired;
     }
     const auto count = [&](const char* state, std::size_t value) {
-      context.metrics.set("hawser_trust_roots", "Roots that are trusted", {{"state", state}}, static_cast<double>(value));
+      context.metrics.set("hawser_trust_roots", "Roots that are trusted", {{"state", state}},
+                          static_cast<double>(value));
     };
     count("sent", trusted - retired);
     count("retired", retired);
     if (crl.until && !crl.trouble)
-      context.metrics.set("hawser_trust_crl_next_update_timestamp_seconds", "When the first revocation list is outdated",
-                          {}, static_cast<double>(certs::unix_seconds(*crl.until)));
+      context.metrics.set("hawser_trust_crl_next_update_timestamp_seconds",
+                          "When the first revocation list is outdated", {},
+                          static_cast<double>(certs::unix_seconds(*crl.until)));
     std::string detail = std::to_string(trusted) + (trusted == 1 ? " root" : " roots");
     if (retired > 0) detail += ", " + std::to_string(retired) + " of them retired";
     if (!crl.pem.empty()) detail += "; revocation lists: " + std::to_string(crl.lists.size());
@@ -247,11 +251,13 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
   std::string needed_by(const std::string& sha256) const {
     certs::TrustBundle without = bundle;
     without.drop(sha256);
-    if (identity && !certs::verify_chain(identity->chain_pem, without.pem())) return "this host's own certificate leads to it";
-    for (const auto& [who, pinned] : {std::pair<const char*, const std::string&>{"the control plane", config.control_plane.root_pem},
-                                      {"the CA", config.ca_root()}})
-      if (certs::split_bundle(pinned) && without.server_roots(pinned).empty())
-        return std::string("the connection to ") + who + " would have no root left";
+    if (identity && !certs::verify_chain(identity->chain_pem, without.pem()))
+      return "this host's own certificate leads to it";
+    const auto bare = [&](const std::string& pinned) {
+      return certs::split_bundle(pinned) && without.server_roots(pinned).empty();
+    };
+    if (bare(config.control_plane.root_pem)) return "the connection to the control plane would have no root left";
+    if (bare(config.ca_root())) return "the connection to the CA would have no root left";
     return {};
   }
 

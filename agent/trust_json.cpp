@@ -17,7 +17,9 @@ json root_json(const certs::TrustBundle& bundle, const certs::TrustedRoot& root,
               {"not_before", status::utc_text(root.not_before)},
               {"not_after", status::utc_text(root.not_after)},
               {"sources", root.sources},
-              {"state", bundle.excluded(root.sha256) ? "excluded" : root.retired_until ? "retired" : "trusted"}};
+              {"state", bundle.excluded(root.sha256) ? "excluded"
+                        : root.retired_until         ? "retired"
+                                                     : "trusted"}};
   if (root.retired_until) out["retired_until"] = status::utc_text(*root.retired_until + shift);
   if (const auto facts = certs::describe_bundle(root.pem)) {
     out["issuer"] = facts->front().issuer;
@@ -30,7 +32,8 @@ json root_json(const certs::TrustBundle& bundle, const certs::TrustedRoot& root,
 json crl_json(const certs::CrlVerdict& crl, const std::string& path) {
   json lists = json::array();
   for (const auto& list : crl.lists) {
-    json item = {{"issuer", list.issuer}, {"this_update", status::utc_text(list.this_update)}, {"revoked", list.revoked}};
+    json item = {
+        {"issuer", list.issuer}, {"this_update", status::utc_text(list.this_update)}, {"revoked", list.revoked}};
     if (list.next_update) item["next_update"] = status::utc_text(*list.next_update);
     lists.push_back(std::move(item));
   }

@@ -134,7 +134,8 @@ CrlVerdict judge_crls(const std::string& pem, const std::string& roots_pem, cons
   }
   for (const auto& list : *lists) out.lists.push_back(facts_of(list.get()));
   const auto chain = read_cas(chain_pem);
-  for (std::size_t i = 1; i < chain.size() && !out.trouble; ++i) out.trouble = check_ca(chain[i].get(), *lists, now, out);
+  for (std::size_t i = 1; i < chain.size() && !out.trouble; ++i)
+    out.trouble = check_ca(chain[i].get(), *lists, now, out);
   for (const auto& root : read_cas(roots_pem)) {
     if (out.trouble || out.leaf_only) break;
     out.trouble = check_ca(root.get(), *lists, now, out);

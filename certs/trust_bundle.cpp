@@ -94,8 +94,7 @@ void TrustBundle::retire(const std::string& source, const std::set<std::string>&
 bool TrustBundle::advance(Loop::Wall now) {
   return std::erase_if(roots_, [&](const auto& item) {
            const TrustedRoot& root = item.second;
-           return root.retired_until &&
-                  (*root.retired_until <= now || root.not_after <= now || excluded(root.sha256));
+           return root.retired_until && (*root.retired_until <= now || root.not_after <= now || excluded(root.sha256));
          }) > 0;
 }
 

@@ -74,9 +74,10 @@ class TrustBundle {
   std::set<std::string> sources() const;
   TrustState state() const;
 
-  // What a server is verified by that was pinned by `pinned`: without excluded roots; and if the pinned root is one that
-  // the mesh's CA ever sent as its own, then by the roots which that CA sends now as well: so the connection outlives a
-  // rotation of the mesh's root. Roots of files and of the control plane never vouch for a server. Empty: none is left.
+  // What a server is verified by that was pinned by `pinned`: without excluded roots; and if the pinned root is one
+  // that the mesh's CA ever sent as its own, then by the roots which that CA sends now as well: so the connection
+  // outlives a rotation of the mesh's root. Roots of files and of the control plane never vouch for a server. Empty:
+  // none is left.
   std::string server_roots(const std::string& pinned) const;
 
  private:

@@ -123,7 +123,8 @@ LoadedTrust load_trust_state(const std::string& path) {
   Error note = state.error();
   const std::string aside = path + ".damaged";
   const bool moved = std::rename(path.c_str(), aside.c_str()) == 0;
-  return {{}, Error(note.code(), note.id(), note.message() + (moved ? "; it is put aside as " + aside : ""), note.hint())};
+  return {{},
+          Error(note.code(), note.id(), note.message() + (moved ? "; it is put aside as " + aside : ""), note.hint())};
 }
 
 Status save_trust_state(const std::string& path, const std::string& text) {

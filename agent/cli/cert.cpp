@@ -40,7 +40,8 @@ void add_cert(CLI::App& app, Context& context) {
   auto* cert = app.add_subcommand("cert", "The host's certificate");
   cert->require_subcommand(1);
   auto as_json = std::make_shared<bool>(false);
-  auto* show = cert->add_subcommand("show", "SPIFFE id, chain, lifetimes, next renewal, source, and what the proxy presents now");
+  auto* show = cert->add_subcommand(
+      "show", "SPIFFE id, chain, lifetimes, next renewal, source, and what the proxy presents now");
   show->add_flag("--json", *as_json, "Print as JSON");
   show->callback([&context, as_json] {
     admin::v1::Request request;

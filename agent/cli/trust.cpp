@@ -31,8 +31,8 @@ void print_root(const json& root) {
   const std::string from = list_in(root, "sources");
   std::printf("%s\n  sha256  %s\n  key     %s\n  valid   %s to %s\n  from    %s\n  state   %s\n",
               text_in(root, "subject").c_str(), text_in(root, "sha256").c_str(), text_in(root, "key").c_str(),
-              text_in(root, "not_before").c_str(), text_in(root, "not_after").c_str(), from.empty() ? "-" : from.c_str(),
-              state.c_str());
+              text_in(root, "not_before").c_str(), text_in(root, "not_after").c_str(),
+              from.empty() ? "-" : from.c_str(), state.c_str());
 }
 
 void print_crl(const json& crl) {
@@ -57,10 +57,11 @@ void show(Context& context, bool as_json) {
   if (const auto crl = answer->find("crl"); crl != answer->end()) print_crl(*crl);
   for (const char* key : {"excluded", "dropped"})
     if (const auto all = list_in(*answer, key); !all.empty())
-      std::printf("%s by %s: %s\n", key, std::string(key) == "excluded" ? "trust.exclude" : "hawser trust drop", all.c_str());
+      std::printf("%s by %s: %s\n", key, std::string(key) == "excluded" ? "trust.exclude" : "hawser trust drop",
+                  all.c_str());
 }
 
-void change(Context& context, std::string digest, bool allow) {
+void change(Context& context, const std::string& digest, bool allow) {
   std::string sha256;
   for (const char c : digest)
     if (c != ':') sha256 += static_cast<char>(c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c);
@@ -80,8 +81,8 @@ void add_trust(CLI::App& app, Context& context) {
   auto* trust = app.add_subcommand("trust", "Whom this host and its proxy believe");
   trust->require_subcommand(1);
   auto as_json = std::make_shared<bool>(false);
-  auto* show_command =
-      trust->add_subcommand("show", "The roots that peers' certificates must lead to, who sends them, and for how long");
+  auto* show_command = trust->add_subcommand(
+      "show", "The roots that peers' certificates must lead to, who sends them, and for how long");
   show_command->add_flag("--json", *as_json, "Print as JSON");
   show_command->callback([&context, as_json] { show(context, *as_json); });
   auto digest = std::make_shared<std::string>();

@@ -21,7 +21,8 @@ std::string in_pem(std::string_view label, std::string_view der) {
   std::string out = "-----BEGIN " + std::string(label) + "-----\n";
   for (std::size_t i = 0; i < der.size(); i += 3) {
     unsigned bits = 0;
-    for (std::size_t k = 0; k < 3; ++k) bits = bits << 8U | (i + k < der.size() ? static_cast<unsigned char>(der[i + k]) : 0U);
+    for (std::size_t k = 0; k < 3; ++k)
+      bits = bits << 8U | (i + k < der.size() ? static_cast<unsigned char>(der[i + k]) : 0U);
     for (std::size_t k = 0; k < 4; ++k) out += i + k > der.size() ? '=' : kDigits[bits >> (18 - 6 * k) & 63U];
     if (i % 48 == 45) out += '\n';
   }

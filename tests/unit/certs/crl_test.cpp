@@ -39,7 +39,8 @@ TEST_F(CrlTest, AListOfEachRootIsGivenToTheProxy) {
 }
 
 TEST_F(CrlTest, ARootWithoutAListWouldBeCutOff) {
-  const auto verdict = judge_crls(old_ca.list(now - 1h, now + 1h), old_ca.certificate() + new_ca.certificate(), leaf, now);
+  const auto verdict =
+      judge_crls(old_ca.list(now - 1h, now + 1h), old_ca.certificate() + new_ca.certificate(), leaf, now);
   ASSERT_TRUE(verdict.trouble);
   EXPECT_EQ(verdict.trouble->id(), "HWS-TR-011");
   EXPECT_THAT(verdict.trouble->message(), HasSubstr("CN=new"));
@@ -59,7 +60,8 @@ TEST_F(CrlTest, AnothersListIsNone) {
 
 TEST_F(CrlTest, WhereIntermediatesSignTheirListsAreEnough) {
   const std::string chain = leaf + new_ca.certificate();
-  EXPECT_EQ(id(old_ca.list(now - 1h, now + 1h), old_ca.certificate(), chain), "HWS-TR-011") << "the intermediate's is lacking";
+  EXPECT_EQ(id(old_ca.list(now - 1h, now + 1h), old_ca.certificate(), chain), "HWS-TR-011")
+      << "the intermediate's is lacking";
   const auto own = judge_crls(new_ca.list(now - 1h, now + 1h), old_ca.certificate(), chain, now);
   EXPECT_FALSE(own.trouble);
   EXPECT_TRUE(own.leaf_only);

@@ -25,7 +25,8 @@ class TrustBundleTest : public testing::Test {
  protected:
   std::string state_of(const std::string& pem) const {
     for (const auto& root : bundle.roots())
-      if (root.sha256 == digest(pem)) return bundle.excluded(root.sha256) ? "excluded" : root.retired_until ? "retired" : "trusted";
+      if (root.sha256 == digest(pem))
+        return bundle.excluded(root.sha256) ? "excluded" : root.retired_until ? "retired" : "trusted";
     return "unknown";
   }
   bool trusts(const std::string& pem) const { return bundle.pem().find(pem) != std::string::npos; }
@@ -191,7 +192,8 @@ TEST_F(TrustBundleTest, AllSurvivesARestart) {
   EXPECT_EQ(again.sources(), bundle.sources());
   EXPECT_TRUE(again.excluded(digest(other_root)));
   ASSERT_TRUE(again.deadline());
-  EXPECT_NEAR(std::chrono::duration<double>(*again.deadline() - (now + 25h)).count(), 0, 1.1) << "as the wall's clock tells";
+  EXPECT_NEAR(std::chrono::duration<double>(*again.deadline() - (now + 25h)).count(), 0, 1.1)
+      << "as the wall's clock tells";
 }
 
 TEST_F(TrustBundleTest, ADamagedFileIsPutAsideAndSaid) {

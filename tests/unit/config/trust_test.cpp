@@ -21,7 +21,8 @@ TEST(ConfigTrust, IsReadWhole) {
   for (int i = 0; i < 32; ++i) colons += i == 0 ? "AA" : ":AA";
   const Loaded loaded = parse(
       "trust:\n  roots: [/etc/a.pem, /etc/b.pem]\n  from_control_plane: false\n  overlap: 48h\n  crl: /etc/crl.pem\n"
-      "  domain_aliases: [old.example]\n  exclude: ['" + colons + "']\n",
+      "  domain_aliases: [old.example]\n  exclude: ['" +
+          colons + "']\n",
       "h.yaml");
   ASSERT_TRUE(loaded.errors.empty()) << loaded.errors[0].to_string();
   const TrustSettings& trust = loaded.config.trust;
