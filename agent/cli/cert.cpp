@@ -51,8 +51,9 @@ void add_cert(CLI::App& app, Context& context) {
   auto* renew = cert->add_subcommand("renew", "Ask for a new certificate now; returns when it is in force");
   renew->add_flag("--json", *as_json, "Print as JSON");
   // Each request of the operator asks at once; the flag says so.
-  renew->add_flag("--force", "Also while a request that failed waits for its next attempt: ask at once");
-  renew->callback([&context, as_json] {
+  auto force = std::make_shared<bool>(false);
+  renew->add_flag("--force", *force, "Also while a request that failed waits for its next attempt: ask at once");
+  renew->callback([&context, as_json, force] {
     admin::v1::Request request;
     request.mutable_cert_renew();
     print(context, request, *as_json, 30000);
