@@ -73,7 +73,10 @@ std::string pack_roots(const std::string& name, const Roots& roots) {
   secret.set_name(name);
   auto* context = secret.mutable_validation_context();
   context->mutable_trusted_ca()->set_inline_bytes(roots.pem);
-  if (!roots.crl_pem.empty()) context->mutable_crl()->set_inline_bytes(roots.crl_pem);
+  if (!roots.crl_pem.empty()) {
+    context->mutable_crl()->set_inline_bytes(roots.crl_pem);
+    context->set_only_verify_leaf_cert_crl(roots.crl_of_leaf_only);
+  }
   return pack(secret);
 }
 

@@ -13,11 +13,13 @@ inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.tran
 inline constexpr char kCertificateName[] = "default";
 inline constexpr char kRootsName[] = "ROOTCA";
 
-// Who the proxy trusts.
+// Whom the proxy believes.
 struct Roots {
   std::string pem;
-  std::string crl_pem;  // empty: none
-  friend bool operator==(const Roots&, const Roots&) = default;
+  std::string crl_pem{};          // revocation lists; empty: none
+  bool crl_of_leaf_only = false;  // only the peer's own certificate is looked up in them
+
+  bool operator==(const Roots& other) const = default;
 };
 
 // Has the proxy's key operations done by hardware (Envoy's contrib extensions).

@@ -259,7 +259,7 @@ void SdsServer::serve_files(std::unique_ptr<FileSecrets> files) {
 }
 
 void SdsServer::publish(const certs::IdentityPtr& identity) {
-  publish(identity, {identity->roots_pem, {}});
+  publish(identity, Roots{identity->roots_pem});
 }
 
 void SdsServer::publish(const certs::IdentityPtr& identity, Roots roots) {
