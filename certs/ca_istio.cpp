@@ -40,7 +40,7 @@ struct Call {
 std::shared_ptr<grpc::Channel> make_channel(const IstioCa::Options& options, const dial::Route& route,
                                             const Identity* client) {
   grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = options.roots_pem;
+  tls.pem_root_certs = options.present_roots();
   if (client != nullptr) {
     tls.pem_private_key = client->key_pem.reveal();
     tls.pem_cert_chain = client->chain_pem;
@@ -160,7 +160,7 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     request = std::move(next);
     done = std::move(when_done);
     ++serial;
-    if ((options.dial.empty() && options.dialler == nullptr) || options.roots_pem.empty()) {
+    if ((options.dial.empty() && options.dialler == nullptr) || options.present_roots().empty()) {
       // Without a root gRPC would trust the system's, which is not what was pinned.
       return finish_later(Error(Code::kFailedPrecondition, "HWS-CA-001",
                                 "wrong CA root: there is none, or no CA address",
@@ -238,7 +238,7 @@ struct IstioCa::Impl : std::enable_shared_from_this<Impl> {
     if (!may_be_transport(status.error_code())) return finish(answered_error(status));
     log::debug("the CA's connection failed", {{"address", route.text()}, {"grpc", status.error_message()}});
     slow.submit([weak = weak_from_this(), id = serial, loop_ref = &loop, status, timeout = options.probe_timeout,
-                 target = TlsTarget{route.address, options.server_name, options.roots_pem, route.connect_to,
+                 target = TlsTarget{route.address, options.server_name, options.present_roots(), route.connect_to,
                                     dial::proxy_authorization(route)}] {
       auto finding = probe_tls(target, timeout);
       loop_ref->post([weak, id, status, finding = std::move(finding)] {

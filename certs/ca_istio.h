@@ -31,9 +31,12 @@ class IstioCa final : public CaClient {
     dial::Dialler* dialler = nullptr;  // outlives the client
     std::string server_name;           // verified, and sent as SNI and authority
     std::string roots_pem;
+    std::function<std::string()> roots{};  // in place of roots_pem, asked at each attempt
     std::string cluster_id;
     std::chrono::milliseconds deadline{10'000};  // of each attempt
     std::chrono::milliseconds probe_timeout{3'000};
+
+    std::string present_roots() const { return roots ? roots() : roots_pem; }
   };
 
   IstioCa(Loop& loop, SlowWorker& slow, Metrics& metrics, Options options);

@@ -12,11 +12,15 @@ import json
 import pathlib
 import tempfile
 
-from devmesh.ca import CertificateAuthority
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.service.discovery.v3 import discovery_pb2
+
+from devmesh.ca import CertificateAuthority, pem
 
 CORPUS = pathlib.Path(__file__).with_name("corpus")
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
@@ -226,7 +230,30 @@ def kubeconfigs() -> None:
     write("kubeconfig", "unsafe", head + cluster.replace(b"https", b"http") + b"users: [{name: u, user: {token: &t [*t]}}]\n")
 
 
+def certificates() -> None:
+    """Which kind, then PEM or DER: 0 and 1 certificates, 2 and 3 revocation lists. And the file of trusted roots."""
+    with tempfile.TemporaryDirectory() as folder:
+        ca = CertificateAuthority(pathlib.Path(folder), intermediate=True)
+        leaf = ca.issue(3600, spiffe_id="spiffe://d/ns/n/sa/a")
+        lists = ca.crl(ca.signer)
+    certificate, root = x509.load_pem_x509_certificates(leaf.chain.encode())[0], pem(ca.root)
+    write("certificates", "chain", b"\0" + (leaf.chain + root).encode())
+    write("certificates", "leaf-der", b"\1" + certificate.public_bytes(Encoding.DER))
+    write("certificates", "root-der", b"\1" + ca.root.public_bytes(Encoding.DER))
+    write("certificates", "lists", b"\2" + (root + lists).encode())
+    write("certificates", "list-der", b"\3" + x509.load_pem_x509_crl(lists.encode()).public_bytes(Encoding.DER))
+    digest = certificate.fingerprint(hashes.SHA256()).hex()
+    kept = {"pem": root, "sources": [], "retired_until": 1800000000}
+    for name, content in {
+        "sent": {"roots": [{"pem": root, "sources": ["ca", "/f"]}], "dropped": [digest], "of_ca": [digest]},
+        "retired": {"roots": [kept], "dropped": [], "of_ca": []},
+        "nothing": {"roots": [], "dropped": [], "of_ca": []},
+    }.items():
+        write("trust", name, b"\0" + json.dumps(content).encode())
+
+
 if __name__ == "__main__":
+    certificates()
     other_settings()
     broker()
     key_store()

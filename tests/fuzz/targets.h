@@ -16,11 +16,13 @@ void key_store(std::string_view bytes);
 void kubeconfig(std::string_view bytes);
 void other_settings(std::string_view bytes);
 void broker(std::string_view bytes);
+void certificates(std::string_view bytes);
 void response(std::string_view bytes);
 void request(std::string_view bytes);
 void snapshot(std::string_view bytes);
 void strip(std::string_view bytes);
 void token_answer(std::string_view bytes);
+void trust(std::string_view bytes);
 void world(std::string_view bytes);
 
 struct Target {
@@ -28,6 +30,7 @@ struct Target {
   void (*run)(std::string_view bytes);
 };
 inline constexpr Target kTargets[] = {{"broker", broker},
+                                      {"certificates", certificates},
                                       {"jwt", jwt},
                                       {"key_store", key_store},
                                       {"kubeconfig", kubeconfig},
@@ -37,6 +40,7 @@ inline constexpr Target kTargets[] = {{"broker", broker},
                                       {"snapshot", snapshot},
                                       {"strip", strip},
                                       {"token_answer", token_answer},
+                                      {"trust", trust},
                                       {"world", world}};
 
 // protobuf logs each message that isn't one.
