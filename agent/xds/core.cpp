@@ -33,6 +33,13 @@ Error rejection(const std::string& type, const std::string& message) {
                "correct the configuration in the control plane; the proxy keeps what it had");
 }
 
+// A later generation of the proxy finds these in the cache without the plane; the last one is the agent's own.
+std::vector<std::string> eager(const Relay::Options& options) {
+  std::vector<std::string> out = {std::string(kClusterType), std::string(kListenerType)};
+  if (options.proxy_config) out.emplace_back(kProxyConfigType);
+  return out;
+}
+
 }  // namespace
 
 Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Options options)
@@ -44,8 +51,7 @@ Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Option
               [&observer](const std::string& detail, const std::optional<Error>& error) {
                 observer.on_compat(detail, error);
               }),
-      // A later generation of the proxy finds these in the cache without the plane.
-      hub_({std::string(kClusterType), std::string(kListenerType)}),
+      hub_(eager(options_)),
       sotw_(strand, metrics, sotw_needs()),
       debug_(
           strand, [this](SotwSessions::Material use) { need_material(std::move(use)); }, [this] { return node_; }),
@@ -223,6 +229,7 @@ void Core::on_upstream_message(grpc::ByteBuffer message) {
     upstream_->fail(envelope.error());
     return;
   }
+  if (hub_.for_agent(envelope->type_url)) return take_agent_message(*envelope, message);
   if (!hub_.asked(envelope->type_url)) {
     oddities_.unasked(envelope->type_url);
     upstream_->read_next();

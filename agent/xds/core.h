@@ -136,6 +136,7 @@ class Core final : public Upstream::User, private DownstreamUser {
   void end_holds();
   void await_serving(Hub::Id id);
   void resume_upstream();
+  void take_agent_message(const Envelope& envelope, const grpc::ByteBuffer& message);
   void count_response(const Envelope& envelope);
   Relay::TypeStatus type_status(const std::string& type, const Counts& counts) const;
   void publish();

@@ -104,6 +104,11 @@ void Hub::answer_plane(const std::string& type, const Delivery& delivery,
   }
 }
 
+void Hub::answer_agent(const std::string& type, const std::string& nonce,
+                       const std::optional<std::string>& error_detail) {
+  if (upstream_open_ && !nonce.empty()) queue_answer(type, nonce, error_detail);
+}
+
 void Hub::queue_answer(const std::string& type, const std::string& nonce,
                        const std::optional<std::string>& error_detail) {
   if (answers_.size() >= kMaxAnswers) {

@@ -30,7 +30,8 @@ class Hub {
   static constexpr std::chrono::seconds kLinger{60};
   static constexpr std::size_t kMaxAnswers = 256;
 
-  // `eager`: types that are asked for as a whole from the start, whether or not a proxy is there.
+  // `eager`: types that are asked for as a whole from the start, whether or not a proxy is there; those that aren't
+  // forwardable are the agent's own, and follow the listeners, as a plane expects it.
   explicit Hub(const std::vector<std::string>& eager);
 
   void open(Id id, std::string generation, Loop::Monotonic now);
@@ -55,6 +56,9 @@ class Hub {
 
   // Has this stream upstream asked for the type? What nobody asked for mustn't be answered: an answer would subscribe.
   bool asked(const std::string& type) const { return forwardable(type) && subscriptions_.opened(type); }
+  // Is it a type that this host's agent asked for itself, on this stream? Such a message has answer_agent().
+  bool for_agent(const std::string& type) const { return !forwardable(type) && subscriptions_.opened(type); }
+  void answer_agent(const std::string& type, const std::string& nonce, const std::optional<std::string>& error_detail);
   // Who may get the plane's message unchanged, if it isn't busy; ingest() is told whether it did.
   std::optional<Id> forward_to(const Envelope& envelope) const;
   void ingest(Response response, std::optional<Id> forwarded_to, Loop::Monotonic now);

@@ -53,6 +53,8 @@ struct Expectation {
 struct Credentials {
   std::string key_pem;
   std::string chain_pem;
+  // Whom to trust, in place of UpstreamOptions::roots_pem; empty: nobody is left, and nothing is dialled.
+  std::optional<std::string> roots_pem{};
 };
 
 // What an attempt needs, asked for anew each time.

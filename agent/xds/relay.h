@@ -47,6 +47,10 @@ class Relay {
     std::chrono::milliseconds stall_timeout{10'000};
     // Takes what only Istio's build of Envoy has out of listeners and clusters for a proxy that lacks it.
     bool strip_istio_extensions = true;
+    // Given, it is asked of the control plane as well, and taken here: each istio.mesh.v1alpha1.ProxyConfig,
+    // serialised; an empty one when the plane has none any more. Called on the strand; what it returns is the plane's
+    // answer.
+    std::function<hawser::Status(const std::string& config)> proxy_config{};
   };
   struct TypeStatus {
     std::string type;

@@ -15,6 +15,8 @@ inline constexpr std::string_view kRouteType = "type.googleapis.com/envoy.config
 inline constexpr std::string_view kWorkloadType = "type.googleapis.com/istio.workload.Workload";
 // A bare marker: no message of this name exists, a request of this type carries only error_detail.
 inline constexpr std::string_view kHealthType = "type.googleapis.com/istio.v1.HealthInformation";
+// Whom to trust, as the control plane tells an agent.
+inline constexpr std::string_view kProxyConfigType = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
 inline constexpr std::string_view kWildcard = "*";
 
 // May resources of this type reach the proxy, and may the proxy ask for them? Others are meant for the agent.

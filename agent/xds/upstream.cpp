@@ -74,6 +74,10 @@ std::optional<Error> Upstream::unfit(const Material& material) const {
     const Error& error = material.route.error();
     return error.id() == "HWS-DL-001" ? Error(error.code(), "HWS-XDS-001", error.message(), error.hint()) : error;
   }
+  // gRPC would take the system's roots instead of none.
+  if (material.credentials.roots_pem && material.credentials.roots_pem->empty())
+    return Error(Code::kFailedPrecondition, "HWS-TR-008", "each root of the control plane is excluded from trust",
+                 "set control_plane.root to the mesh's present root, or take it off trust.exclude");
   const bool has_token = material.token && !material.token->empty();
   if (!material.credentials.key_pem.empty() || has_token) return std::nullopt;
   Error error(Code::kUnauthenticated, "HWS-XDS-008",

@@ -14,10 +14,14 @@ constexpr int kReadChunk = 256 << 10;
 constexpr char kDelta[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 constexpr char kSotw[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
+constexpr char kNobody[] = "-";  // no certificate: nobody can be verified
+
 std::shared_ptr<grpc::Channel> make_channel(const UpstreamOptions& options, const Credentials& credentials,
                                             const std::optional<dial::Route>& route) {
   grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = options.roots_pem;
+  tls.pem_root_certs = credentials.roots_pem.value_or(options.roots_pem);
+  // gRPC would take the system's roots instead of none.
+  if (tls.pem_root_certs.empty()) tls.pem_root_certs = kNobody;
   tls.pem_private_key = credentials.key_pem;
   tls.pem_cert_chain = credentials.chain_pem;
   grpc::ChannelArguments arguments;
