@@ -32,7 +32,7 @@ std::string encode(const Result<std::string>& outcome) {
 
 bool open_to_all(const v1::Request& request) {
   return request.has_status() || request.has_wait() || request.has_cert_show() || request.has_xds_bootstrap() ||
-         request.has_xds_status();
+         request.has_xds_status() || request.has_trust_show() || request.has_identity_show();
 }
 
 }  // namespace
@@ -114,6 +114,15 @@ struct AdminServer::Impl {
         return operations.relay_job(BootstrapJob{}, done);
       case v1::Request::kXdsStatus:
         return done(operations.xds_status());
+      case v1::Request::kTrustShow:
+        return done(operations.trust_show());
+      case v1::Request::kTrustChange:
+        return done(operations.trust_change(request.trust_change().sha256(), request.trust_change().allow()));
+      case v1::Request::kIdentityShow:
+        return operations.identity_show(done);
+      case v1::Request::kIdentityReset:
+        return operations.identity_reset(std::move(*request.mutable_identity_reset()->mutable_token()),
+                                         request.identity_reset().force(), done);
       case v1::Request::JOB_NOT_SET:
         break;
     }

@@ -12,9 +12,9 @@
 
 namespace hawser {
 
-// What: admin.sock. `status`, `wait`, `cert show` and `xds status` are open to all; the rest needs root or the admin
-// group. Threading: on the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request not understood); the rest is
-// the operation's own.
+// What: admin.sock. `status`, `wait`, `cert show`, `trust show`, `identity show` and `xds status` are open to all; the
+// rest needs root or the admin group. Threading: on the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request
+// not understood); the rest is the operation's own.
 class AdminServer {
  public:
   using Done = std::function<void(Result<std::string>)>;  // the JSON document of the answer
@@ -34,6 +34,10 @@ class AdminServer {
     std::function<void(Done)> proxy_restart;
     std::function<void(RelayJob, Done)> relay_job;
     std::function<Result<std::string>()> xds_status;
+    std::function<Result<std::string>()> trust_show;
+    std::function<Result<std::string>(const std::string& sha256, bool allow)> trust_change;
+    std::function<void(Done)> identity_show;
+    std::function<void(std::string token, bool force, Done)> identity_reset;
   };
 
   AdminServer(AsioLoop& loop, ListeningSocket socket, Operations operations, gid_t admin_group);

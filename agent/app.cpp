@@ -7,6 +7,8 @@
 #include "admin.h"
 #include "base/log.h"
 #include "base/service_notify.h"
+#include "host_identity.h"
+#include "identity_report.h"
 #include "interception.h"
 #include "interception_options.h"
 #include "lifecycle.h"
@@ -16,6 +18,7 @@
 #include "status/health_items.h"
 #include "status/time_text.h"
 #include "status_line.h"
+#include "trust.h"
 
 namespace hawser {
 namespace {
@@ -103,6 +106,23 @@ struct App::Impl {
       run_relay_job(*membership, job, done);
     };
     operations.xds_status = [this] { return xds_status(); };
+    operations.trust_show = [this]() -> Result<std::string> {
+      if (!membership) return not_joined();
+      return as_line(membership->trust().describe());
+    };
+    operations.trust_change = [this](const std::string& sha256, bool allow) -> Result<std::string> {
+      if (!membership) return not_joined();
+      auto changed = allow ? membership->trust().allow(sha256) : membership->trust().drop(sha256);
+      if (!changed) return changed.error();
+      return as_line(membership->trust().describe());
+    };
+    operations.identity_show = [this](const AdminServer::Done& done) {
+      if (!membership) return done(not_joined());
+      report_identity({loop, slow, options.state_dir}, config, membership->identity(), as_text(done));
+    };
+    operations.identity_reset = [this](const std::string& token, bool force, const AdminServer::Done& done) {
+      identity_reset(token, force, done);
+    };
     // gid 0 is root's own group: with no admin group nobody else is let in
     admin = std::make_unique<AdminServer>(loop, std::move(*socket), std::move(operations), group ? *group : 0);
     admin->start();
@@ -185,6 +205,34 @@ struct App::Impl {
       done(Error(Code::kDeadlineExceeded, "HWS-AD-005", name + " wasn't reached in time: " + summary(),
                  "hawser status"));
     });
+  }
+
+  // What is held of the mesh stays: rules, proxy and registration carry the host as over a restart of ours.
+  void identity_reset(const std::string& token, bool force, const AdminServer::Done& done) {
+    if (!membership || leaving) return done(not_joined());
+    auto could = may_reset(config, membership->identity(), token, force, loop.wall());
+    if (!could) return done(could.error());
+    leaving = true;
+    membership->stop([this, token, done] {
+      // Behind whatever is still being written.
+      slow.submit([this, token, done] {
+        auto erased = membership->identity().erase();
+        loop.post([this, token, done, erased] { begin_again(token, erased, done); });
+      });
+    });
+  }
+
+  void begin_again(const std::string& token, const Status& erased, const AdminServer::Done& done) {
+    leaving = false;
+    membership.reset();
+    if (auto begun = begin(token); !begun) return done(begun.error());
+    if (!erased) return done(erased.error());
+    log::warn("the identity was reset, by the operator's word");
+    done(std::string("{}"));
+  }
+
+  static std::string as_line(const json& document) {
+    return document.dump(-1, ' ', false, json::error_handler_t::replace);
   }
 
   static Interception::Answer as_text(const AdminServer::Done& done) {

@@ -15,6 +15,8 @@ CaSource make_istio(const CaContext& context, const config::Config& config,
   options.dialler = out.dialler.get();
   options.server_name = config.ca_server_name();
   options.roots_pem = config.ca_root();
+  if (context.server_roots)
+    options.roots = [ask = context.server_roots, pinned = config.ca_root()] { return ask(pinned); };
   options.cluster_id = config.mesh.cluster_id;
   out.client = std::make_unique<certs::IstioCa>(context.loop, context.slow, context.metrics, options);
   return out;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/asio_loop.h"
 #include "base/metrics.h"
@@ -23,6 +25,8 @@ struct CaContext {
   AsioLoop& loop;
   SlowWorker& slow;
   Metrics& metrics;
+  // Whom the CA's server must be certified by, now, where this root was configured (Trust::server_roots).
+  std::function<std::string(const std::string& pinned)> server_roots{};
 };
 
 CaSource make_ca_source(const CaContext& context, const config::Config& config,

@@ -58,10 +58,11 @@ Result<std::string> read_credentials(const std::string& path) {
 }
 
 std::function<void(const dial::Route&, std::function<void(bool)>)> tls_probe_of(AsioLoop& loop, SlowWorker& slow,
-                                                                                std::string name, std::string roots) {
+                                                                                std::string name,
+                                                                                std::function<std::string()> roots) {
   return [&loop, &slow, name = std::move(name), roots = std::move(roots)](const dial::Route& route,
                                                                           std::function<void(bool)> done) {
-    certs::TlsTarget target{route.address, name, roots, route.connect_to, dial::proxy_authorization(route)};
+    certs::TlsTarget target{route.address, name, roots(), route.connect_to, dial::proxy_authorization(route)};
     slow.submit([&loop, target = std::move(target), done = std::move(done)] {
       const auto finding = certs::probe_tls(target, kProbeTimeout);
       if (finding.cause != certs::TlsCause::kNone)
@@ -101,7 +102,8 @@ Result<std::optional<dial::Selection::Proxy>> load_proxy(const config::HttpProxy
 }
 
 std::unique_ptr<dial::Dialler> make_plane_dialler(AsioLoop& loop, SlowWorker& slow, const config::Config& config,
-                                                  std::optional<dial::Selection::Proxy> proxy) {
+                                                  std::optional<dial::Selection::Proxy> proxy,
+                                                  std::function<std::string()> roots) {
   dial::Dialler::Options options;
   options.who = "the control plane";
   options.addresses = plane_addresses(config);
@@ -110,8 +112,7 @@ std::unique_ptr<dial::Dialler> make_plane_dialler(AsioLoop& loop, SlowWorker& sl
   options.policy.fail_back = config.control_plane.fail_back;
   return std::make_unique<dial::Dialler>(
       loop, std::move(options),
-      dial::real_ways(loop, slow,
-                      tls_probe_of(loop, slow, config.control_plane.server_name(), config.control_plane.root_pem)));
+      dial::real_ways(loop, slow, tls_probe_of(loop, slow, config.control_plane.server_name(), std::move(roots))));
 }
 
 std::unique_ptr<dial::Dialler> make_ca_dialler(AsioLoop& loop, SlowWorker& slow, const config::Config& config,

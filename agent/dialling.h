@@ -19,8 +19,10 @@ std::vector<dial::Address> ca_addresses(const config::Config& config);
 // Reads the credentials' file: on the slow worker.
 Result<std::optional<dial::Selection::Proxy>> load_proxy(const config::HttpProxy& settings);
 
+// `roots`: whom the control plane must be certified by, asked at each look.
 std::unique_ptr<dial::Dialler> make_plane_dialler(AsioLoop& loop, SlowWorker& slow, const config::Config& config,
-                                                  std::optional<dial::Selection::Proxy> proxy);
+                                                  std::optional<dial::Selection::Proxy> proxy,
+                                                  std::function<std::string()> roots);
 std::unique_ptr<dial::Dialler> make_ca_dialler(AsioLoop& loop, SlowWorker& slow, const config::Config& config,
                                                std::optional<dial::Selection::Proxy> proxy);
 

@@ -79,7 +79,7 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void start(std::optional<dial::Selection::Proxy> proxy, std::function<void()> ready) {
-    ca = make_ca_source({context.loop, context.slow, context.metrics}, config, std::move(proxy));
+    ca = make_ca_source({context.loop, context.slow, context.metrics, context.server_roots}, config, std::move(proxy));
     certs::Rotation::Options options;
     options.request.expected = {config.spiffe_id(), config.trust.domain_aliases};
     options.request.key = kind_of(config.identity.key);
@@ -143,6 +143,10 @@ certs::IdentityPtr HostIdentity::current() const {
   return impl_->rotation ? impl_->rotation->current() : nullptr;
 }
 
+std::shared_ptr<certs::TokenSource> HostIdentity::token_source() const {
+  return impl_->tokens;
+}
+
 Result<nlohmann::json> HostIdentity::describe(const std::string& presented_serial) const {
   const auto identity = current();
   if (!identity) return Error(Code::kFailedPrecondition, "HWS-MB-004", "there is no identity yet", "hawser status");
@@ -152,8 +156,12 @@ Result<nlohmann::json> HostIdentity::describe(const std::string& presented_seria
 std::function<xds::Credentials()> HostIdentity::relay_credentials() const {
   return [this]() -> xds::Credentials {
     const auto identity = current();
-    if (!identity || identity->expired_at(impl_->context.loop.wall())) return {};
-    return {std::string(identity->key_pem.reveal()), identity->chain_pem};
+    xds::Credentials out;
+    if (const auto& ask = impl_->context.server_roots) out.roots_pem = ask(impl_->config.control_plane.root_pem);
+    if (!identity || identity->expired_at(impl_->context.loop.wall())) return out;
+    out.key_pem = std::string(identity->key_pem.reveal());
+    out.chain_pem = identity->chain_pem;
+    return out;
   };
 }
 

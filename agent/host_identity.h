@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "certs/identity.h"
+#include "certs/token.h"
 #include "config/config.h"
 #include "dial/selection.h"
 #include "xds/options.h"
@@ -29,6 +30,7 @@ class HostIdentity {
     Metrics& metrics;
     HealthSink& health;
     std::string state_dir;
+    std::function<std::string(const std::string& pinned)> server_roots{};  // Trust::server_roots
   };
 
   // A token comes with a join; none with a restart.
@@ -51,6 +53,7 @@ class HostIdentity {
   // Stores a token, and asks with it at once. Refuses one that has expired (HWS-MB-001).
   void prove(const std::string& token, std::function<void(Status)> done);
   certs::IdentityPtr current() const;
+  std::shared_ptr<certs::TokenSource> token_source() const;
   // For `hawser cert show`; the serial is of what the proxy uses.
   Result<nlohmann::json> describe(const std::string& presented_serial) const;
 

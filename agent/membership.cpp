@@ -13,6 +13,7 @@
 #include "extension_preflight.h"
 #include "host_facts.h"
 #include "host_identity.h"
+#include "identity_report.h"
 #include "interception.h"
 #include "interception_options.h"
 #include "lease.h"
@@ -30,6 +31,7 @@
 #include "status/endpoints.h"
 #include "status/http_server.h"
 #include "status/time_text.h"
+#include "trust.h"
 #include "xds/relay.h"
 
 namespace hawser {
@@ -50,6 +52,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<Lease> lease;
   std::unique_ptr<status::HttpServer> http;
   std::unique_ptr<dial::Dialler> plane_dialler;
+  std::unique_ptr<Trust> trust;
   std::unique_ptr<HostIdentity> identity;
   std::unique_ptr<sds::SdsServer> sds;
   std::unique_ptr<xds::Relay> relay;
@@ -75,10 +78,13 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // --- CONFIGURED: what can be wrong at once -----------------------------------------------------------------------
   Status start(const std::string& token) {
-    auto opened =
-        HostIdentity::open({context.loop, context.slow, context.metrics, health(), context.state_dir}, config, token);
+    const auto verified_by = [this](const std::string& pinned) { return trust->server_roots(pinned); };
+    auto opened = HostIdentity::open(
+        {context.loop, context.slow, context.metrics, health(), context.state_dir, verified_by}, config, token);
     if (!opened) return opened.error();
     identity = std::move(*opened);
+    trust = std::make_unique<Trust>(
+        Trust::Context{context.loop, context.slow, context.metrics, health(), context.state_dir}, config);
     broker = std::make_unique<broker::BrokerClient>(context.loop, context.run_dir + "/broker.sock");
     lease = std::make_unique<Lease>(
         context.loop, [this](const broker::v1::Request& request, std::chrono::milliseconds timeout,
@@ -88,6 +94,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     // Before anything that may wait, such as a name: the proxy of our predecessor is asking already. check_ports()
     // tries again, and says why if it couldn't.
     if (auto served = start_grpc(); !served) log::warn(served.error().to_string());
+    trust->on_change([this](const Trust::Content&) { publish(identity->current()); });
+    trust->start();
     life().reach(Event::kConfigured);
     learn_host();
     return {};
@@ -167,6 +175,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (!relay) {
       xds::Relay::Options options;
       options.strip_istio_extensions = config.compat.strip_istio_extensions;
+      if (config.trust.from_control_plane) options.proxy_config = trust->control_plane_sink();
       relay = std::make_unique<xds::Relay>(context.loop, context.metrics, health(), options);
     }
     auto server = serve_grpc(context.loop, context.metrics, health(), context.run_dir, config, *sds, *relay);
@@ -175,9 +184,17 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     return {};
   }
 
+  void publish(const certs::IdentityPtr& mine) {
+    const auto& trusted = trust->content();
+    if (mine) sds->publish(mine, {trusted.roots_pem, trusted.crl_pem, trusted.crl_of_leaf_only});
+  }
+
   // --- IDENTITY_READY ----------------------------------------------------------------------------------------------
   void start_identity() {
-    identity->on_change([this](const certs::IdentityPtr& fresh) { sds->publish(fresh); });
+    identity->on_change([this](const certs::IdentityPtr& fresh) {
+      trust->on_identity(fresh);
+      publish(fresh);
+    });
     identity->start(facts.proxy, [this] {
       life().reach(Event::kIdentityReady);
       start_relay();
@@ -189,8 +206,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     xds::UpstreamOptions options;
     options.dial_target = config.control_plane.address.text();
     options.server_name = config.control_plane.server_name();
-    relay->set_dialler(*(plane_dialler = make_plane_dialler(context.loop, context.slow, config, facts.proxy)));
-    options.roots_pem = config.control_plane.root_pem;
+    const auto roots = [this] { return trust->server_roots(config.control_plane.root_pem); };
+    relay->set_dialler(*(plane_dialler = make_plane_dialler(context.loop, context.slow, config, facts.proxy, roots)));
     options.cluster_id = config.mesh.cluster_id;
     options.reconnect_spread = config.control_plane.reconnect_spread;
     options.max_response = std::size_t{config.control_plane.max_response_mib} << 20;
@@ -282,7 +299,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     hooks.identity = [this]() -> registration::ProbeIdentity {
       const auto mine = identity->current();
       if (!mine) return {};
-      return {std::string(mine->key_pem.reveal()), mine->chain_pem, mine->roots_pem, mine->spiffe_id};
+      return {std::string(mine->key_pem.reveal()), mine->chain_pem, trust->content().roots_pem, mine->spiffe_id};
     };
     hooks.registered = [this] {
       if (life().reached(Event::kIntercepting) && life().reached(Event::kControlPlaneConnected))
@@ -347,11 +364,13 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (self->sds) self->sds->shutdown();
       if (self->grpc) self->grpc->stop();
       self->identity->stop();
+      self->trust->stop();
       if (self->renewals) self->renewals->close();
       if (self->http) self->http->stop();
       if (!erase) return done();
       if (auto erased = self->identity->erase(); !erased)
         log::error("identity couldn't be erased: " + erased.error().to_string());
+      if (auto erased = self->trust->erase(); !erased) log::error(erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
       self->snapshot->erase([self, done](const Status& erased) {
         if (!erased) log::error(erased.error().to_string());
@@ -439,6 +458,12 @@ Interception* Membership::interception() const {
 const HostFacts& Membership::facts() const {
   return impl_->facts;
 }
+Trust& Membership::trust() const {
+  return *impl_->trust;
+}
+HostIdentity& Membership::identity() const {
+  return *impl_->identity;
+}
 xds::Relay* Membership::relay() const {
   return impl_->ending ? nullptr : impl_->relay.get();
 }
@@ -453,6 +478,7 @@ void Membership::describe(json& status) const {
 Result<json> Membership::certificate() const {
   auto out = impl_->certificate();
   if (out) add_bundles(*out, *impl_->identity->current());
+  if (out) (*out)["source"] = ca_type(impl_->config);
   return out;
 }
 Result<json> Membership::xds_status() const {

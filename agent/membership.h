@@ -23,7 +23,9 @@ class Relay;
 
 namespace hawser {
 
+class HostIdentity;
 class Interception;
+class Trust;
 struct HostFacts;
 
 // What: everything that exists only while the host is joined: identity, relay, proxy, interception, registration; and
@@ -60,6 +62,9 @@ class Membership {
   proxy::Supervisor* proxy() const;
   Interception* interception() const;
   const HostFacts& facts() const;
+  // From start() on.
+  Trust& trust() const;
+  HostIdentity& identity() const;
   // None while leaving.
   xds::Relay* relay() const;
   // For `hawser xds bootstrap --grpc`.

@@ -34,6 +34,7 @@ void add_join(CLI::App& app, Context& context);
 void add_leave(CLI::App& app, Context& context);
 void add_wait(CLI::App& app, Context& context);
 void add_cert(CLI::App& app, Context& context);
+void add_identity(CLI::App& app, Context& context);
 void add_image(CLI::App& app, Context& context);
 void add_intercept(CLI::App& app, Context& context);
 void add_config(CLI::App& app, Context& context);

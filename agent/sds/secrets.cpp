@@ -32,10 +32,15 @@ std::string pack_certificate(const certs::Identity& identity) {
   return out;
 }
 
-std::string pack_roots(const certs::Identity& identity) {
+std::string pack_roots(const Roots& roots) {
   Secret secret;
   secret.set_name(kRootsName);
-  secret.mutable_validation_context()->mutable_trusted_ca()->set_inline_bytes(identity.roots_pem);
+  auto* context = secret.mutable_validation_context();
+  context->mutable_trusted_ca()->set_inline_bytes(roots.pem);
+  if (!roots.crl_pem.empty()) {
+    context->mutable_crl()->set_inline_bytes(roots.crl_pem);
+    context->set_only_verify_leaf_cert_crl(roots.crl_of_leaf_only);
+  }
   return pack(secret);
 }
 

@@ -12,7 +12,16 @@ inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.tran
 inline constexpr char kCertificateName[] = "default";
 inline constexpr char kRootsName[] = "ROOTCA";
 
+// Whom the proxy believes.
+struct Roots {
+  std::string pem;
+  std::string crl_pem{};          // revocation lists; empty: none
+  bool crl_of_leaf_only = false;  // only the peer's own certificate is looked up in them
+
+  bool operator==(const Roots& other) const = default;
+};
+
 std::string pack_certificate(const certs::Identity& identity);
-std::string pack_roots(const certs::Identity& identity);
+std::string pack_roots(const Roots& roots);
 
 }  // namespace hawser::sds

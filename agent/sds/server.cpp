@@ -37,6 +37,7 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
   std::map<std::uint64_t, Subscriber> subscribers;
   std::set<std::string> unknown;
   certs::IdentityPtr identity;
+  Roots roots;
   std::map<std::string, std::string> versions;  // name → version of its present content
   std::uint64_t counter = 0;
   Presented presented;
@@ -115,11 +116,12 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
 
   // --- what it gets ---
 
-  void publish(const certs::IdentityPtr& next) {
-    const bool roots = !identity || identity->roots_pem != next->roots_pem;
+  void publish(const certs::IdentityPtr& next, Roots trusted) {
+    const bool others = !identity || !(roots == trusted);
     const bool leaf = !identity || identity->chain_pem != next->chain_pem || !(identity->key_pem == next->key_pem);
     identity = next;
-    if (roots) renew(kRootsName);
+    roots = std::move(trusted);
+    if (others) renew(kRootsName);
     if (leaf) renew(kCertificateName);
   }
 
@@ -147,7 +149,7 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
       if (versions.count(name) == 0 || subscriber.owed.erase(name) == 0) continue;
       const bool leaf = name == kCertificateName;
       push.version = versions[name];
-      push.resources.push_back({name, leaf ? pack_certificate(*identity) : pack_roots(*identity)});
+      push.resources.push_back({name, leaf ? pack_certificate(*identity) : pack_roots(roots)});
       if (leaf) subscriber.sent = Presented{identity->serial, push.version};
       metrics.add("hawser_sds_pushes_total", "Secrets sent to the proxy", {{"resource", name}});
     }
@@ -181,7 +183,11 @@ grpc::Service* SdsServer::service() {
 }
 
 void SdsServer::publish(const certs::IdentityPtr& identity) {
-  impl_->publish(identity);
+  impl_->publish(identity, Roots{identity->roots_pem});
+}
+
+void SdsServer::publish(const certs::IdentityPtr& identity, Roots roots) {
+  impl_->publish(identity, std::move(roots));
 }
 
 const SdsServer::Presented& SdsServer::presented() const {

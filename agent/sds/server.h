@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "certs/identity.h"
+#include "sds/secrets.h"
 
 namespace grpc {
 class Service;
@@ -35,7 +36,8 @@ class SdsServer {
   SdsServer& operator=(const SdsServer&) = delete;
 
   grpc::Service* service();
-  void publish(const certs::IdentityPtr& identity);
+  void publish(const certs::IdentityPtr& identity);  // with its own roots
+  void publish(const certs::IdentityPtr& identity, Roots roots);
   const Presented& presented() const;
   // Each time the proxy accepts another leaf.
   void on_presented(std::function<void(const Presented&)> callback);

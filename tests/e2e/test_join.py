@@ -57,7 +57,7 @@ def test_the_chain_and_the_roots_are_told_as_other_programs_tell_them(world):
     tool = ["openssl", "x509", "-noout", "-fingerprint", "-sha256"]
     told = subprocess.run(tool, input=pem, capture_output=True, text=True, check=True).stdout
     sha256 = told.strip().partition("=")[2].replace(":", "").lower()
-    roots = json.loads(world.vm.cli("trust", "show", "--json").stdout)
+    roots = json.loads(world.vm.cli("trust", "show", "--json").stdout)["roots"]
     assert [root["sha256"] for root in roots] == [sha256]
     assert sha256 in world.vm.cli("trust", "show").stdout
     leaf = json.loads(world.vm.cli("cert", "show", "--json").stdout)["chain"][0]

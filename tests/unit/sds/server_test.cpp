@@ -177,6 +177,30 @@ TEST_F(SdsServerTest, LetsRequestsWaitForTheFirstIdentity) {
   EXPECT_EQ(secret_in(leaf.next()).tls_certificate().certificate_chain().inline_bytes(), identity->chain_pem);
 }
 
+TEST_F(SdsServerTest, RootsThatAreGivenTakeThePlaceOfTheIdentitysAndArePushedByThemselves) {
+  const auto identity = make(ca);
+  on_loop([&] { sds->publish(identity, {"both"}); });
+  Client leaf(*stub), roots(*stub);
+  leaf.ask({"default"});
+  roots.ask({"ROOTCA"});
+  (void)leaf.next();
+  const auto first = secret_in(roots.next()).validation_context();
+  EXPECT_EQ(first.trusted_ca().inline_bytes(), "both");
+  EXPECT_FALSE(first.has_crl());
+  on_loop([&] {
+    sds->publish(identity, {"both"});  // the same again
+    sds->publish(identity, {"both", "lists", true});
+  });
+  const auto second = secret_in(roots.next()).validation_context();
+  EXPECT_EQ(second.crl().inline_bytes(), "lists");
+  EXPECT_TRUE(second.only_verify_leaf_cert_crl());
+  const auto other = make(next_ca);  // another root of its own: no matter
+  on_loop([&] { sds->publish(other, {"both", "lists", true}); });
+  (void)leaf.next();
+  EXPECT_TRUE(metric("hawser_sds_pushes_total{resource=\"ROOTCA\"} 2"));
+  EXPECT_TRUE(metric("hawser_sds_pushes_total{resource=\"default\"} 2"));
+}
+
 TEST_F(SdsServerTest, PushesOnlyWhatChanged) {
   publish(make(ca));
   Client leaf(*stub), roots(*stub);
