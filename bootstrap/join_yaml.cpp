@@ -126,9 +126,23 @@ void write_plane(YAML::Emitter& out, const Bundle& bundle) {
   entry(out, "address", bundle.discovery_address);
   if (!bundle.dial.empty()) out << YAML::Key << "dial" << YAML::Value << YAML::Flow << bundle.dial;
   out << YAML::Key << "root" << YAML::Value << YAML::Literal << bundle.root_pem << YAML::EndMap;
-  if (bundle.ca_address.empty()) return;
-  begin(out, "ca");
-  entry(out, "address", bundle.ca_address);
+}
+
+void write_identity(YAML::Emitter& out, const Bundle& bundle) {
+  const auto& from = bundle.identity;
+  if (!bundle.ca_address.empty() || !from.ca_root.empty() || !from.cert_signer.empty() || !from.ca_headers.empty()) {
+    begin(out, "ca");
+    entry(out, "address", bundle.ca_address);
+    entry(out, "root", from.ca_root);
+    entry(out, "cert_signer", from.cert_signer);
+    text_map(out, "headers", from.ca_headers);
+    out << YAML::EndMap;
+  }
+  if (from.key.empty() && from.ttl.empty() && from.renew_at.empty()) return;
+  begin(out, "identity");
+  entry(out, "key", from.key);
+  entry(out, "ttl", from.ttl);
+  entry(out, "renew_at", from.renew_at);
   out << YAML::EndMap;
 }
 
@@ -185,6 +199,7 @@ std::string to_join_yaml(const Bundle& bundle) {
   write_mesh(out, bundle);
   write_workload(out, bundle);
   write_plane(out, bundle);
+  write_identity(out, bundle);
   write_interception(out, bundle);
   out << YAML::EndMap;
   std::string text = "# Written by 'hawser join', removed by 'hawser leave'.\n" + std::string(out.c_str()) + "\n";

@@ -142,6 +142,9 @@ Status read_settings(const std::string& folder, Bundle& bundle) {
   if (auto possible = check_possible(bundle, folder + "/cluster.env"); !possible) return possible;
   if (const auto ca = bundle.env.find("CA_ADDR"); ca != bundle.env.end()) bundle.ca_address = ca->second;
   if (auto parsed = parse_mesh_yaml(*mesh, folder + "/mesh.yaml", bundle); !parsed) return parsed;
+  auto identity = read_bundle_identity(bundle.env, bundle.proxy_metadata, folder + "/cluster.env", bundle.warnings);
+  if (!identity) return identity.error();
+  bundle.identity = std::move(*identity);
   return parse_hosts(*hosts, folder + "/hosts", bundle);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "bootstrap/bundle_identity.h"
 
 // What: the five files of `istioctl x workload entry configure` (root-cert.pem, istio-token, cluster.env, mesh.yaml,
 // hosts), read unchanged, and the drop-in that a join writes from them. cluster.env is read, never run; /etc/hosts is
@@ -24,6 +25,7 @@ struct Bundle {
   std::vector<std::string> dial;                      // what `hosts` maps the control plane's name to
   std::map<std::string, std::string> env;             // cluster.env
   std::map<std::string, std::string> proxy_metadata;  // mesh.yaml
+  BundleIdentity identity;                            // of both
   std::string readiness_yaml;                         // the health: block of our configuration; empty: none
   std::vector<std::string> warnings;
 };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "config/header.h"
 #include "config/schema_control_plane.h"
 #include "config/schema_parts.h"
 #include "config/schema_value.h"
@@ -12,6 +13,7 @@ namespace {
 constexpr std::size_t kMostExports = 16;
 constexpr std::size_t kLongestSocket = 106;  // without the first slash; sockaddr_un has 108 bytes
 constexpr std::size_t kMostRootFiles = 64;
+constexpr std::size_t kMostHeaders = 16;
 
 Error bad(const std::string& what, const std::string& hint = {}) {
   return Error(Code::kInvalidArgument, "HWS-CF-004", what, hint);
@@ -62,6 +64,21 @@ bool is_pem(const std::string& text) {
   return text.find("-----BEGIN CERTIFICATE-----") != std::string::npos;
 }
 
+// Names as HTTP/2 has them: in lower case.
+void read_headers(MapReader& map, std::map<std::string, std::string>& headers) {
+  std::map<std::string, std::string> given;
+  map.string_map("headers", given);
+  if (map.has("headers")) headers.clear();
+  for (const auto& [name, value] : given) {
+    if (auto checked = check_header(lower_case(name), value); !checked) {
+      map.fail("headers", checked.error());
+      continue;
+    }
+    headers[lower_case(name)] = value;
+  }
+  if (headers.size() > kMostHeaders) map.fail("headers", bad("are too many", "16 at most"));
+}
+
 void read_ca(MapReader& map, CaSettings& ca) {
   map.scalar("type", choice({"istio", "citadel", "mesh-ca", "spiffe", "files", "exec"},
                             [&ca](std::size_t i) { ca.type = static_cast<CaSettings::Type>(i); }));
@@ -72,9 +89,14 @@ void read_ca(MapReader& map, CaSettings& ca) {
   map.text("root", ca.root_pem);
   if (map.has("root") && ca.root_pem != "system" && !is_pem(ca.root_pem))
     map.fail("root", bad("holds no PEM certificate", "paste it as a block: root: |, or write root: system"));
-  map.string_map("headers", ca.headers);
+  read_headers(map, ca.headers);
   map.text("cert_signer", ca.cert_signer);
-  map.text("location", ca.location);
+  map.scalar("location", [&ca](const std::string& text) -> Status {
+    if (text.empty() || text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos)
+      return bad("'" + text + "' is no zone or region", "e.g. europe-west1 or europe-west1-b");
+    ca.location = text;
+    return {};
+  });
   map.scalar("socket", [&ca](const std::string& text) -> Status {
     const auto name = text.starts_with("unix:/") ? text.find_first_not_of('/', 5) : std::string::npos;
     if (name == std::string::npos) return bad("'" + text + "' is not unix:///path");
@@ -214,6 +236,8 @@ void check_identity(const Config& config, std::vector<Error>& errors) {
     missing("ca.command", "name the program that has a certificate request signed");
   if (config.ca.type == Type::kMeshCa && config.ca.location.empty())
     missing("ca.location", "name the zone or region of the mesh, e.g. europe-west1");
+  if (config.ca.type == Type::kMeshCa && config.ca.address.empty())
+    missing("ca.address", "name the CA, e.g. meshca.googleapis.com:443, mostly with root: system");
   if (config.identity.token.source == Source::kExec && config.identity.token.command.empty())
     missing("identity.token.command", "name the program that prints a token");
   if (config.identity.token.source == Source::kKubernetes && config.identity.token.kubeconfig.empty())

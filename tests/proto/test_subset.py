@@ -10,21 +10,53 @@ from google.protobuf import descriptor_pb2
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
 CONTRIB = "private_key_providers"  # of Envoy's contrib extensions there is no package either
-FOREIGN = sorted(
-    str(p.relative_to(PROTO))
-    for p in PROTO.rglob("*.proto")
-    if p.parts[len(PROTO.parts)] in ("envoy", "google") and CONTRIB not in p.parts
-)
-
-# istio.io/api isn't packaged for Python: security/v1alpha1/ca.proto by field number (reference: the proto itself)
-ISTIO = {
-    "istio.v1.auth.IstioCertificateRequest": {
-        "csr": (1, "string", "optional"),
-        "validity_duration": (3, "int64", "optional"),
-        "metadata": (4, ".google.protobuf.Struct", "optional"),
-    },
-    "istio.v1.auth.IstioCertificateResponse": {"cert_chain": (1, "string", "repeated")},
+# No package has these for Python: by field number (reference: the protos themselves).
+UNPACKAGED = {
+    "istio/security/v1alpha1/ca.proto": (
+        {
+            "istio.v1.auth.IstioCertificateRequest": {
+                "csr": (1, "string", "optional"),
+                "validity_duration": (3, "int64", "optional"),
+                "metadata": (4, ".google.protobuf.Struct", "optional"),
+            },
+            "istio.v1.auth.IstioCertificateResponse": {"cert_chain": (1, "string", "repeated")},
+        },
+        [("IstioCertificateService", ["CreateCertificate"])],
+    ),
+    "istio/security/v1alpha1/ca_service.proto": (
+        {
+            "istio.v1.auth.CsrRequest": {
+                "csr_pem": (1, "bytes", "optional"),
+                "node_agent_credential": (2, "bytes", "optional"),
+                "credential_type": (3, "string", "optional"),
+                "requested_ttl_minutes": (4, "int32", "optional"),
+            },
+            "istio.v1.auth.CsrResponse": {
+                "is_approved": (1, "bool", "optional"),
+                "status": (2, ".google.rpc.Status", "optional"),
+                "signed_cert": (3, "bytes", "optional"),
+                "cert_chain": (4, "bytes", "optional"),
+            },
+        },
+        [("IstioCAService", ["HandleCSR"])],
+    ),
+    "google/security/meshca/v1/meshca.proto": (
+        {
+            "google.security.meshca.v1.MeshCertificateRequest": {
+                "request_id": (1, "string", "optional"),
+                "csr": (2, "string", "optional"),
+                "validity": (3, ".google.protobuf.Duration", "optional"),
+            },
+            "google.security.meshca.v1.MeshCertificateResponse": {"cert_chain": (1, "string", "repeated")},
+        },
+        [("MeshCertificateService", ["CreateCertificate"])],
+    ),
 }
+FOREIGN = sorted(
+    path
+    for path in (str(p.relative_to(PROTO)) for p in PROTO.rglob("*.proto"))
+    if path.startswith(("envoy/", "google/")) and path not in UNPACKAGED and CONTRIB not in path
+)
 
 Field = descriptor_pb2.FieldDescriptorProto
 TYPES = {number: name.removeprefix("TYPE_").lower() for name, number in Field.Type.items()}
@@ -34,7 +66,7 @@ LABELS = {number: name.removeprefix("LABEL_").lower() for name, number in Field.
 def compiled(tmp_path) -> descriptor_pb2.FileDescriptorSet:
     out = tmp_path / "set.pb"
     subprocess.run(
-        ["protoc", f"-I{PROTO}", "--include_imports", f"--descriptor_set_out={out}", *FOREIGN, "istio/security/v1alpha1/ca.proto"],
+        ["protoc", f"-I{PROTO}", "--include_imports", f"--descriptor_set_out={out}", *FOREIGN, *UNPACKAGED],
         check=True,
     )
     return descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
@@ -102,14 +134,16 @@ def test_services_and_their_streams_are_the_official_ones(path, tmp_path):
             assert (method.client_streaming, method.server_streaming) == (want.client_streaming, want.server_streaming)
 
 
-def test_the_ca_messages_have_istios_numbers(tmp_path):
-    file = next(f for f in compiled(tmp_path).file if f.name.startswith("istio/"))
+@pytest.mark.parametrize("path", UNPACKAGED)
+def test_messages_that_no_package_has_keep_their_numbers(path, tmp_path):
+    messages, services = UNPACKAGED[path]
+    file = next(f for f in compiled(tmp_path).file if f.name == path)
     found = {
         name: {field: spec[:3] for field, spec in fields_of(message, message.oneof_decl)}
         for name, message in messages_of(file.package, file.message_type)
     }
-    assert found == ISTIO
-    assert [(s.name, [m.name for m in s.method]) for s in file.service] == [("IstioCertificateService", ["CreateCertificate"])]
+    assert found == messages
+    assert [(s.name, [m.name for m in s.method]) for s in file.service] == services
 
 
 def test_a_drifted_field_would_be_noticed():

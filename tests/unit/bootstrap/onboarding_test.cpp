@@ -106,6 +106,61 @@ TEST(JoinYaml, IsReadBackAsWhatTheBundleSaid) {
   EXPECT_TRUE(config.ca.address.empty());
 }
 
+TEST(JoinYaml, TakesOverWhatTheStockAgentIsToldOfCertificates) {
+  BundleFolder folder;
+  folder.file("cluster.env",
+              std::string(kEnv) +
+                  "CA_ADDR='ca.example:443'\nCA_ROOT_CA='SYSTEM'\nCA_HEADER_X_TENANT='blue one'\n"
+                  "ISTIO_META_CERT_SIGNER='clusterissuers.cert-manager.io/vms'\nSECRET_TTL='1h30m0s'\n"
+                  "SECRET_GRACE_PERIOD_RATIO='0.25'\nECC_SIGNATURE_ALGORITHM='ECDSA'\nECC_CURVE='P384'\n");
+  const auto config = folder.config();
+  EXPECT_EQ(config.ca.address.text(), "ca.example:443");
+  EXPECT_EQ(config.ca.root_pem, "system");
+  EXPECT_EQ(config.ca.headers, (std::map<std::string, std::string>{{"x_tenant", "blue one"}}));
+  EXPECT_EQ(config.ca.cert_signer, "clusterissuers.cert-manager.io/vms");
+  EXPECT_EQ(config.identity.ttl, std::chrono::minutes(90));
+  EXPECT_DOUBLE_EQ(config.identity.renew_at, 0.75);
+  EXPECT_EQ(config.identity.key, config::KeyType::kEcP384);
+}
+
+TEST(JoinYaml, TakesTheKeyOverFromProxyMetadataToo) {
+  BundleFolder folder;
+  folder.file("mesh.yaml",
+              "defaultConfig:\n  discoveryAddress: istiod.istio-system.svc:15012\n  proxyMetadata:\n"
+              "    WORKLOAD_RSA_KEY_SIZE: \"3072\"\n    CA_HEADER_x_a: metadata\n    CA_HEADER_x-b: b\n");
+  folder.file("cluster.env", std::string(kEnv) + "CA_HEADER_X_A='environment'\n");
+  const auto config = folder.config();
+  EXPECT_EQ(config.identity.key, config::KeyType::kRsa3072);
+  EXPECT_EQ(config.ca.headers.at("x_a"), "environment");
+  EXPECT_EQ(config.ca.headers.at("x-b"), "b");
+}
+
+TEST(JoinYaml, ClampsARenewalThatWouldComeTooEarlyOrTooLate) {
+  BundleFolder folder;
+  folder.file("cluster.env", std::string(kEnv) + "SECRET_GRACE_PERIOD_RATIO='0.99'\n");
+  EXPECT_DOUBLE_EQ(folder.config().identity.renew_at, 0.1);
+  const auto bundle = load_bundle(folder.path());
+  ASSERT_TRUE(bundle);
+  EXPECT_THAT(bundle->warnings, testing::Contains(HasSubstr("SECRET_GRACE_PERIOD_RATIO")));
+}
+
+TEST(Onboarding, RefusesCertificateSettingsThatItCantKeep) {
+  const BundleFolder folder;
+  const std::pair<const char*, const char*> table[] = {
+      {"ECC_SIGNATURE_ALGORITHM='ED25519'", "isn't ECDSA"},
+      {"ECC_SIGNATURE_ALGORITHM='ECDSA'\nECC_CURVE='P521'", "neither P256 nor P384"},
+      {"WORKLOAD_RSA_KEY_SIZE='1024'", "none of 2048"},
+      {"SECRET_TTL='a day'", "no lifetime"},
+      {"SECRET_TTL='5s'", "no lifetime"},
+      {"SECRET_GRACE_PERIOD_RATIO='half'", "no share"}};
+  for (const auto& [line, why] : table) {
+    const auto refusal = folder.refusal_with("cluster.env", std::string(kEnv) + line + "\n");
+    EXPECT_THAT(refusal, HasSubstr("HWS-ON-007")) << line;
+    EXPECT_THAT(refusal, HasSubstr(why)) << line;
+    EXPECT_THAT(refusal, HasSubstr("/cluster.env: ")) << line;
+  }
+}
+
 TEST(JoinYaml, CarriesMetadataThatItDoesNotKnow) {
   const auto config = BundleFolder().config();
   EXPECT_EQ(config.workload.metadata.at("SOMETHING_NEW"), "1");

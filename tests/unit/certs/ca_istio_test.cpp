@@ -8,10 +8,8 @@
 #include <mutex>
 #include <thread>
 
-#include "base/asio_loop.h"
-#include "certs/csr.h"
+#include "ca_fixture.h"
 #include "istio/security/v1alpha1/ca.grpc.pb.h"
-#include "test_ca.h"
 #include "tls_server.h"
 
 namespace hawser::certs {
@@ -22,47 +20,29 @@ using istio::v1::auth::IstioCertificateRequest;
 using istio::v1::auth::IstioCertificateResponse;
 using istio::v1::auth::IstioCertificateService;
 using test::around;
+using test::kCaName;
 using test::kSpiffe;
 using test::TestCa;
 using ::testing::HasSubstr;
-
-constexpr char kName[] = "istiod.test";
 
 // A CA behind TLS that verifies client certificates if given.
 class Server final : public IstioCertificateService::Service {
  public:
   struct Seen {
-    std::string token, cluster, authority_peer, cert_signer;
+    std::string token, cluster, tenant, cert_signer;
     bool certificate = false;
     std::int64_t ttl = 0;
   };
 
-  Server(TestCa& ca, const std::string& client_roots) : ca_(ca) {
-    auto key = make_key(KeyKind::kEcP256);
-    grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
-    tls.pem_root_certs = client_roots;
-    tls.pem_key_cert_pairs.push_back(
-        {std::string(key->reveal()),
-         ca.server_certificate(std::string(key->reveal()), kName, around(std::chrono::system_clock::now())) +
-             ca.intermediate_pem()});
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(tls), &port_);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-  }
-  ~Server() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  Server(TestCa& ca, const std::string& client_roots) : ca_(ca), served_(*this, ca, client_roots) {}
 
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  const std::string& address() const { return served_.address(); }
 
   grpc::Status CreateCertificate(grpc::ServerContext* context, const IstioCertificateRequest* request,
                                  IstioCertificateResponse* response) override {
     const std::lock_guard lock(mutex_);
-    const auto value = [&](const char* name) {
-      const auto found = context->client_metadata().find(name);
-      return found == context->client_metadata().end() ? std::string()
-                                                       : std::string(found->second.data(), found->second.size());
-    };
-    seen_.push_back({value("authorization"), value("clusterid"), "", "unset",
+    const auto value = [&](const char* name) { return test::header_of(*context, name); };
+    seen_.push_back({value("authorization"), value("clusterid"), value("x-tenant"), "unset",
                      context->auth_context()->IsPeerAuthenticated(), request->validity_duration()});
     const auto& fields = request->metadata().fields();
     if (auto it = fields.find("CertSigner"); it != fields.end()) seen_.back().cert_signer = it->second.string_value();
@@ -91,51 +71,20 @@ class Server final : public IstioCertificateService::Service {
 
  private:
   TestCa& ca_;
-  int port_ = 0;
   std::mutex mutex_;
   std::vector<Seen> seen_;
   grpc::Status status_;
   bool single_ = false;
   bool hold_ = false;
   std::string extra_root_;
-  std::unique_ptr<grpc::Server> server_;
+  test::ServedByTls served_;
 };
 
-class IstioCaTest : public ::testing::Test {
+class IstioCaTest : public test::CaFixture {
  protected:
-  IstioCaTest() : csr(*make_csr(key, kSpiffe)) {
-    options.server_name = kName;
-    options.roots_pem = ca.root_pem();
-    options.cluster_id = "Kubernetes";
-  }
+  std::unique_ptr<CaProtocol> protocol() const override { return make_istio_protocol(settings); }
 
-  Result<CaClient::Answer> sign(const std::string& token = "jwt", IdentityPtr client = nullptr) {
-    IstioCa client_under_test(loop, worker, metrics, options);
-    std::optional<Result<CaClient::Answer>> out;
-    const auto timeout = loop.after(20s, [this] { loop.stop(); });
-    CaClient::Request request;
-    request.csr_pem = csr;
-    request.ttl = 1h;
-    request.token = Secret(token);
-    request.client = std::move(client);
-    client_under_test.sign(std::move(request), [&](Result<CaClient::Answer> answer) {
-      out = std::move(answer);
-      loop.stop();
-    });
-    loop.context().restart();
-    loop.run();
-    if (!out) return Error(Code::kUnknown, "test", "no answer in time");
-    return *out;
-  }
-
-  AsioLoop loop;
-  ThreadWorker worker;
-  Metrics metrics;
-  TestCa ca{"mesh"};
-  TestCa foreign{"foreign"};
-  Secret key = *make_key(KeyKind::kEcP256);
-  std::string csr;
-  IstioCa::Options options;
+  IstioCaSettings settings{"Kubernetes", ""};
 };
 
 TEST_F(IstioCaTest, SignsWithATokenAndSendsWhatIstiodLooksAt) {
@@ -154,6 +103,29 @@ TEST_F(IstioCaTest, SignsWithATokenAndSendsWhatIstiodLooksAt) {
   const auto identity = accept_answer(std::move(key), *answer, {kSpiffe, {}}, loop.wall());
   ASSERT_TRUE(identity) << identity.error().to_string();
   EXPECT_THAT((*identity)->roots_pem, HasSubstr(foreign.root_pem()));
+}
+
+TEST_F(IstioCaTest, SendsConfiguredHeadersAndTheCertSigner) {
+  Server server(ca, ca.root_pem());
+  options.dial = {server.address()};
+  options.headers = {{"x-tenant", "blue"}};
+  settings.cert_signer = "clusterissuers.cert-manager.io/vms";
+  ASSERT_TRUE(sign());
+  EXPECT_EQ(server.seen()[0].tenant, "blue");
+  EXPECT_EQ(server.seen()[0].cert_signer, "clusterissuers.cert-manager.io/vms");
+}
+
+// gRPC ends the program over such a header.
+TEST_F(IstioCaTest, RefusesATokenThatCantBeSent) {
+  Server server(ca, ca.root_pem());
+  options.dial = {server.address()};
+  const auto answer = sign("jwt\nx-other: y");
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().id(), "HWS-CA-019");
+  EXPECT_THAT(answer.error().to_string(), testing::Not(HasSubstr("x-other")));
+  settings.cluster_id = "Kuber\nnetes";
+  EXPECT_EQ(sign().error().id(), "HWS-CA-019");
+  EXPECT_TRUE(server.seen().empty());
 }
 
 TEST_F(IstioCaTest, ShowsCertificateAndToken) {
@@ -196,7 +168,7 @@ TEST_F(IstioCaTest, FallsBackToTheTokenWhenTheHandshakeWithTheCertificateFails) 
 TEST_F(IstioCaTest, NamesAWrongRoot) {
   Server server(ca, ca.root_pem());
   options.dial = {server.address()};
-  options.roots_pem = foreign.root_pem();
+  options.roots = [this] { return foreign.root_pem(); };
   const auto answer = sign();
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().id(), "HWS-CA-001");
@@ -212,7 +184,7 @@ TEST_F(IstioCaTest, NamesAWrongServerName) {
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().id(), "HWS-CA-002");
   EXPECT_THAT(answer.error().message(), HasSubstr("other.example"));
-  EXPECT_THAT(answer.error().message(), HasSubstr(kName));
+  EXPECT_THAT(answer.error().message(), HasSubstr(kCaName));
   EXPECT_TRUE(server.seen().empty());
 }
 
@@ -245,15 +217,29 @@ TEST_F(IstioCaTest, TriesTheNextAddress) {
 TEST_F(IstioCaTest, TellsTheAnswersOfTheCaApart) {
   Server server(ca, ca.root_pem());
   options.dial = {server.address()};
-  const std::vector<std::pair<grpc::StatusCode, std::string>> table = {
-      {grpc::StatusCode::UNAUTHENTICATED, "HWS-CA-004"},  {grpc::StatusCode::PERMISSION_DENIED, "HWS-CA-005"},
-      {grpc::StatusCode::INVALID_ARGUMENT, "HWS-CA-006"}, {grpc::StatusCode::UNIMPLEMENTED, "HWS-CA-006"},
-      {grpc::StatusCode::INTERNAL, "HWS-CA-013"},         {grpc::StatusCode::UNAVAILABLE, "HWS-CA-013"}};
-  for (const auto& [code, id] : table) {
+  struct Row {
+    grpc::StatusCode code;
+    std::string id;
+    bool retryable;
+  };
+  const std::vector<Row> table = {{grpc::StatusCode::UNAUTHENTICATED, "HWS-CA-004", false},
+                                  {grpc::StatusCode::PERMISSION_DENIED, "HWS-CA-005", false},
+                                  {grpc::StatusCode::INVALID_ARGUMENT, "HWS-CA-006", false},
+                                  {grpc::StatusCode::FAILED_PRECONDITION, "HWS-CA-006", false},
+                                  {grpc::StatusCode::OUT_OF_RANGE, "HWS-CA-006", false},
+                                  {grpc::StatusCode::UNIMPLEMENTED, "HWS-CA-006", false},
+                                  {grpc::StatusCode::CANCELLED, "HWS-CA-013", true},
+                                  {grpc::StatusCode::DEADLINE_EXCEEDED, "HWS-CA-013", true},
+                                  {grpc::StatusCode::RESOURCE_EXHAUSTED, "HWS-CA-013", true},
+                                  {grpc::StatusCode::ABORTED, "HWS-CA-013", true},
+                                  {grpc::StatusCode::INTERNAL, "HWS-CA-013", true},
+                                  {grpc::StatusCode::UNAVAILABLE, "HWS-CA-013", true}};
+  for (const auto& [code, id, retryable] : table) {
     server.answer_with({code, "because"});
     const auto answer = sign();
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().id(), id);
+    EXPECT_EQ(answer.error().retryable(), retryable) << id;
     EXPECT_EQ(static_cast<int>(answer.error().code()), static_cast<int>(code));
     EXPECT_THAT(answer.error().message(), HasSubstr("because"));
     EXPECT_FALSE(answer.error().hint().empty());
@@ -282,7 +268,7 @@ TEST_F(IstioCaTest, EndsAnAttemptAtItsDeadline) {
 
 TEST_F(IstioCaTest, NeverTrustsTheSystemsRoots) {
   options.dial = {"127.0.0.1:1"};
-  options.roots_pem.clear();
+  options.roots = [] { return std::string(); };
   EXPECT_EQ(sign().error().id(), "HWS-CA-001");
 }
 
@@ -292,10 +278,10 @@ TEST_F(IstioCaTest, MayBeCancelledAndDestroyedDuringACall) {
   options.dial = {server.address()};
   bool answered = false;
   {
-    IstioCa client(loop, worker, metrics, options);
-    client.sign({csr, 1h, Secret("jwt"), nullptr}, [&](const auto&) { answered = true; });
+    GrpcCa client(loop, worker, metrics, protocol(), options);
+    client.sign(request("jwt", nullptr), [&](const auto&) { answered = true; });
     client.cancel();
-    client.sign({csr, 1h, Secret("jwt"), nullptr}, [&](const auto&) { answered = true; });
+    client.sign(request("jwt", nullptr), [&](const auto&) { answered = true; });
   }
   const auto end = loop.after(50ms, [this] { loop.stop(); });
   loop.run();

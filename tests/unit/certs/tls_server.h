@@ -38,4 +38,22 @@ class TlsServer {
   std::string address_;
 };
 
+// What: completes TLS handshakes as an HTTP/2 server does, and then isn't one.
+class OddServer {
+ public:
+  enum class Manner {
+    kGoAway,            // says SETTINGS and GOAWAY, and closes
+    kMute,              // says nothing more, and keeps the connection
+    kWantsCertificate,  // ends handshakes without a client certificate by an alert
+  };
+  OddServer(Manner manner, const std::string& key_pem, const std::string& chain_pem);
+  ~OddServer();
+  const std::string& address() const { return address_; }
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::string address_;
+};
+
 }  // namespace hawser::certs::test
