@@ -55,6 +55,15 @@ class Client:
         request.metadata.update(metadata or {})
         return list(call(request, timeout=TIMEOUT, metadata=[*self._metadata, ("clusterid", "Kubernetes")]).cert_chain)
 
+    def unary(self, path: str, request, answer, metadata: typing.Sequence[tuple[str, str]] = ()):
+        """Any other method: `answer` is the class of its response."""
+        call = self._channel.unary_unary(
+            path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        return call(request, timeout=TIMEOUT, metadata=[*self._metadata, *metadata])
+
     def delta(self) -> DeltaStream:
         return DeltaStream(self._channel, self._metadata)
 

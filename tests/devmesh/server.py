@@ -74,7 +74,7 @@ class Devmesh:
         if self.config.max_connection_grace:
             options.append(("grpc.max_connection_age_grace_ms", int(self.config.max_connection_grace * 1000)))
         self._grpc = grpc.aio.server(options=options)
-        self._grpc.add_generic_rpc_handlers((self.csr.handler(), self.ads.handler()))
+        self._grpc.add_generic_rpc_handlers((*self.csr.handlers(), self.ads.handler()))
         self._grpc.add_insecure_port(f"unix:{self.front.grpc_socket}")
         await self._grpc.start()
         await self.front.start(self.config.listen.grpc)

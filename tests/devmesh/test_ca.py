@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from devmesh import bundle, config, view_client
+from devmesh import bundle, config, protos, view_client
 from devmesh.ca import CertificateAuthority
 from devmesh.client import make_csr
 from devmesh.fixtures import SPIFFE, Mesh
@@ -253,3 +253,33 @@ def test_the_root_is_rotated_while_the_plane_runs(mesh: Mesh) -> None:
         assert client.create_certificate(make_csr(SPIFFE))[-1] == new
     with mesh.client(mesh.token(), roots=old) as client:
         assert refusal(client, make_csr(SPIFFE))[0] == grpc.StatusCode.UNAVAILABLE
+
+
+def test_the_legacy_citadel_signs_and_leaves_the_root_out(mesh: Mesh) -> None:
+    request = protos.CsrRequest(csr_pem=make_csr().encode(), requested_ttl_minutes=2, credential_type="jwt")
+    path = f"/{protos.CITADEL_SERVICE}/HandleCSR"
+    with mesh.client(mesh.token()) as client:
+        answer = client.unary(path, request, protos.CsrResponse)
+    assert answer.is_approved and not answer.cert_chain
+    leaf = leaf_of([answer.signed_cert.decode()])
+    assert uris(leaf) == [SPIFFE]
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == datetime.timedelta(seconds=120 + 120)
+    with mesh.client() as client, pytest.raises(grpc.RpcError) as error:
+        client.unary(path, request, protos.CsrResponse)
+    assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_mesh_ca_signs_and_notes_its_request_id(mesh: Mesh) -> None:
+    request = protos.MeshCertificateRequest(request_id="3f1c", csr=make_csr())
+    request.validity.FromSeconds(60)
+    with mesh.client(mesh.token()) as client:
+        answer = client.unary(
+            f"/{protos.MESHCA_SERVICE}/CreateCertificate",
+            request,
+            protos.MeshCertificateResponse,
+            [("x-goog-request-params", "location=locations/lab")],
+        )
+    assert list(answer.cert_chain)[1:] == [mesh.roots]
+    assert uris(leaf_of(list(answer.cert_chain))) == [SPIFFE]
+    last = mesh.call(lambda m: m.csr.last)
+    assert (last["request_id"], last["params"], last["validity"]) == ("3f1c", "location=locations/lab", 60)
