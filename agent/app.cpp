@@ -129,11 +129,11 @@ struct App::Impl {
     return {};
   }
 
-  Status begin(const std::string& token) {
+  Status begin(const std::string& token, bool joining) {
     lifecycle.restart();
     membership = std::make_unique<Membership>(
         Membership::Context{loop, slow, metrics, watched, lifecycle, options.run_dir, options.state_dir}, config);
-    auto started = membership->start(token);
+    auto started = membership->start(token, joining);
     if (!started) membership.reset();
     return started;
   }
@@ -146,7 +146,7 @@ struct App::Impl {
     if (!loaded.errors.empty()) return loaded.errors.front();
     if (!loaded.config.joined()) return not_joined();
     config = std::move(loaded.config);
-    if (auto begun = begin(token); !begun) return begun.error();
+    if (auto begun = begin(token, true); !begun) return begun.error();
     return std::string("{}");
   }
 
@@ -225,7 +225,7 @@ struct App::Impl {
   void begin_again(const std::string& token, const Status& erased, const AdminServer::Done& done) {
     leaving = false;
     membership.reset();
-    if (auto begun = begin(token); !begun) return done(begun.error());
+    if (auto begun = begin(token, true); !begun) return done(begun.error());
     if (!erased) return done(erased.error());
     log::warn("the identity was reset, by the operator's word");
     done(std::string("{}"));
@@ -325,7 +325,7 @@ Status App::start(config::Config config) {
   if (auto opened = impl_->open_admin(); !opened) return opened;
   impl_->metrics.set("hawser_build_info", "Version of hawserd", {{"version", HAWSER_VERSION}}, 1);
   if (impl_->config.joined())
-    if (auto begun = impl_->begin(""); !begun) return begun;
+    if (auto begun = impl_->begin("", false); !begun) return begun;
   log::info(impl_->config.joined() ? "started" : "started; this host is not joined", {{"version", HAWSER_VERSION}});
   impl_->watchdog.emplace(impl_->loop);
   impl_->status_line.changed();

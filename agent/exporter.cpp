@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporter.h"
 
-#include <future>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -15,7 +15,6 @@ namespace {
 
 constexpr char kItem[] = "exports";
 constexpr std::chrono::milliseconds kRetryBase{1'000}, kRetryCap{60'000};
-constexpr std::chrono::seconds kEraseWait{10};
 // For programs that were on the way to the set before.
 constexpr std::chrono::seconds kSweepAfter{5};
 
@@ -129,15 +128,14 @@ struct Exporter::Impl : std::enable_shared_from_this<Impl> {
     return out;
   }
 
-  Status erase() {
-    // What is being written still would be there after it was taken away.
-    const auto idle = std::make_shared<std::promise<void>>();
-    slow.submit([idle] { idle->set_value(); });
-    (void)idle->get_future().wait_for(kEraseWait);
-    Status out;
-    for (const auto& target : bare_targets())
-      if (auto removed = certs::remove_export(target); !removed && out) out = removed;
-    return out;
+  // On the worker, behind what is being written still.
+  void erase(std::function<void(Status)> done) {
+    slow.submit([targets = bare_targets(), done = std::move(done), &loop_ref = loop] {
+      Status out;
+      for (const auto& target : targets)
+        if (auto removed = certs::remove_export(target); !removed && out) out = removed;
+      loop_ref.post([done, out] { done(out); });
+    });
   }
 };
 
@@ -159,8 +157,8 @@ void Exporter::stop() {
   impl_->sweeping.reset();
 }
 
-Status Exporter::erase() {
-  return impl_->erase();
+void Exporter::erase(std::function<void(Status)> done) {
+  impl_->erase(std::move(done));
 }
 
 }  // namespace hawser

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,8 +29,8 @@ class Exporter {
 
   void publish(const certs::IdentityPtr& identity, const std::string& roots_pem);
   void stop();
-  // Blocking, after stop(): takes away what was exported.
-  Status erase();
+  // After stop(): takes away what was exported.
+  void erase(std::function<void(Status)> done);
 
  private:
   struct Impl;

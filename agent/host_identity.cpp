@@ -26,9 +26,12 @@ certs::KeyKind kind_of(config::KeyType type) {
 constexpr std::chrono::milliseconds kRestartSpread{5'000};
 
 std::string how_to_prove(const config::Config& config) {
-  return "give this host a new token: kubectl create token " + config.workload.service_account + " -n " +
-         config.mesh.ns + " --audience " + config.identity.token.audience +
-         " > token; here: hawser identity prove --token-file token";
+  const auto& token = config.identity.token;
+  const std::string make = "kubectl create token " + config.workload.service_account + " -n " + config.mesh.ns +
+                           " --audience " + token.audience;
+  if (token.source == config::TokenSettings::Source::kCredential)
+    return "put a new token into the credential " + token.credential + " (" + make + "), and restart hawser.service";
+  return "give this host a new token: " + make + " > token; here: hawser identity prove --token-file token";
 }
 
 }  // namespace
@@ -39,6 +42,7 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
   // In order of construction; destroyed backwards.
   std::optional<certs::KeyStore> store;
   std::shared_ptr<certs::TokenCache> tokens;
+  ThreadWorker worker;
   CaSource ca;
   std::unique_ptr<Exporter> exporter;
   std::unique_ptr<certs::Rotation> rotation;
@@ -47,14 +51,14 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
 
   Impl(Context c, config::Config cfg) : context(std::move(c)), config(std::move(cfg)) {}
 
-  Status open(const std::string& token) {
-    if (auto good = check(token); !good) return good;
+  Status open(const Begin& begin) {
+    if (auto good = check(begin.token); !good) return good;
     auto opened = certs::KeyStore::open(context.state_dir + "/identity", certs::observe_machine());
     if (!opened) return opened.error();
     store = *opened;
-    joining = !token.empty();
-    if (!token.empty())
-      if (auto stored = store->store_token(token); !stored) return stored;
+    joining = begin.joining;
+    if (!begin.token.empty())
+      if (auto stored = store->store_token(begin.token); !stored) return stored;
     tokens = make_token_source(config, *store);
     return {};
   }
@@ -67,9 +71,13 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void prove(const std::string& token, std::function<void(Status)> done) {
+    if (config.identity.token.source != config::TokenSettings::Source::kFile)
+      return done(Error(Code::kFailedPrecondition, "HWS-ID-017",
+                        "a token isn't used here: identity.token.source is " + tokens->traits().name,
+                        "mend that source, or set identity.token.source: file and restart hawserd"));
     if (auto good = check(token); !good) return done(good.error());
-    context.slow.submit([weak = weak_from_this(), copy = *store, source = tokens,
-                         text = std::make_shared<certs::Secret>(token), done = std::move(done), &loop = context.loop] {
+    worker.submit([weak = weak_from_this(), copy = *store, source = tokens,
+                   text = std::make_shared<certs::Secret>(token), done = std::move(done), &loop = context.loop] {
       const auto stored = copy.store_token(text->reveal());
       source->forget();
       loop.post([weak, stored, done] {
@@ -93,10 +101,10 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
     options.clock_unsettled = certs::clock_unsettled;
     options.how_to_prove = how_to_prove(config);
     options.seed = random_seed();
-    rotation = std::make_unique<certs::Rotation>(context.loop, context.slow, *store, *ca.client, tokens, options,
+    rotation = std::make_unique<certs::Rotation>(context.loop, worker, *store, *ca.client, tokens, options,
                                                  context.health, context.metrics);
     // Read before the stored certificate is, for the relay's first attempt; what costs more waits until it's needed.
-    if (tokens->traits().refresh_at <= 0) (void)tokens->at_hand(context.slow);
+    if (tokens->traits().refresh_at <= 0) (void)tokens->at_hand(worker);
     exporter = std::make_unique<Exporter>(context.loop, context.slow, context.health, context.metrics, config.exports);
     for (auto& listener : listeners) rotation->on_change(listener);
     rotation->start(std::move(ready));
@@ -109,9 +117,9 @@ HostIdentity::~HostIdentity() {
 }
 
 Result<std::unique_ptr<HostIdentity>> HostIdentity::open(Context context, const config::Config& config,
-                                                         const std::string& token) {
+                                                         const Begin& begin) {
   auto impl = std::make_shared<Impl>(std::move(context), config);
-  if (auto opened = impl->open(token); !opened) return opened.error();
+  if (auto opened = impl->open(begin); !opened) return opened.error();
   return std::unique_ptr<HostIdentity>(new HostIdentity(std::move(impl)));
 }
 
@@ -134,9 +142,12 @@ void HostIdentity::export_with(const std::string& roots_pem) {
 }
 
 Status HostIdentity::erase() {
-  const Status exported = impl_->exporter ? impl_->exporter->erase() : Status();
-  const Status stored = impl_->store->erase();
-  return stored ? exported : stored;
+  return impl_->store->erase();
+}
+
+void HostIdentity::remove_exports(std::function<void(Status)> done) {
+  if (!impl_->exporter) return done({});
+  impl_->exporter->erase(std::move(done));
 }
 
 void HostIdentity::renew(std::function<void(Status)> done) {
@@ -177,7 +188,7 @@ std::function<xds::Credentials()> HostIdentity::relay_credentials() const {
 
 std::function<Result<std::string>()> HostIdentity::relay_token() const {
   // On the loop, which may not wait for a token.
-  return [this]() -> Result<std::string> { return impl_->tokens->at_hand(impl_->context.slow); };
+  return [this]() -> Result<std::string> { return impl_->tokens->at_hand(impl_->worker); };
 }
 
 }  // namespace hawser

@@ -21,7 +21,8 @@ namespace hawser {
 
 // What: who this host is, put together: the store, what proves it (token_sources.h), who certifies it (ca_sources.h),
 // and their rotation. Threading: on the loop. Failure: open() fails if another hawserd holds the store; what comes
-// later is the health item "identity", and is tried again.
+// later is the health item "identity", and is tried again. It has a worker of its own: a metadata server that doesn't
+// answer, or a program that signs, takes seconds, and what others write mustn't wait for it.
 class HostIdentity {
  public:
   struct Context {
@@ -33,9 +34,13 @@ class HostIdentity {
     std::function<std::string(const std::string& pinned)> server_roots{};  // Trust::server_roots
   };
 
-  // A token comes with a join; none with a restart.
-  static Result<std::unique_ptr<HostIdentity>> open(Context context, const config::Config& config,
-                                                    const std::string& token);
+  // A start by an operator's word asks at once, where a restart leaves others their turn.
+  struct Begin {
+    std::string token;  // to be stored first; may be empty
+    bool joining = false;
+  };
+
+  static Result<std::unique_ptr<HostIdentity>> open(Context context, const config::Config& config, const Begin& begin);
   ~HostIdentity();
   HostIdentity(const HostIdentity&) = delete;
   HostIdentity& operator=(const HostIdentity&) = delete;
@@ -47,12 +52,14 @@ class HostIdentity {
   // Writes the configured exports: the identity in force, and whom to trust.
   void export_with(const std::string& roots_pem);
   void stop();
-  // Blocking; after stop().
+  // Blocking; after stop(). Exports stay.
   Status erase();
+  void remove_exports(std::function<void(Status)> done);
 
   // Fails at once before start().
   void renew(std::function<void(Status)> done);
-  // Stores a token, and asks with it at once. Refuses one that has expired (HWS-MB-001).
+  // Stores a token, and asks with it at once. Refuses one that has expired (HWS-MB-001), and
+  // where tokens come from elsewhere (HWS-ID-017).
   void prove(const std::string& token, std::function<void(Status)> done);
   certs::IdentityPtr current() const;
   std::shared_ptr<certs::TokenSource> token_source() const;

@@ -77,10 +77,10 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   HealthSink& health() { return context.health; }
 
   // --- CONFIGURED: what can be wrong at once -----------------------------------------------------------------------
-  Status start(const std::string& token) {
+  Status start(const HostIdentity::Begin& begin) {
     const auto verified_by = [this](const std::string& pinned) { return trust->server_roots(pinned); };
     auto opened = HostIdentity::open(
-        {context.loop, context.slow, context.metrics, health(), context.state_dir, verified_by}, config, token);
+        {context.loop, context.slow, context.metrics, health(), context.state_dir, verified_by}, config, begin);
     if (!opened) return opened.error();
     identity = std::move(*opened);
     trust = std::make_unique<Trust>(
@@ -374,9 +374,12 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         log::error("identity couldn't be erased: " + erased.error().to_string());
       if (auto erased = self->trust->erase(); !erased) log::error(erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
-      self->snapshot->erase([self, done](const Status& erased) {
-        if (!erased) log::error(erased.error().to_string());
-        self->lease->release(done);
+      self->identity->remove_exports([self, done](const Status& removed) {
+        if (!removed) log::error(removed.error().to_string());
+        self->snapshot->erase([self, done](const Status& erased) {
+          if (!erased) log::error(erased.error().to_string());
+          self->lease->release(done);
+        });
       });
     };
     if (!relay) return rest();
@@ -436,8 +439,8 @@ Membership::Membership(Context context, config::Config config)
 Membership::~Membership() {
   impl_->ending = true;
 }
-Status Membership::start(const std::string& token) {
-  return impl_->start(token);
+Status Membership::start(const std::string& token, bool joining) {
+  return impl_->start({token, joining});
 }
 void Membership::leave(std::chrono::seconds drain, std::function<void(Status)> done) {
   impl_->leave(drain, std::move(done));

@@ -51,7 +51,7 @@ class Membership {
   Membership& operator=(const Membership&) = delete;
 
   // A token comes with a join; none with a restart.
-  Status start(const std::string& token);
+  Status start(const std::string& token, bool joining);
   void leave(std::chrono::seconds drain, std::function<void(Status)> done);
   void stop(std::function<void()> done);
 

@@ -21,6 +21,8 @@ class CaClient {
     // Key and certificate come together, from somebody on this host who keeps them: nothing is requested, nothing is
     // shown for it, and none of it is written to our disk.
     bool makes_key = false;
+    // Somebody else proves who asks: a program of the operator's.
+    bool needs_proof = true;
   };
   struct Request {
     std::string csr_pem;  // empty where the source makes the key

@@ -33,7 +33,7 @@ class ExecCa final : public CaClient {
   ExecCa(const ExecCa&) = delete;
   ExecCa& operator=(const ExecCa&) = delete;
 
-  Traits traits() const override { return {"exec", false}; }
+  Traits traits() const override { return {"exec", false, false}; }
   void sign(Request request, Done done) override;
   void cancel() override;
 

@@ -118,10 +118,12 @@ struct CertificateRequest::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void prepared() {
-    if (!made->token && !client) return finish(*made->no_token);
-    if (made->token && made->token->expired_at(loop.wall()) && !client)
+    const bool needs_proof = ca.traits().needs_proof;
+    if (needs_proof && !made->token && !client) return finish(*made->no_token);
+    if (needs_proof && made->token && made->token->expired_at(loop.wall()) && !client)
       log::warn(expired_token(*made->token->expires).message() + "; the CA will refuse it", {{"id", "HWS-ID-022"}});
     left = proofs(client != nullptr, made->token.has_value(), tokens->traits().attests_again);
+    if (!needs_proof) left = {Proof{}};
     next();
   }
 

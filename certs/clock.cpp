@@ -3,6 +3,7 @@
 
 #include <sys/timex.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <array>
 #include <utility>
@@ -18,8 +19,11 @@ constexpr std::time_t kSoonAfterBoot = 180;  // seconds
 bool clock_unsettled() {
   timespec up{};
   if (::clock_gettime(CLOCK_BOOTTIME, &up) != 0 || up.tv_sec > kSoonAfterBoot) return false;
+  // systemd-timesyncd(8) makes it with the first answer of a time server.
+  if (::access("/run/systemd/timesync/synchronized", F_OK) == 0) return false;
   timex state{};
-  return ::adjtimex(&state) >= 0 && (static_cast<unsigned>(state.status) & STA_UNSYNC) != 0;
+  const int asked = ::adjtimex(&state);
+  return asked < 0 || (static_cast<unsigned>(state.status) & STA_UNSYNC) != 0;
 }
 
 std::optional<Loop::Duration> ClockWatch::look(Loop::Wall wall, Loop::Monotonic mono) {

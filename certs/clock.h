@@ -9,8 +9,9 @@
 // What: whether this host's clock can be believed, which certificates depend on. Threading: none of its own.
 namespace hawser::certs {
 
-// Does the kernel say that nobody has set the clock yet (adjtimex(2): STA_UNSYNC), so soon after boot that somebody
-// still may? Machines without a time service stay unsynchronised for ever, and their clock is as good as any then.
+// Has nobody set the clock yet (adjtimex(2): STA_UNSYNC), so soon after boot that somebody still may? A sandbox that
+// forbids the question (ProtectClock=, as in our unit) counts as "nobody". Machines without a time service stay
+// unsynchronised for ever, and their clock is as good as any then.
 bool clock_unsettled();
 
 // What: notices that the wall clock was set, or that the host was suspended: both clocks should move alike.

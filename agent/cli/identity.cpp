@@ -6,17 +6,15 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "base/file.h"
 #include "cli/admin_call.h"
 #include "cli/command.h"
+#include "cli/join_flags.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::size_t kMaxToken = 64 << 10;
 
 struct Reset {
   std::string token_file;
@@ -74,25 +72,6 @@ void show(Context& context, bool as_json) {
   line("at the end", "when certificate and proof have ended, " + text_in(*answer, "when_all_has_ended"));
 }
 
-Result<std::string> read_token(const std::string& path) {
-  std::string text;
-  if (path == "-") {
-    char buffer[4096];
-    while (text.size() <= kMaxToken && std::cin.read(buffer, sizeof buffer).gcount() > 0)
-      text.append(buffer, static_cast<std::size_t>(std::cin.gcount()));
-  } else {
-    auto content = file::read_bounded(path, kMaxToken);
-    if (!content) return content.error();
-    text = std::move(*content);
-  }
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-  if (text.empty() || text.size() > kMaxToken)
-    return Error(Code::kInvalidArgument, "HWS-CLI-021",
-                 (path == "-" ? "standard input" : path) + (text.empty() ? " holds no token" : " is over 64 KiB"),
-                 "give the token alone");
-  return text;
-}
-
 bool confirmed(Context& context, const Reset& options) {
   if (options.yes) return true;
   if (options.token_file != "-" && isatty(STDIN_FILENO) == 1) {
@@ -111,7 +90,7 @@ void reset(Context& context, const Reset& options) {
   admin::v1::Request request;
   request.mutable_identity_reset()->set_force(options.force);
   if (!options.token_file.empty()) {
-    auto token = read_token(options.token_file);
+    auto token = load_token(options.token_file);
     if (!token) return fail(context, token.error());
     request.mutable_identity_reset()->set_token(*token);
   }
@@ -121,12 +100,13 @@ void reset(Context& context, const Reset& options) {
 
 void prove(Context& context, const std::string& token_file) {
   if (!need_root(context, "identity prove")) return;
-  auto token = read_token(token_file);
+  auto token = load_token(token_file);
   if (!token) return fail(context, token.error());
   admin::v1::Request request;
   request.mutable_identity_prove()->set_token(*token);
-  if (auto answer = admin_json(context, request, 60000); !answer) return fail(context, answer.error());
-  std::printf("the token is taken, and the host has a certificate by it\n");
+  auto answer = admin_json(context, request, 60000);
+  if (!answer) return fail(context, answer.error());
+  std::printf("the token is taken; certificate until %s\n", text_in(*answer, "not_after").c_str());
 }
 
 }  // namespace

@@ -157,7 +157,11 @@ Result<std::string> join_text(const JoinFlags& flags) {
 
 Result<std::string> join_token(const JoinFlags& flags) {
   if (flags.token_file.empty()) return std::string();
-  auto text = read_token(flags.token_file);
+  return load_token(flags.token_file);
+}
+
+Result<std::string> load_token(const std::string& path) {
+  auto text = read_token(path);
   if (!text) return text.error();
   const auto token = certs::parse_token(std::move(*text));
   if (token) return std::string(token->text.reveal());

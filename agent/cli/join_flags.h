@@ -41,6 +41,8 @@ void add_join_flags(CLI::App& command, JoinFlags& flags);
 Result<std::string> join_text(const JoinFlags& flags);
 // Empty without --token-file.
 Result<std::string> join_token(const JoinFlags& flags);
+// Of a file, or of standard input for -.
+Result<std::string> load_token(const std::string& path);
 // Will hawserd, as it is configured, have something to prove with? And will it use what it is given?
 Status check_proof(const config::Config& config, bool token_given);
 

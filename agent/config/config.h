@@ -122,7 +122,7 @@ struct CaSettings {
   std::string folder;    // files
   Layout layout = Layout::kAuto;
   std::vector<std::string> command;  // exec
-  Millis timeout{30'000};
+  Millis timeout{10'000};
 };
 
 // What proves to the CA who this host is, before there's a certificate.

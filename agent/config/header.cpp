@@ -22,9 +22,9 @@ bool is_name(const std::string& name) {
 
 bool is_ours(const std::string& name) {
   static const std::set<std::string> kOurs = {"authorization", "clusterid", "x-goog-request-params"};
-  static const std::set<std::string> kTransport = {"connection",        "content-length",    "content-type", "host",
-                                                   "keep-alive",        "proxy-connection",  "te",           "trailer",
-                                                   "transfer-encoding", "upgrade",           "user-agent"};
+  static const std::set<std::string> kTransport = {"connection",        "content-length",   "content-type", "host",
+                                                   "keep-alive",        "proxy-connection", "te",           "trailer",
+                                                   "transfer-encoding", "upgrade",          "user-agent"};
   return kOurs.contains(name) || kTransport.contains(name) || name.starts_with("grpc-");
 }
 
@@ -34,10 +34,8 @@ Status check_header(const std::string& name, const std::string& value) {
   if (!is_name(name))
     return bad("'" + name + "' is no header's name", "use letters, digits, '-', '_' and '.', 128 at most");
   if (is_ours(name)) return bad("the header '" + name + "' is Hawser's own", "leave it out");
-  if (name.ends_with("-bin"))
-    return bad("'" + name + "' is a binary header", "choose a name that doesn't end in -bin");
-  const bool printable =
-      std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
+  if (name.ends_with("-bin")) return bad("'" + name + "' is a binary header", "choose a name that doesn't end in -bin");
+  const bool printable = std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
   if (!printable || value.size() > kMaxValue)
     return bad("the value of '" + name + "' can't be sent", "printable ASCII, 4096 characters at most");
   return {};

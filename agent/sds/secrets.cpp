@@ -60,7 +60,8 @@ std::string pack_certificate(const std::string& name, const certs::Secret& key_p
   auto* certificate = secret.mutable_tls_certificate();
   certificate->mutable_certificate_chain()->set_inline_bytes(chain_pem);
   if (!provider.name.empty()) add_provider(*certificate->mutable_private_key_provider(), key_pem, provider);
-  if (provider.name.empty() || provider.fallback) certificate->mutable_private_key()->set_inline_bytes(std::string(key_pem.reveal()));
+  if (provider.name.empty() || provider.fallback)
+    certificate->mutable_private_key()->set_inline_bytes(std::string(key_pem.reveal()));
   std::string out = pack(secret);
   if (certificate->has_private_key()) certs::wipe(*certificate->mutable_private_key()->mutable_inline_bytes());
   if (certificate->has_private_key_provider())

@@ -29,19 +29,12 @@ struct Target {
   const char* name;
   void (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"broker", broker},
-                                      {"certificates", certificates},
-                                      {"jwt", jwt},
-                                      {"key_store", key_store},
-                                      {"kubeconfig", kubeconfig},
-                                      {"other_settings", other_settings},
-                                      {"response", response},
-                                      {"request", request},
-                                      {"snapshot", snapshot},
-                                      {"strip", strip},
-                                      {"token_answer", token_answer},
-                                      {"trust", trust},
-                                      {"world", world}};
+inline constexpr Target kTargets[] = {
+    {"broker", broker},       {"certificates", certificates}, {"jwt", jwt},
+    {"key_store", key_store}, {"kubeconfig", kubeconfig},     {"other_settings", other_settings},
+    {"response", response},   {"request", request},           {"snapshot", snapshot},
+    {"strip", strip},         {"token_answer", token_answer}, {"trust", trust},
+    {"world", world}};
 
 // protobuf logs each message that isn't one.
 void silence_libraries();
