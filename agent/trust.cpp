@@ -25,6 +25,7 @@ constexpr char kItem[] = "trust";
 // So long before a list ends it is taken back: the proxy's clock needn't be ours.
 constexpr std::chrono::seconds kCrlMargin{5};
 constexpr std::chrono::hours kLongestTimer{24};
+constexpr auto kRetryDisk = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -192,7 +193,7 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
     if (const auto next = bundle.deadline()) consider(*next - now());
     if (crl.until && !crl.trouble) consider(*crl.until - kCrlMargin - context.loop.wall());
     if (!disk && !wait) return;
-    if (disk) consider(std::chrono::minutes(1));
+    if (disk) consider(kRetryDisk);
     timer =
         context.loop.after(std::clamp<Loop::Duration>(*wait, std::chrono::milliseconds(100), kLongestTimer), [this] {
           if (running) settle();

@@ -39,7 +39,7 @@ std::string moved_text(Loop::Duration by) {
 }
 
 std::string span_text(Loop::Duration span) {
-  auto left = std::chrono::duration_cast<std::chrono::seconds>(span).count();
+  auto left = std::chrono::round<std::chrono::seconds>(span).count();
   if (left < 0) left = -left;
   constexpr std::array<std::pair<long, const char*>, 4> kUnits = {
       {{86400, " d"}, {3600, " h"}, {60, " min"}, {1, " s"}}};

@@ -167,7 +167,6 @@ void read_trust(MapReader& map, TrustSettings& trust) {
   map.scalar("from_control_plane", boolean(trust.from_control_plane));
   map.scalar("crl", absolute_path(trust.crl));
   map.scalar("overlap", seconds(trust.overlap));
-  if (trust.overlap > std::chrono::hours(24 * 365)) map.fail("overlap", bad("is over 8760h"));
   if (trust.roots.size() > kMostRootFiles) map.fail("roots", bad("names more than 64 files"));
   if (map.has("exclude")) trust.exclude.clear();
   map.list("exclude", [&trust](const std::string& text) -> Status {

@@ -90,7 +90,7 @@ def test_an_image_is_made_clean_and_proven_so(world):
 def test_a_host_made_of_it_says_what_it_lacks(world):
     world.vm.start_agent()
     items = poll.until("it asks for a token", lambda: lacking(world), timeout=20)
-    assert "join" in json.dumps(items), items
+    assert "hawser identity prove" in json.dumps(items), items
 
 
 def lacking(world) -> dict | None:

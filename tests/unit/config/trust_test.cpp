@@ -44,7 +44,7 @@ TEST(ConfigTrust, WhatIsWrongIsSaid) {
   EXPECT_THAT(only_error("trust: {roots: [etc/a.pem]}"), HasSubstr("is not an absolute path"));
   EXPECT_THAT(only_error("trust: {crl: crl.pem}"), HasSubstr("is not an absolute path"));
   EXPECT_THAT(only_error("trust: {exclude: [abc]}"), HasSubstr("is not a certificate's SHA-256"));
-  EXPECT_THAT(only_error("trust: {overlap: 9000h}"), HasSubstr("is over 8760h"));
+  EXPECT_THAT(only_error("trust: {overlap: 9000h}"), HasSubstr("is not a duration up to a year"));
   EXPECT_THAT(only_error("trust: {from_control_plane: perhaps}"), HasSubstr("HWS-CF-"));
 }
 
