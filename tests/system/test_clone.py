@@ -56,7 +56,7 @@ def test_a_host_made_of_it_has_no_identity_and_harms_nothing(world):
     assert world.host.read("/etc/machine-id").strip() not in ("", OTHER), "a first boot makes one"
     world.vm.start()
     lacking = poll.until("it says that it has no token", lambda: without_token(world), timeout=30)
-    assert "join again" in lacking["fix"], lacking
+    assert "hawser identity prove" in lacking["fix"], lacking
     world.assert_ssh_is_direct()
 
 

@@ -10,6 +10,7 @@ from system import scene
 
 pytestmark = pytest.mark.incremental
 IN_MEMORY = "/run/lab-tokens/istio-token"
+AGENT_SOCKETS = ("hawser-xds.socket", "hawser-sds.socket", "hawser-admin.socket")
 DROP_IN = "/etc/systemd/system/hawser.service.d/token.conf"
 
 
@@ -73,10 +74,11 @@ def test_a_systemd_credential_proves_who_the_host_is(world):
     world.host.run(["sh", "-c", "chmod 600 /etc/lab-token && mkdir -p $(dirname " + DROP_IN + ")"])
     world.host.write(DROP_IN, "[Service]\nLoadCredential=hawser-token:/etc/lab-token\n")
     world.host.write("/etc/hawser/conf.d/60-token.yaml", "identity: {token: {source: credential}}\n")
-    world.vm.stop_agent()
-    world.host.run(["sh", "-c", "rm -rf /var/lib/hawser/identity/current /var/lib/hawser/identity/gen-* /var/lib/hawser/identity/token"])
     world.host.systemctl("daemon-reload")
-    world.host.systemctl("start", "hawser.service")
+    # with its sockets: the proxy asks on, and would start it again
+    world.host.systemctl("stop", "hawser.service", *AGENT_SOCKETS)
+    world.host.run(["sh", "-c", "rm -rf /var/lib/hawser/identity/current /var/lib/hawser/identity/gen-* /var/lib/hawser/identity/token"])
+    world.host.systemctl("start", *AGENT_SOCKETS, "hawser.service")
     world.vm.ready()
     shown = world.vm.cli("identity", "show").stdout
     assert "credential" in shown, shown
