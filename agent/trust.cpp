@@ -67,6 +67,9 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
       log::error(loaded.note->to_string());
       disk = loaded.note;
     }
+    // What is on disk already isn't written again at each start.
+    if (!loaded.note && !loaded.state.roots.empty())
+      saved = certs::build_trust_state(loaded.state, std::chrono::minutes(0));
     // A clock that was set back, or a shorter overlap: none is kept for longer than a root that is retired now.
     for (auto& root : loaded.state.roots)
       if (root.retired_until) root.retired_until = std::min(*root.retired_until, now() + config.trust.overlap);
