@@ -310,7 +310,8 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     busy = false;
     metrics.add("hawser_cert_requests_total", "Requests for a certificate", {{"result", "failed"}});
     const auto cap = retry_cap(options.policy, current ? current->not_after - loop.wall() : Loop::Duration::zero());
-    // What only an operator can mend is asked for at a steady pace, so that the mend shows soon; not in step with others.
+    // What only an operator can mend is asked for at a steady pace, so that the mend shows soon; not in step with
+    // others.
     const auto steady = std::min(cap, options.policy.retry_cap);
     const auto delay = error.retryable() ? backoff.next(cap) : steady - within(steady / 5);
     // Once for each cause; an outage of a day is one line, not thousands.

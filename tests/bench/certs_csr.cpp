@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What hawserd adds to a certificate request: the same server, on loopback by TLS, asked by a bare gRPC client that has its
-// request ready, and by hawserd's own way from key to verified answer. The server signs nothing anew where it needn't, so
-// that its own work is small. Prints JSON: medians in milliseconds; see certs.py.
+// What hawserd adds to a certificate request: the same server, on loopback by TLS, asked by a bare gRPC client that has
+// its request ready, and by hawserd's own way from key to verified answer. The server signs nothing anew where it
+// needn't, so that its own work is small. Prints JSON: medians in milliseconds; see certs.py.
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -43,7 +43,8 @@ class Server final : public IstioCertificateService::Service {
     grpc::SslServerCredentialsOptions tls;
     const std::string pem(key->reveal());
     tls.pem_key_cert_pairs.push_back(
-        {pem, ca.server_certificate(pem, kName, test::around(std::chrono::system_clock::now())) + ca.intermediate_pem()});
+        {pem,
+         ca.server_certificate(pem, kName, test::around(std::chrono::system_clock::now())) + ca.intermediate_pem()});
     int port = 0;
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(tls), &port);
