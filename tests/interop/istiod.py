@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import http.client
@@ -168,6 +169,27 @@ class IstiodPlane(plane.Plane):
     def token(self, service_account: str, audience: str = AUDIENCE) -> str:
         return self.kube.token(facts.NAMESPACE, service_account, audience)
 
+    def replace_authority(self, authority: pki.Pair, roots: str) -> None:
+        """istiod is started anew with this signing CA, and sends these roots."""
+        self.stop()
+        for name, text in {
+            "ca-cert.pem": authority.certificate_pem,
+            "ca-key.pem": authority.key_pem,
+            "root-cert.pem": roots,
+            "cert-chain.pem": authority.certificate_pem,
+        }.items():
+            self._host.write(f"{FILES}/cacerts/{name}", text, mode=0o600)
+        self._start_istiod()
+
+    def kubeconfig(self) -> str:
+        """For programs of another host."""
+        found = json.loads(self._host.read(f"{FILES}/kubeconfig.json"))
+        cluster = found["clusters"][0]["cluster"]
+        cluster["server"] = f"https://{facts.MESH_IP}:{API_PORT}"
+        root = self._host.read(cluster.pop("certificate-authority"))
+        cluster["certificate-authority-data"] = base64.b64encode(root.encode()).decode()
+        return json.dumps(found)
+
     def root(self) -> str:
         """The mesh's root certificates, from where istioctl takes them."""
         found = self.kube.get("ConfigMap", ROOT_CONFIG_MAP, facts.NAMESPACE)
@@ -228,9 +250,9 @@ class IstiodPlane(plane.Plane):
     def _write_cluster_files(self, token: str) -> str:
         """Returns the API server's root."""
         root = pki.authority("api server's root")
-        serving = pki.server(root, "kube-apiserver", ["kubernetes.default.svc", "localhost"], ["127.0.0.1"])
+        serving = pki.server(root, "kube-apiserver", ["kubernetes.default.svc", "localhost"], ["127.0.0.1", facts.MESH_IP])
         accounts = pki.new_key()  # signs service accounts' tokens
-        mesh = pki.authority("Istio's root")
+        self.authority = mesh = pki.authority("Istio's root")
         kubeconfig = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -282,7 +304,7 @@ class IstiodPlane(plane.Plane):
         return [
             str(self._programs / "kube-apiserver"),
             f"--etcd-servers=http://127.0.0.1:{ETCD_PORT}",
-            "--bind-address=127.0.0.1",
+            "--bind-address=0.0.0.0",  # of the host `mesh`: the VM asks for tokens
             f"--advertise-address={facts.MESH_IP}",
             f"--secure-port={API_PORT}",
             f"--tls-cert-file={FILES}/api-cert.pem",
