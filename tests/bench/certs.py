@@ -89,6 +89,8 @@ def measure_requests(runs: int, figures: dict) -> None:
         added = times["ours"] - times["bare"] - times["key"]
         figures[f"request {kind}"] = {**times, "added": added}
         verdict = "met" if added <= GOAL_ADDED_MS else "MISSED"
+        if times["key"] > 20 * GOAL_ADDED_MS:  # finding primes takes from half to three times its median
+            verdict = "hidden by the spread of the key's own time"
         print(
             f"  {kind:<9} a bare gRPC client {times['bare']:.1f} ms; ours {times['ours']:.1f}, of it the key {times['key']:.1f}; "
             f"added {added:.1f} ms (goal {GOAL_ADDED_MS:g}: {verdict})"
