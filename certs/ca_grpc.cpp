@@ -109,7 +109,8 @@ struct GrpcCa::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void finish(Result<Answer> result) {
-    call.reset();
+    // It goes when who waits has the answer: closing a channel takes milliseconds.
+    const auto last = std::move(call);
     request = Request();
     ++serial;
     if (auto once = std::exchange(done, nullptr)) once(std::move(result));
