@@ -61,10 +61,6 @@ CaSource make_exec(const CaContext& context, const config::Config& config) {
   return out;
 }
 
-certs::ExpectedId expected_id(const config::Config& config) {
-  return {config.spiffe_id(), config.trust.domain_aliases};
-}
-
 CaSource make_spiffe(const CaContext& context, const config::Config& config) {
   certs::SpiffeCa::Options options;
   // unix:///path and unix:/path are the same.
@@ -85,6 +81,10 @@ CaSource make_files(const CaContext& context, const config::Config& config) {
 }
 
 }  // namespace
+
+certs::ExpectedId expected_id(const config::Config& config) {
+  return {config.spiffe_id(), config.trust.domain_aliases};
+}
 
 CaSource make_ca_source(const CaContext& context, const config::Config& config,
                         std::optional<dial::Selection::Proxy> proxy) {

@@ -29,6 +29,9 @@ struct CaContext {
   std::function<std::string(const std::string& pinned)> server_roots{};
 };
 
+// Whom it must certify.
+certs::ExpectedId expected_id(const config::Config& config);
+
 CaSource make_ca_source(const CaContext& context, const config::Config& config,
                         std::optional<dial::Selection::Proxy> proxy);
 

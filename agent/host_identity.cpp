@@ -91,7 +91,7 @@ struct HostIdentity::Impl : std::enable_shared_from_this<Impl> {
   void start(std::optional<dial::Selection::Proxy> proxy, std::function<void()> ready) {
     ca = make_ca_source({context.loop, context.slow, context.metrics, context.server_roots}, config, std::move(proxy));
     certs::Rotation::Options options;
-    options.request.expected = {config.spiffe_id(), config.trust.domain_aliases};
+    options.request.expected = expected_id(config);
     options.request.key = kind_of(config.identity.key);
     options.request.ttl = config.identity.ttl;
     options.policy.renew_at = config.identity.renew_at;

@@ -57,10 +57,6 @@ Result<IdentityPtr> identity_of(const Svid& svid, const ExpectedId& expected) {
   return identity;
 }
 
-bool are_same(const IdentityPtr& a, const IdentityPtr& b) {
-  return a && b && a->chain_pem == b->chain_pem && a->roots_pem == b->roots_pem && a->key_pem == b->key_pem;
-}
-
 }  // namespace
 
 struct SpiffeCa::Impl : std::enable_shared_from_this<Impl> {
@@ -155,7 +151,7 @@ struct SpiffeCa::Impl : std::enable_shared_from_this<Impl> {
                                        "; this host's clock says " + utc_text(loop.wall()))));
     failure.reset();
     told.clear();
-    const bool same = are_same(newest, *identity);
+    const bool same = newest && newest->same_as(**identity);
     if (!same) {
       newest = std::move(*identity);
       handed_out = false;

@@ -28,6 +28,8 @@ struct Identity {
   Identity& operator=(const Identity&) = delete;
 
   bool expired_at(Loop::Wall now) const { return not_after <= now; }
+  bool same_leaf(const Identity& other) const { return chain_pem == other.chain_pem && key_pem == other.key_pem; }
+  bool same_as(const Identity& other) const { return same_leaf(other) && roots_pem == other.roots_pem; }
 };
 
 using IdentityPtr = std::shared_ptr<const Identity>;

@@ -126,7 +126,8 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
     if (patience == kMostSettling)
       for (const auto& note : found.notes) log::warn(note.message(), {{"id", note.id()}, {"fix", note.hint()}});
     auto usable = check_stored(found.identity);
-    if (patience > 0 && awaits_clock(found.identity, usable))
+    // Since the host booted the clock was good enough to be given this one.
+    if (patience > 0 && !found.this_boot && awaits_clock(found.identity, usable))
       return void(timer = loop.after(kSettling, [this, found, patience] { loaded(found, patience - 1); }));
     busy = false;
     if (!usable) {
@@ -204,9 +205,7 @@ struct Rotation::Impl : std::enable_shared_from_this<Impl> {
 
   void got_from_source(const IdentityPtr& got) {
     busy = false;
-    if (current && got->key_pem == current->key_pem && got->chain_pem == current->chain_pem &&
-        got->roots_pem == current->roots_pem)
-      return unchanged();
+    if (current && got->same_as(*current)) return unchanged();
     metrics.add("hawser_cert_requests_total", "Requests for a certificate", {{"result", "ok"}});
     in_force_from = std::max(got->not_before, std::min(loop.wall(), got->not_after));
     renewal.reset();

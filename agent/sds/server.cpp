@@ -165,7 +165,7 @@ struct SdsServer::Impl : StreamEvents, std::enable_shared_from_this<Impl> {
 
   void publish(const certs::IdentityPtr& next, Roots next_roots) {
     const bool other_roots = versions.count(kRootsName) == 0 || roots != next_roots;
-    const bool leaf = !identity || identity->chain_pem != next->chain_pem || !(identity->key_pem == next->key_pem);
+    const bool leaf = !identity || !identity->same_leaf(*next);
     identity = next;
     roots = std::move(next_roots);
     if (other_roots) renew(kRootsName);

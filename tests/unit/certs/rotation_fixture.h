@@ -132,7 +132,7 @@ class RotationFixture : public ::testing::Test {
   void make() {
     rotation.reset();
     store.reset();
-    auto opened = KeyStore::open(state.path());
+    auto opened = KeyStore::open(state.path(), here);
     ASSERT_TRUE(opened) << opened.error().to_string();
     store = *opened;
     options.request.expected.spiffe_id = kSpiffe;
@@ -159,6 +159,7 @@ class RotationFixture : public ::testing::Test {
   std::shared_ptr<FakeTokens> tokens = std::make_shared<FakeTokens>();
   FakeCa fake_ca{loop, ca};
   Rotation::Options options;
+  Machine here;
   Health health;
   std::optional<KeyStore> store;
   std::unique_ptr<Rotation> rotation;

@@ -98,6 +98,18 @@ TEST_F(RotationLife, WaitsAtBootForAClockThatNobodySetYet) {
   EXPECT_EQ(fake_ca.calls, 1);
 }
 
+TEST_F(RotationLife, ARestartInTheSameBootDoesNotWaitForTheClock) {
+  here.boot = "this one";
+  make();
+  start();
+  rotation->stop();
+  loop.set_wall(wall_of(86'400));
+  options.clock_unsettled = [] { return true; };
+  make();
+  start();
+  EXPECT_EQ(ready, 2);
+}
+
 TEST_F(RotationLife, DoesNotWaitForEverForAClock) {
   start();
   rotation->stop();
