@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certs/check.h"
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
 #include <algorithm>
 
-#include "certs/openssl_ptr.h"
+#include "certs/der.h"
 #include "certs/trust_state.h"
 #include "certs/utc.h"
 #include "certs/x509.h"
@@ -15,18 +11,10 @@
 namespace hawser::certs {
 namespace {
 
-constexpr std::size_t kMaxDer = 1 << 20;
-
-// DER as PEM; PEM as it is.
+// DER as PEM; PEM as it is, and what is neither.
 std::string as_pem(const std::string& bytes) {
-  if (bytes.find("-----BEGIN") != std::string::npos || bytes.size() > kMaxDer) return bytes;
-  const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
-  const X509Ptr certificate(d2i_X509(nullptr, &at, static_cast<long>(bytes.size())));
-  ERR_clear_error();
-  if (!certificate || at != reinterpret_cast<const unsigned char*>(bytes.data()) + bytes.size()) return bytes;
-  BioPtr out(BIO_new(BIO_s_mem()));
-  PEM_write_bio_X509(out.get(), certificate.get());
-  return content_of(out.get());
+  if (bytes.find("-----BEGIN") != std::string::npos) return bytes;
+  return certificates_from_der(bytes).value_or(bytes);
 }
 
 void add(Checked& out, const char* check, bool good, std::string text) {
