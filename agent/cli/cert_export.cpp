@@ -7,19 +7,18 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
+#include <vector>
 
-#include "base/file.h"
 #include "certs/export.h"
-#include "certs/secret.h"
+#include "certs/key_store_files.h"
 #include "certs/utc.h"
+#include "cli/cert_verify.h"
 
 namespace hawser::cli {
 namespace {
 
 using certs::ExportLayout;
 
-constexpr std::size_t kMaxFile = 1 << 20;
 // A generation may be replaced while it is read.
 constexpr int kTries = 3;
 
@@ -28,13 +27,6 @@ struct Options {
   std::string layout = "pem";
   std::string owner;
   std::string group;
-};
-
-struct Stored {
-  certs::Secret key;
-  std::string chain;
-  std::string roots;
-  std::string not_after;
 };
 
 Error unreadable(const std::string& folder, const Error& cause) {
@@ -52,30 +44,24 @@ Result<std::string> in_force(const std::string& folder) {
   return std::string(real);
 }
 
-Result<Stored> read_once(const std::string& folder) {
-  auto generation = in_force(folder);
-  if (!generation) return generation.error();
-  Stored out;
-  auto key = file::read_bounded(*generation + "/key.pem", kMaxFile);
-  if (!key) return unreadable(folder, key.error());
-  out.key = certs::Secret(std::move(*key));
-  for (auto [name, text] : {std::pair{"/cert-chain.pem", &out.chain}, std::pair{"/roots.pem", &out.roots}}) {
-    auto content = file::read_bounded(*generation + name, kMaxFile);
-    if (!content) return unreadable(folder, content.error());
-    *text = std::move(*content);
+Result<certs::IdentityPtr> read_identity(const std::string& folder) {
+  Result<certs::IdentityPtr> out = certs::IdentityPtr();
+  for (int i = 0; i < kTries; ++i) {
+    auto path = in_force(folder);
+    if (!path) return path.error();
+    std::vector<Error> notes;
+    auto stored = certs::generation::read(*path, notes);
+    for (const auto& note : notes) warn(note.to_string());
+    if (stored) return std::move(stored->identity);
+    out = unreadable(folder, stored.error());
   }
-  const auto meta = file::read_bounded(*generation + "/meta.json", kMaxFile);
-  if (!meta) return unreadable(folder, meta.error());
-  const auto facts = nlohmann::json::parse(*meta, nullptr, false);
-  if (facts.is_object() && facts.contains("not_after") && facts["not_after"].is_string())
-    out.not_after = facts["not_after"].get<std::string>();
   return out;
 }
 
-Result<Stored> read_identity(const std::string& folder) {
-  auto out = read_once(folder);
-  for (int i = 1; i < kTries && !out && out.error().code() == Code::kNotFound; ++i) out = read_once(folder);
-  return out;
+// Whom this host trusts, which may be more than its CA sent last.
+std::string roots_of(const Context& context, const certs::Identity& identity) {
+  auto trusted = trusted_roots(context);
+  return trusted && !trusted->empty() ? std::move(*trusted) : identity.roots_pem;
 }
 
 // Where somebody else keeps the key, our store has none.
@@ -116,14 +102,13 @@ Status run(const Context& context, const Options& options) {
   auto identity = read_identity(context.state_dir + "/identity");
   if (!identity) return identity.error();
   const auto now = std::chrono::system_clock::now();
-  auto written = certs::write_export(*target, {identity->key.reveal(), identity->chain, identity->roots}, now);
+  const certs::Identity& mine = **identity;
+  auto written = certs::write_export(*target, {mine.key_pem.reveal(), mine.chain_pem, roots_of(context, mine)}, now);
   if (written) written = certs::sweep_export(*target);
   if (!written) return written;
   for (const auto& name : certs::names_of(target->layout)) std::printf("%s/%s\n", target->to.c_str(), name.c_str());
-  if (identity->not_after.empty()) return {};
-  const bool ended = identity->not_after <= certs::utc_text(now);  // both in the one form that sorts
-  warn("this certificate " + std::string(ended ? "ended" : "ends") + " at " + identity->not_after +
-       "; exports: in hawser.yaml keeps files up to date");
+  warn("this certificate " + std::string(mine.expired_at(now) ? "ended" : "ends") + " at " +
+       certs::utc_text(mine.not_after) + "; exports: in hawser.yaml keeps files up to date");
   return {};
 }
 

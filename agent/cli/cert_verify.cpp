@@ -24,16 +24,6 @@ struct Options {
   bool json = false;
 };
 
-// The roots that hawserd trusts, as it left them on disk.
-Result<std::string> own_roots(const Context& context) {
-  const std::string path = context.state_dir + "/identity/trust.json";
-  auto state = file::read_bounded(path, 4 << 20);
-  if (!state)
-    return Error(state.error().code(), "HWS-CLI-023", "there are no roots to verify by: " + state.error().message(),
-                 "run it as root on a host that is joined, or give --roots FILE");
-  return certs::roots_in_force(*state, config::load(context.paths).config.trust.exclude, path);
-}
-
 void print(const Options& options, const certs::Checked& checked) {
   if (!options.json) {
     for (const auto& finding : checked.findings)
@@ -56,7 +46,7 @@ void verify(Context& context, const Options& options) {
     if (!key) return fail(context, key.error());
     input.key = certs::Secret(std::move(*key));
   }
-  auto roots = options.roots.empty() ? own_roots(context) : file::read_bounded(options.roots, kMaxFile);
+  auto roots = options.roots.empty() ? trusted_roots(context) : file::read_bounded(options.roots, kMaxFile);
   if (!roots) return fail(context, roots.error());
   input.roots = std::move(*roots);
   const auto checked = certs::check_certificate(input, std::chrono::system_clock::now());
@@ -65,6 +55,15 @@ void verify(Context& context, const Options& options) {
 }
 
 }  // namespace
+
+Result<std::string> trusted_roots(const Context& context) {
+  const std::string path = context.state_dir + "/identity/trust.json";
+  auto state = file::read_bounded(path, 4 << 20);
+  if (!state)
+    return Error(state.error().code(), "HWS-CLI-023", "there are no roots to verify by: " + state.error().message(),
+                 "run it as root on a host that is joined, or give --roots FILE");
+  return certs::roots_in_force(*state, config::load(context.paths).config.trust.exclude, path);
+}
 
 void add_cert_verify(CLI::App& cert, Context& context) {
   auto options = std::make_shared<Options>();
