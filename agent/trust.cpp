@@ -45,6 +45,7 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<certs::FileWatch> watch;
   std::unique_ptr<Loop::Timer> timer;
   std::string saved;
+  bool told = false;  // content, to the listeners
   bool running = false;
 
   Impl(Context c, const config::Config& cfg)
@@ -159,7 +160,6 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
     told = true;
     for (const auto& listener : listeners) listener(content);
   }
-  bool told = false;
 
   void judge() {
     crl = {};
@@ -172,7 +172,7 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void save() {
-    // By the shift in whole seconds, so that nothing is written because a clock crept.
+    // By the shift in whole minutes, so that nothing is written because a clock crept.
     auto text = certs::build_trust_state(bundle.state(), std::chrono::round<std::chrono::minutes>(shift()));
     if (text == saved) return;
     saved = text;
