@@ -14,7 +14,6 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 from bench import procfs, sds_streams
@@ -149,7 +148,7 @@ def main() -> int:
     measure_requests(options.runs, figures)
     measure_fleet(options.agents, figures)
     with contextlib.ExitStack() as stack:
-        logs = pathlib.Path(tempfile.mkdtemp(prefix="bench-certs-"))
+        logs = layout.REPO / ".cache" / "bench-logs"
         world = stack.enter_context(World(DevmeshPlane(), logs=logs))
         world.vm.join(world.bundle)
         world.vm.wait("REGISTERED")

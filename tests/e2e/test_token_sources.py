@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import pathlib
 import time
@@ -66,8 +67,10 @@ def leave(world) -> None:
 def off_past_expiry(world) -> None:
     """Until neither the certificate nor the token that it was got with is good."""
     world.vm.wait("REGISTERED")
+    ends = datetime.datetime.fromisoformat(world.vm.cert()["not_after"].replace("Z", "+00:00"))
     world.vm.stop_agent()
-    time.sleep(32)  # real time has to pass: the certificate is of 30 s
+    # the token, of 20 s, was made before the certificate, of 30 s
+    poll.until("the certificate ends", lambda: datetime.datetime.now(datetime.timezone.utc) > ends, 40, every=0.2)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,10 +10,9 @@ import argparse
 import json
 import pathlib
 import sys
-import tempfile
 
 from devmesh.plane import DevmeshPlane
-from lab import rotation
+from lab import layout, rotation
 from lab.world import World
 
 
@@ -22,7 +21,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
-    logs = pathlib.Path(tempfile.mkdtemp(prefix="soak-rotation-"))
+    logs = layout.REPO / ".cache" / "test-logs/soak"
     with World(DevmeshPlane(), logs=logs) as world:
         world.vm.join(world.bundle, *rotation.JOIN)
         world.vm.wait("REGISTERED")
