@@ -32,7 +32,8 @@ std::string encode(const Result<std::string>& outcome) {
 
 bool open_to_all(const v1::Request& request) {
   return request.has_status() || request.has_wait() || request.has_cert_show() || request.has_xds_bootstrap() ||
-         request.has_xds_status() || request.has_trust_show() || request.has_identity_show();
+         request.has_xds_status() || request.has_trust_show() || request.has_identity_show() ||
+         request.has_proxy_history();
 }
 
 }  // namespace
@@ -99,7 +100,9 @@ struct AdminServer::Impl {
         return operations.intercept_drain(std::chrono::seconds(std::min(request.intercept_drain().seconds(), 86'400U)),
                                           done);
       case v1::Request::kProxyRestart:
-        return operations.proxy_restart(done);
+        return operations.proxy_job(RestartJob{}, done);
+      case v1::Request::kProxyHistory:
+        return operations.proxy_job(HistoryJob{request.proxy_history().after()}, done);
       case v1::Request::kXdsDebug:
         return operations.relay_job(
             DebugJob{request.xds_debug().type(), request.xds_debug().resource(), request.xds_debug().timeout_ms()},

@@ -8,11 +8,13 @@
 #include "base/asio_loop.h"
 #include "base/result.h"
 #include "base/unix_socket.h"
+#include "proxy_jobs.h"
 #include "relay_jobs.h"
 
 namespace hawser {
 
-// What: admin.sock. `status`, `wait`, `cert show`, `trust show`, `identity show` and `xds status` are open to all; the
+// What: admin.sock. `status`, `wait`, `cert show`, `trust show`, `identity show` and `xds status` and
+// `proxy history` are open to all; the
 // rest needs root or the admin group. Threading: on the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request
 // not understood); the rest is the operation's own.
 class AdminServer {
@@ -31,7 +33,7 @@ class AdminServer {
         intercept_apply;
     std::function<void(Done)> intercept_confirm;
     std::function<void(std::chrono::seconds time, Done)> intercept_drain;
-    std::function<void(Done)> proxy_restart;
+    std::function<void(ProxyJob, Done)> proxy_job;
     std::function<void(RelayJob, Done)> relay_job;
     std::function<Result<std::string>()> xds_status;
     std::function<Result<std::string>()> trust_show;

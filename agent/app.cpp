@@ -13,7 +13,6 @@
 #include "interception_options.h"
 #include "lifecycle.h"
 #include "membership.h"
-#include "proxy/supervisor.h"
 #include "relay_jobs.h"
 #include "status/health_items.h"
 #include "status/time_text.h"
@@ -100,7 +99,10 @@ struct App::Impl {
     operations.intercept_drain = [this](std::chrono::seconds time, const AdminServer::Done& done) {
       with_interception(done, [&](Interception& interception) { interception.drain(time, as_text(done)); });
     };
-    operations.proxy_restart = [this](const AdminServer::Done& done) { proxy_restart(done); };
+    operations.proxy_job = [this](const ProxyJob& job, const AdminServer::Done& done) {
+      if (!membership) return done(not_joined());
+      run_proxy_job(*membership, job, done);
+    };
     operations.relay_job = [this](const RelayJob& job, const AdminServer::Done& done) {
       if (!membership) return done(not_joined());
       run_relay_job(*membership, job, done);
@@ -267,22 +269,6 @@ struct App::Impl {
       changed.interception = loaded.config.interception;
       interception.apply_settings(
           {interception_options(changed, membership->facts()), revert, ssh_connection, takeover}, as_text(done));
-    });
-  }
-
-  void proxy_restart(const AdminServer::Done& done) {
-    if (!membership) return done(not_joined());
-    proxy::Supervisor* supervisor = membership->proxy();
-    if (supervisor == nullptr)
-      return done(Error(Code::kFailedPrecondition, "HWS-MB-002", "no proxy runs", "hawser status"));
-    supervisor->restart([done](const Result<proxy::Supervisor::Restarted>& result) {
-      if (!result) return done(result.error());
-      const json out = {
-          {"schema_version", 1},
-          {"old", {{"generation", result->old_generation}, {"pid", result->old_pid}}},
-          {"new", {{"generation", result->generation}, {"pid", result->pid}, {"version", result->version}}},
-          {"took_ms", result->took.count()}};
-      done(out.dump());
     });
   }
 

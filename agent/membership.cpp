@@ -19,9 +19,7 @@
 #include "lease.h"
 #include "local_servers.h"
 #include "membership_json.h"
-#include "proxy/broker_host.h"
-#include "proxy/envoy_driver.h"
-#include "proxy/supervisor.h"
+#include "mesh_proxy.h"
 #include "proxy_node.h"
 #include "registration.h"
 #include "renewal_waiters.h"
@@ -58,11 +56,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<xds::Relay> relay;
   std::unique_ptr<SnapshotKeeper> snapshot;
   std::unique_ptr<LocalGrpc> grpc;
-  std::unique_ptr<proxy::AdminClient> admin;
-  std::unique_ptr<proxy::EnvoyDriver> driver;
-  std::unique_ptr<proxy::BrokerHost> host;
-  std::unique_ptr<proxy::PidfdWatcher> watcher;
-  std::unique_ptr<proxy::Supervisor> supervisor;
+  std::unique_ptr<MeshProxy> proxy;
   std::unique_ptr<Interception> interception;
   std::unique_ptr<Registration> registration;
   std::unique_ptr<RenewalWaiters> renewals;
@@ -161,7 +155,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       return "reached " + (last ? std::string(event_name(*last)) : "nothing");
     };
     sources.proxy_stats = [this](std::function<void(Result<std::string>)> done) {
-      if (supervisor) return supervisor->scrape(std::move(done));
+      if (proxy) return proxy->supervisor().scrape(std::move(done));
       done(Error(Code::kUnavailable, "HWS-MB-002", "no proxy runs"));
     };
     auto server = serve_status(context.loop, context.metrics, config.status_port, std::move(sources));
@@ -232,36 +226,21 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     snapshot->on_plane(connected);
     if (!connected || life().reached(Event::kControlPlaneConnected)) return;
     life().reach(Event::kControlPlaneConnected);
-    if (!supervisor) return start_proxy();
+    if (!proxy) return start_proxy();
     on_registrable();
   }
 
   // --- PROXY_READY -------------------------------------------------------------------------------------------------
 
   void start_proxy() {
-    proxy::AdminClient::Options admin_options;
-    admin_options.folder = context.run_dir + "/proxy";
-    admin = std::make_unique<proxy::AdminClient>(context.loop, admin_options);
-    proxy::EnvoyDriver::Options driver_options;
-    driver_options.concurrency = config.proxy.concurrency;
-    driver_options.drain = config.proxy.drain;
-    driver_options.parent_shutdown = config.proxy.parent_shutdown;
-    driver = std::make_unique<proxy::EnvoyDriver>(*admin, driver_options);
-    host = std::make_unique<proxy::BrokerHost>(*broker);
-    watcher = std::make_unique<proxy::PidfdWatcher>(context.loop);
-    proxy::Supervisor::Options options;
-    options.start_timeout = config.proxy.start_timeout;
-    options.concurrency = config.proxy.concurrency;
-    options.seed = random_seed();
-    options.bootstrap = [this](const std::string& generation) {
-      return proxy_bootstrap(config, facts, context.run_dir, generation);
-    };
-    supervisor =
-        std::make_unique<proxy::Supervisor>(context.loop, *host, *driver, *watcher, options, health(), context.metrics);
-    supervisor->on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
+    proxy = std::make_unique<MeshProxy>(
+        MeshProxy::Context{context.loop, *broker, health(), context.metrics, context.run_dir, context.state_dir}, config,
+        facts);
+    proxy::Supervisor& supervisor = proxy->supervisor();
+    supervisor.on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
     prepare_interception();
     registration->start();
-    supervisor->start([this](const std::string& generation, pid_t) { on_live(generation); },
+    supervisor.start([this](const std::string& generation, pid_t) { on_live(generation); },
                       [this](const std::string& reason) { on_down(reason); });
   }
 
@@ -269,7 +248,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     relay->set_serving(generation);
     life().reach(Event::kProxyReady);
     Interception::Listeners bound;
-    for (const auto& listener : supervisor->status().listeners) {
+    for (const auto& listener : proxy->supervisor().status().listeners) {
       if (!listener.bound || (listener.port != kOutboundPort && listener.port != kInboundPort)) continue;
       (listener.address.find(':') == std::string::npos ? bound.ipv4 : bound.ipv6) = true;
     }
@@ -353,9 +332,9 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       ++*waiting;
       interception->remove(step);
     }
-    if (supervisor) {
+    if (proxy) {
       ++*waiting;
-      supervisor->stop(drain, step);
+      proxy->supervisor().stop(drain, step);
     }
     step({});
   }
@@ -417,7 +396,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // Envoy has taken the newest certificate; without a proxy there's nobody to wait for.
   bool in_force() const {
-    return ending || !supervisor || !supervisor->live() || sds->presented().serial == identity->current()->serial;
+    return ending || !proxy || !proxy->supervisor().live() || sds->presented().serial == identity->current()->serial;
   }
 
   Result<json> certificate() const { return identity->describe(sds ? sds->presented().serial : std::string()); }
@@ -426,7 +405,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (auto cert = certificate()) status["identity"] = *cert;
     if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
     if (snapshot) status["snapshot"] = snapshot->describe();
-    if (supervisor) status["proxy"] = proxy_json(supervisor->status());
+    if (proxy) status["proxy"] = proxy_json(proxy->supervisor().status());
     status["interception"] = {{"state", interception ? interception->state() : "none"}};
     status["registration"] =
         registration ? registration->describe() : json{{"group", config.workload.group}, {"health", "unknown"}};
@@ -454,8 +433,8 @@ void Membership::renew(std::function<void(Status)> done) {
 void Membership::prove(const std::string& token, std::function<void(Status)> done) {
   impl_->identity->prove(token, std::move(done));
 }
-proxy::Supervisor* Membership::proxy() const {
-  return impl_->ending ? nullptr : impl_->supervisor.get();
+MeshProxy* Membership::proxy() const {
+  return impl_->ending ? nullptr : impl_->proxy.get();
 }
 Interception* Membership::interception() const {
   return impl_->ending ? nullptr : impl_->interception.get();

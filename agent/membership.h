@@ -14,9 +14,6 @@
 #include "lifecycle.h"
 #include "status/health_items.h"
 
-namespace hawser::proxy {
-class Supervisor;
-}
 namespace hawser::xds {
 class Relay;
 }
@@ -25,6 +22,7 @@ namespace hawser {
 
 class HostIdentity;
 class Interception;
+class MeshProxy;
 class Trust;
 struct HostFacts;
 
@@ -59,7 +57,7 @@ class Membership {
   // With a new token, which is stored first.
   void prove(const std::string& token, std::function<void(Status)> done);
   // None before the proxy's turn has come, and none while leaving.
-  proxy::Supervisor* proxy() const;
+  MeshProxy* proxy() const;
   Interception* interception() const;
   const HostFacts& facts() const;
   // From start() on.

@@ -78,14 +78,26 @@ void Supervisor::drain_events() {
     count(event);
     const Phase before = machine_.phase();
     auto actions = machine_.handle(std::move(event), loop_.now());
-    if (machine_.phase() != before) {
-      timer_.reset();
-      since_ = loop_.wall();
-      show_live(metrics_, live());
-    }
+    if (machine_.phase() != before) moved(before, actions);
     for (auto& action : actions) perform(action);
   }
   feeding_ = false;
+}
+
+// The reason is what the machine has to say about it: to the health item, or to those who lose the proxy.
+void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actions) {
+  timer_.reset();
+  since_ = loop_.wall();
+  show_live(metrics_, live());
+  if (options_.history == nullptr) return;
+  std::string reason;
+  for (const auto& action : actions) {
+    if (const auto* down = std::get_if<action::Down>(&action)) reason = down->reason;
+    if (const auto* report = std::get_if<action::Report>(&action); report != nullptr && reason.empty())
+      reason = report->detail;
+  }
+  options_.history->state(machine_.facts().generation, std::string(phase_name(before)),
+                          std::string(phase_name(machine_.phase())), reason);
 }
 
 void Supervisor::perform(SupervisionAction& action) {

@@ -11,6 +11,7 @@
 #include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "proxy/history.h"
 #include "proxy/memory_room.h"
 #include "proxy/process_watch.h"
 #include "proxy/replacement.h"
@@ -32,6 +33,7 @@ class Supervisor {
     std::function<std::string(const std::string& generation)> bootstrap;
     unsigned concurrency = 0;  // as configured
     std::function<std::optional<MemoryRoom>(pid_t pid)> room = memory_room;
+    History* history = nullptr;  // outlives the supervisor; none: nothing is kept
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
   using OnDown = std::function<void(const std::string& reason)>;
@@ -84,6 +86,7 @@ class Supervisor {
   void drain_events();
   void perform(SupervisionAction& action);
   void count(const SupervisionEvent& event);
+  void moved(Phase before, const std::vector<SupervisionAction>& actions);
 
   void run(const action::Observe&);
   void run(const action::Validate&);

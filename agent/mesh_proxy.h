@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/health.h"
+#include "base/asio_loop.h"
+#include "base/metrics.h"
+#include "broker/client.h"
+#include "config/config.h"
+#include "host_facts.h"
+#include "proxy/admin_client.h"
+#include "proxy/broker_host.h"
+#include "proxy/envoy_driver.h"
+#include "proxy/history.h"
+#include "proxy/supervisor.h"
+
+namespace hawser {
+
+// What: the proxy of a joined host with all that supervises it, composed from the configuration. Threading: on the
+// loop. Failure: the supervisor's.
+class MeshProxy {
+ public:
+  struct Context {
+    AsioLoop& loop;
+    broker::BrokerClient& broker;
+    HealthSink& health;
+    Metrics& metrics;
+    std::string run_dir;
+    std::string state_dir;
+  };
+
+  MeshProxy(Context context, const config::Config& config, const HostFacts& facts);
+
+  proxy::Supervisor& supervisor() { return *supervisor_; }
+  const proxy::Supervisor& supervisor() const { return *supervisor_; }
+  proxy::EnvoyDriver& driver() { return *driver_; }
+  proxy::History& history() { return *history_; }
+
+ private:
+  // In order of construction; destroyed backwards.
+  std::unique_ptr<proxy::History> history_;
+  std::unique_ptr<proxy::AdminClient> admin_;
+  std::unique_ptr<proxy::EnvoyDriver> driver_;
+  std::unique_ptr<proxy::BrokerHost> host_;
+  std::unique_ptr<proxy::PidfdWatcher> watcher_;
+  std::unique_ptr<proxy::Supervisor> supervisor_;
+};
+
+}  // namespace hawser

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <variant>
+
+#include "base/result.h"
+
+namespace hawser {
+
+class Membership;
+
+// What an operator asks of the proxy's supervisor.
+struct RestartJob {};
+struct HistoryJob {
+  std::uint64_t after = 0;  // only what is newer than this entry
+};
+using ProxyJob = std::variant<RestartJob, HistoryJob>;
+
+// What: does such a job; the answer is a JSON document. Threading: on the loop. Failure: HWS-MB-002 (no proxy runs),
+// and the job's own (proxy/supervisor.h).
+void run_proxy_job(const Membership& membership, const ProxyJob& job, std::function<void(Result<std::string>)> done);
+
+}  // namespace hawser
