@@ -100,7 +100,9 @@ struct AdminServer::Impl {
         return operations.intercept_drain(std::chrono::seconds(std::min(request.intercept_drain().seconds(), 86'400U)),
                                           done);
       case v1::Request::kProxyRestart:
-        return operations.proxy_job(RestartJob{}, done);
+        return operations.proxy_job(RestartJob{request.proxy_restart().hand_over(), request.proxy_restart().plan(),
+                                               request.proxy_restart().binary_sha256()},
+                                    done);
       case v1::Request::kProxyHistory:
         return operations.proxy_job(HistoryJob{request.proxy_history().after()}, done);
       case v1::Request::kXdsDebug:

@@ -25,6 +25,11 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   options.concurrency = config.proxy.concurrency;
   options.seed = random_seed();
   options.history = history_.get();
+  options.hand_over = proxy::hand_over_kind(config.proxy.hand_over);
+  options.cold_allowed = config.proxy.auto_cold;
+  options.canary = config.proxy.canary;
+  options.drain = config.proxy.drain;
+  options.parent_shutdown = config.proxy.parent_shutdown;
   options.bootstrap = [config, facts, run_dir = context.run_dir](const std::string& generation) {
     return proxy_bootstrap(config, facts, run_dir, generation);
   };

@@ -13,14 +13,18 @@ namespace hawser {
 class Membership;
 
 // What an operator asks of the proxy's supervisor.
-struct RestartJob {};
+struct RestartJob {
+  std::string hand_over;  // empty: as configured; "call-off": the one under way is given up
+  bool plan = false;
+  std::string binary_sha256;  // empty: the store's current one
+};
 struct HistoryJob {
   std::uint64_t after = 0;  // only what is newer than this entry
 };
 using ProxyJob = std::variant<RestartJob, HistoryJob>;
 
 // What: does such a job; the answer is a JSON document. Threading: on the loop. Failure: HWS-MB-002 (no proxy runs),
-// and the job's own (proxy/supervisor.h).
+// HWS-PX-033 (no such hand-over), and the job's own (proxy/supervisor.h).
 void run_proxy_job(const Membership& membership, const ProxyJob& job, std::function<void(Result<std::string>)> done);
 
 }  // namespace hawser

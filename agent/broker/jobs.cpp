@@ -129,6 +129,9 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
       return lease(request, answer);
     case v1::Request::kVerify:
       return verify(answer);
+    case v1::Request::kRepair:
+      return generations_.repair(request.repair().generation(),
+                                 [answer = std::move(answer)](const Status& status) { answer(of_status(status)); });
     case v1::Request::JOB_NOT_SET:
       break;
   }
@@ -232,6 +235,7 @@ void Jobs::validate(const v1::Request& request, Answer answer) {
         out.mutable_validate()->set_valid(result->valid);
         out.mutable_validate()->set_detail(result->detail);
         out.mutable_validate()->set_version(result->version);
+        out.mutable_validate()->set_hot_restart_version(result->hot_restart_version);
         answer(out);
       });
 }

@@ -8,14 +8,11 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "cli/admin_call.h"
 #include "cli/command.h"
-#include "hawser/admin.pb.h"
 
 namespace hawser::cli {
 namespace {
@@ -89,40 +86,6 @@ void install(Context& context, const std::string& binary) {
   std::printf("installed %s as %s\n", binary.c_str(), (folder + "/envoy").c_str());
 }
 
-struct RestartOptions {
-  bool as_json = false;
-  std::string timeout = "90s";
-};
-
-void restart(Context& context, const RestartOptions& options) {
-  using nlohmann::json;
-  if (!need_root(context, "proxy restart")) return;
-  const auto timeout = read_wait(context, "--timeout", options.timeout);
-  if (!timeout) return;
-  if (!options.as_json) std::printf("checking, then handing over; the proxy that serves goes on until then\n");
-  std::fflush(stdout);
-  admin::v1::Request request;
-  request.mutable_proxy_restart();
-  auto answer = admin_call(context, request, static_cast<int>(timeout->count()));
-  if (!answer) {
-    if (answer.error().code() == Code::kDeadlineExceeded && answer.error().id().rfind("HWS-PX", 0) != 0)
-      warn("hawserd goes on with it; hawser status shows the outcome");
-    return fail(context, answer.error());
-  }
-  if (options.as_json) {
-    std::printf("%s\n", answer->c_str());
-    return;
-  }
-  const json done = json::parse(*answer, nullptr, false);
-  if (!done.is_object() || !done.contains("old") || !done.contains("new"))
-    return fail(context, Error(Code::kInternal, "HWS-RPC-001", "hawserd's answer can't be read"));
-  const json& old_one = done["old"];
-  const json& new_one = done["new"];
-  std::printf("%s (pid %d, Envoy %s) took over from %s (pid %d) in %.2f s; open connections end there\n",
-              new_one.value("generation", "").c_str(), new_one.value("pid", 0), new_one.value("version", "").c_str(),
-              old_one.value("generation", "").c_str(), old_one.value("pid", 0), done.value("took_ms", 0) / 1000.0);
-}
-
 }  // namespace
 
 void add_proxy(CLI::App& app, Context& context) {
@@ -133,12 +96,7 @@ void add_proxy(CLI::App& app, Context& context) {
       proxy->add_subcommand("install", "Copy an Envoy binary into the store and make it the one that new starts use");
   command->add_option("FILE", *binary, "The Envoy binary")->required();
   command->callback([&context, binary] { install(context, *binary); });
-  auto options = std::make_shared<RestartOptions>();
-  auto* again = proxy->add_subcommand(
-      "restart", "Replace the running proxy by the store's current binary, without refusing a connection");
-  again->add_flag("--json", options->as_json, "Print as JSON");
-  again->add_option("--timeout", options->timeout, "How long to wait for the outcome")->capture_default_str();
-  again->callback([&context, options] { restart(context, *options); });
+  add_proxy_restart(*proxy, context);
 }
 
 }  // namespace hawser::cli

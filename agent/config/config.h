@@ -241,6 +241,9 @@ struct Proxy {
   std::chrono::seconds drain{5};
   std::chrono::seconds start_timeout{30};
   std::chrono::seconds parent_shutdown{60};
+  std::string hand_over = "auto";  // side-by-side, hot-restart, planned-cold
+  std::chrono::seconds canary{5};  // both serve for as long
+  bool auto_cold = false;          // may auto choose planned-cold?
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/schema.h"
 
+#include <array>
+
 #include "config/schema_control_plane.h"
 #include "config/schema_parts.h"
 #include "config/schema_value.h"
@@ -42,6 +44,11 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("drain", seconds(config.proxy.drain));
     map.scalar("start_timeout", seconds(config.proxy.start_timeout));
     map.scalar("parent_shutdown", seconds(config.proxy.parent_shutdown));
+    map.scalar("hand_over", choice({"auto", "side-by-side", "hot-restart", "planned-cold"}, [&config](std::size_t i) {
+                 config.proxy.hand_over = std::array{"auto", "side-by-side", "hot-restart", "planned-cold"}[i];
+               }));
+    map.scalar("canary", seconds(config.proxy.canary));
+    map.scalar("auto_cold", boolean(config.proxy.auto_cold));
   });
   root.map("compat", [&](MapReader& map) {
     map.scalar("istio_extensions",

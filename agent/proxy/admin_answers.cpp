@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -210,6 +211,49 @@ Result<std::vector<CertificateInUse>> parse_certs(std::string_view body) {
     out.push_back(std::move(found));
   }
   return out;
+}
+
+std::string expired_among(const std::vector<CertificateInUse>& certificates, Loop::Wall now) {
+  const std::time_t seconds =
+      std::chrono::system_clock::to_time_t(std::chrono::time_point_cast<std::chrono::system_clock::duration>(now));
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32] = {};
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  // Envoy writes UTC in the same form, so that the texts are in the order of the times.
+  for (const auto& certificate : certificates)
+    if (!certificate.expires.empty() && certificate.expires < text) return certificate.serial;
+  return {};
+}
+
+namespace {
+
+// Empty: its socket can be shared, or it has none.
+std::string unshared_listener(const json& listener) {
+  const json& bind = member(listener, "bind_to_port");
+  if ((bind.is_boolean() && !bind.get<bool>()) || member(listener, "internal_listener").is_object()) return {};
+  const std::string name = text_of(member(listener, "name")).value_or("?");
+  const json& address = member(listener, "address");
+  if (member(address, "pipe").is_object()) return name + " listens on a path";
+  if (member(listener, "udp_listener_config").is_object() ||
+      text_of(member(member(address, "socket_address"), "protocol")).value_or("TCP") != "TCP")
+    return name + " is for UDP, whose flows would be torn apart";
+  const json& reuse = member(listener, "enable_reuse_port");
+  if (reuse.is_boolean() && !reuse.get<bool>()) return name + " has enable_reuse_port: false";
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> parse_unshared(std::string_view body) {
+  const json document = parse_json(body);
+  if (!document.is_object()) return unexpected("/config_dump without an object");
+  for (const json& item : member(document, "configs")) {
+    const json& fixed = member(item, "listener");
+    const json& listener = fixed.is_object() ? fixed : member(member(item, "active_state"), "listener");
+    if (auto found = unshared_listener(listener); !found.empty()) return found;
+  }
+  return std::string();
 }
 
 }  // namespace hawser::proxy

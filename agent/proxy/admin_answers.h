@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/loop.h"
 #include "base/result.h"
 #include "proxy/driver.h"
 
@@ -30,12 +31,13 @@ std::vector<std::string> parse_init_dump(std::string_view body);
 // GET /config_dump?resource=dynamic_listeners: why listeners were refused, by name.
 std::map<std::string, std::string> parse_listener_errors(std::string_view body);
 
-struct CertificateInUse {
-  std::string serial;   // lower-case hex
-  std::string uri;      // first URI name
-  std::string expires;  // RFC 3339
-};
 // GET /certs: the leaf of each chain that Envoy presents.
 Result<std::vector<CertificateInUse>> parse_certs(std::string_view body);
+
+// The serial of one whose time is over; empty: none.
+std::string expired_among(const std::vector<CertificateInUse>& certificates, Loop::Wall now);
+// GET /config_dump?resource=static_listeners (or dynamic_listeners): a listener that no other process can share, and
+// why; empty: all have TCP sockets with reuse_port, which is Envoy's default.
+Result<std::string> parse_unshared(std::string_view body);
 
 }  // namespace hawser::proxy

@@ -38,6 +38,26 @@ struct ProbeResult {
   std::vector<Listener> listeners;
 };
 
+struct CertificateInUse {
+  std::string serial;   // lower-case hex
+  std::string uri;      // first URI name
+  std::string expires;  // RFC 3339
+};
+
+// What a hand-over must know of a generation that is LIVE.
+struct Inspection {
+  std::string unshared;             // what another process can't listen on beside it, and why; empty: it can on all
+  std::string hot_restart_version;  // empty: it doesn't tell
+  std::size_t certificates = 0;     // that it presents
+  std::string expired;              // the serial of one that is over
+  bool workers = false;             // do they run?
+};
+
+enum class DrainKind {
+  kClosing,         // listeners are closed when the drain time is over
+  kStillAccepting,  // never: who ends it decides when
+};
+
 // What: what a kind of proxy must offer to be supervised; Envoy is one (envoy_driver.h). Generations are named, and may
 // be asked for while several live. Starting and ending them is the GenerationHost's. Threading: on the loop; each
 // callback runs once, on the loop, maybe at once; those of a driver that is destroyed never. Failure: the driver's own
@@ -57,8 +77,9 @@ class ProxyDriver {
   virtual void watch(const std::string& generation, Done<ProbeResult> done) { probe(generation, std::move(done)); }
   // Why it isn't LIVE, or lacks a listener, in words for the operator; empty if it can't be told.
   virtual void diagnose(const std::string& generation, std::function<void(std::string)> done) = 0;
+  virtual void inspect(const std::string& generation, Done<Inspection> done) = 0;
   // Tells clients to go elsewhere; one-way.
-  virtual void begin_drain(const std::string& generation, std::function<void(Status)> done) = 0;
+  virtual void begin_drain(const std::string& generation, DrainKind kind, std::function<void(Status)> done) = 0;
   // Connections of users; not those of probes, scrapers and its own administration.
   virtual void count_connections(const std::string& generation, Done<std::uint64_t> done) = 0;
   virtual void scrape(const std::string& generation, Done<std::string> done) = 0;

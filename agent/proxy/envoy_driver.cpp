@@ -88,6 +88,65 @@ struct EnvoyDriver::Impl : std::enable_shared_from_this<Impl> {
                                  ListeningEndpoint{listener.address, listener.port}) != endpoints->end();
   }
 
+  // One question after the other, each with its own understanding.
+  struct Look {
+    std::string generation;
+    Done<Inspection> done;
+    Inspection seen;
+    std::size_t step = 0;
+  };
+  struct Question {
+    const char* target;
+    std::function<Status(const std::string& body, Inspection& seen)> understand;
+  };
+
+  static const std::vector<Question>& questions() {
+    const auto unshared = [](const std::string& body, Inspection& seen) -> Status {
+      auto found = parse_unshared(body);
+      if (!found) return found.error();
+      if (seen.unshared.empty()) seen.unshared = *found;
+      return {};
+    };
+    static const std::vector<Question> all{
+        {"/config_dump?resource=static_listeners", unshared},
+        {"/config_dump?resource=dynamic_listeners", unshared},
+        {"/hot_restart_version",
+         [](const std::string& body, Inspection& seen) -> Status {
+           seen.hot_restart_version = body.substr(0, body.find_first_not_of("0123456789."));
+           return {};
+         }},
+        {"/certs",
+         [](const std::string& body, Inspection& seen) -> Status {
+           const auto certificates = parse_certs(body);
+           if (!certificates) return certificates.error();
+           seen.certificates = certificates->size();
+           seen.expired = expired_among(*certificates, std::chrono::system_clock::now());
+           return {};
+         }},
+        {"/stats?filter=%5Elistener_manager.workers_started%24",
+         [](const std::string& body, Inspection& seen) -> Status {
+           const auto stats = parse_stats(body);
+           const auto found = stats.find("listener_manager.workers_started");
+           seen.workers = found != stats.end() && found->second == 1;
+           return {};
+         }},
+    };
+    return all;
+  }
+
+  void look_next(const std::shared_ptr<Look>& look) {
+    if (look->step == questions().size()) return look->done(look->seen);
+    const Question& question = questions()[look->step++];
+    admin.get(look->generation, question.target, [weak = weak_from_this(), look, &question](Result<AdminReply> reply) {
+      auto self = weak.lock();
+      if (!self) return;
+      auto body = body_of(std::move(reply), question.target);
+      if (!body) return look->done(body.error());
+      if (auto understood = question.understand(*body, look->seen); !understood) return look->done(understood.error());
+      self->look_next(look);
+    });
+  }
+
   void diagnose_rest(const std::string& generation, std::string known, std::function<void(std::string)> done) {
     admin.get(generation, "/init_dump",
               [weak = weak_from_this(), generation, known = std::move(known),
@@ -187,8 +246,17 @@ void EnvoyDriver::diagnose(const std::string& generation, std::function<void(std
       });
 }
 
-void EnvoyDriver::begin_drain(const std::string& generation, std::function<void(Status)> done) {
-  impl_->admin.post(generation, "/drain_listeners?graceful", [done = std::move(done)](Result<AdminReply> reply) {
+void EnvoyDriver::inspect(const std::string& generation, Done<Inspection> done) {
+  auto look = std::make_shared<Impl::Look>();
+  look->generation = generation;
+  look->done = std::move(done);
+  impl_->look_next(look);
+}
+
+void EnvoyDriver::begin_drain(const std::string& generation, DrainKind kind, std::function<void(Status)> done) {
+  const std::string target =
+      kind == DrainKind::kClosing ? "/drain_listeners?graceful" : "/drain_listeners?graceful&skip_exit";
+  impl_->admin.post(generation, target, [done = std::move(done)](Result<AdminReply> reply) {
     const auto body = body_of(std::move(reply), "/drain_listeners");
     done(body ? Status() : Status(body.error()));
   });

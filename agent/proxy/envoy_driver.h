@@ -34,7 +34,8 @@ class EnvoyDriver final : public ProxyDriver {
   void probe(const std::string& generation, Done<ProbeResult> done) override;
   void watch(const std::string& generation, Done<ProbeResult> done) override;
   void diagnose(const std::string& generation, std::function<void(std::string)> done) override;
-  void begin_drain(const std::string& generation, std::function<void(Status)> done) override;
+  void inspect(const std::string& generation, Done<Inspection> done) override;
+  void begin_drain(const std::string& generation, DrainKind kind, std::function<void(Status)> done) override;
   void count_connections(const std::string& generation, Done<std::uint64_t> done) override;
   void scrape(const std::string& generation, Done<std::string> done) override;
   std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const override;

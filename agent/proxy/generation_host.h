@@ -26,6 +26,7 @@ struct Validation {
   bool valid = false;
   std::string detail;  // the proxy's own words when not valid
   std::string version;
+  std::string hot_restart_version = {};  // "11.104"; empty: not known
 };
 
 struct StartedGeneration {
@@ -48,13 +49,17 @@ class GenerationHost {
 
   virtual ~GenerationHost() = default;
   virtual void observe(Done<std::vector<HostedGeneration>> done) = 0;
+  // `binary_sha256`: of the store; empty: its current one.
   virtual void validate(const std::string& generation, const std::string& bootstrap,
-                        const std::vector<std::string>& args, Done<Validation> done) = 0;
+                        const std::vector<std::string>& args, const std::string& binary_sha256,
+                        Done<Validation> done) = 0;
   virtual void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
-                     Done<StartedGeneration> done) = 0;
+                     const std::string& binary_sha256, Done<StartedGeneration> done) = 0;
   virtual void signal(const std::string& generation, int signal, std::function<void(Status)> done) = 0;
   // Waits for its end up to `wait`; then its files are removed and it is forgotten.
   virtual void reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) = 0;
+  // Takes out the mark that a successor left which was ended before it was LIVE. Only when none is on its way.
+  virtual void repair(const std::string& generation, std::function<void(Status)> done) = 0;
 };
 
 }  // namespace hawser::proxy

@@ -2,7 +2,7 @@
 # Starting proxy generations: linked into the broker. The rest of agent/proxy is hawserd's.
 hawser_library(hawser_launcher
   SOURCES adopted_unit.cpp binary_store.cpp child.cpp direct_launcher.cpp generation_record.cpp holder.cpp
-          process_identity.cpp systemd_adoption.cpp systemd_bus.cpp systemd_calls.cpp systemd_launcher.cpp
+          process_identity.cpp shared_mark.cpp systemd_adoption.cpp systemd_bus.cpp systemd_calls.cpp systemd_launcher.cpp
           transient_runs.cpp unit_messages.cpp
           unit_properties.cpp unit_state.cpp unprivileged.cpp
   LINK hawser_base

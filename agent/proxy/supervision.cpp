@@ -220,6 +220,7 @@ void Supervision::warming(const event::Probed& probed, Monotonic now) {
   bool closed = false;
   const std::string what = missing(*probe, closed);
   if (what.empty()) return go_live(now);
+  if (!elder_.empty() && overdue && independent(elder_)) return end(SIGKILL);  // the elder serves as ever
   const bool live = probe->state == ProxyState::kLive;
   if (!live)
     live_without_since_.reset();
@@ -269,7 +270,10 @@ void Supervision::go_live(Monotonic now) {
   replaceable_ = false;
   live_since_ = now;
   lost_gates_ = 0;
-  if (!elder_.empty()) retire(std::exchange(elder_, {}));
+  if (!elder_.empty()) {
+    const bool drain = independent(elder_);
+    retire(std::exchange(elder_, {}), drain);
+  }
   std::optional<Loop::Duration> down_for;
   if (down_since_) down_for = now - *down_since_;
   down_since_.reset();

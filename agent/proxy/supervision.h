@@ -26,11 +26,12 @@
 //      │                       │ fails      │        └────────────────┤
 //      └───── waiting ◄────────┴────────────┴────── reaping ◄─────────┘
 //   stop: (draining ─►) ending ─► stopped, from anywhere
-//   live ─► handing over (hand_over.h) ─► live, as the next epoch or, if that failed, as before
+//   live ─► handing over (hand_over.h) ─► live, as the new one or, if that failed, as before
 //
-// Of two that run, as after a crash of hawserd in the middle of a hand-over, the newer one is taken once it's LIVE, and
-// the older one is left to end; if it isn't LIVE in time it's killed (hand_over.h says why never by SIGTERM), and the
-// older one serves on, without its admin interface: then what the kernel shows must do.
+// Of two that run, as after a crash of hawserd in the middle of a hand-over, the newer one is taken once it's LIVE; the
+// older one is left to end if it's of the same family, else drained and ended. A newer one that isn't LIVE in time is
+// killed (hand_over.h says why never by SIGTERM), and the older one serves on, of the same family maybe without its
+// admin interface: then what the kernel shows must do.
 // Gates: the proxy says LIVE, /ready says so too, and each required port has a listener that the kernel shows bound.
 // Threading: none of its own. Failure: HWS-PX-003 (bootstrap refused), HWS-PX-004 (not LIVE in time), HWS-PX-005 (LIVE
 // without its listeners), HWS-PX-025 (it serves, but can't be asked any more), HWS-PX-006 (it ended), HWS-PX-007 (it
@@ -159,11 +160,12 @@ struct Stopped {
   Status result;
 };
 struct CallOffHandOver {};
-// The next epoch has taken over: to those who were told of the old one.
+// Another generation has taken over: to those who were told of the old one.
 struct Replaced {};
-// Wait for its end, then reap it; no signal.
+// Wait for its end, then reap it; no signal. One that another has taken over from side by side is drained and ended.
 struct Retire {
   std::string generation;
+  bool drain = false;
 };
 }  // namespace action
 using SupervisionAction =
@@ -229,7 +231,9 @@ class Supervision {
   void observe();
   void take_up(const HostedGeneration& found, bool first_look, Monotonic now);
   const HostedGeneration* choose(const std::vector<HostedGeneration>& all);
-  void retire(const std::string& generation);
+  void retire(const std::string& generation, bool drain);
+  // Of another family than the one at hand: neither depends on the other.
+  bool independent(const std::string& other) const;
   void replace(const HandOverOutcome& outcome, Monotonic now);
   void keep(const HandOverOutcome& outcome, bool listening);
   void mute(const event::Probed& probed, Monotonic now);

@@ -132,12 +132,12 @@ void Supervisor::run(const action::Validate&) {
   if (bootstrap_.empty())
     return feed(event::Validated{Error(Code::kUnavailable, kBootstrapFailed, "no bootstrap could be made for the proxy",
                                        "hawser status names the cause")});
-  host_.validate(generation, bootstrap_, driver_.args(0), answer<event::Validated, Result<Validation>>());
+  host_.validate(generation, bootstrap_, driver_.args(0), {}, answer<event::Validated, Result<Validation>>());
 }
 
 // The very bytes that were validated.
 void Supervisor::run(const action::Launch&) {
-  host_.start(machine_.facts().generation, bootstrap_, driver_.args(0),
+  host_.start(machine_.facts().generation, bootstrap_, driver_.args(0), {},
               answer<event::Started, Result<StartedGeneration>>());
 }
 
@@ -162,7 +162,7 @@ void Supervisor::run(const action::WatchExit& watch) {
 }
 
 void Supervisor::run(const action::BeginDrain&) {
-  driver_.begin_drain(machine_.facts().generation, answer<event::DrainBegun, hawser::Status>());
+  driver_.begin_drain(machine_.facts().generation, DrainKind::kClosing, answer<event::DrainBegun, hawser::Status>());
 }
 
 void Supervisor::run(const action::Count&) {

@@ -23,9 +23,11 @@ namespace hawser::proxy {
 // host (start, signal, reap), the driver (probe, drain) and the watcher (its end). Destroying it leaves the proxy
 // alone, and a later one adopts it: a restart of hawserd touches no traffic. Threading: on the loop; on_live, on_down
 // and done run from the loop, never from within a call, and not once the supervisor is destroyed, which any of them may
-// do. Failure: see supervision.h, for a restart hand_over.h and HWS-PX-020 (one is under way); reported as the health
-// item "proxy". Metrics: hawser_proxy_starts_total, hawser_proxy_exits_total{status}, hawser_proxy_live,
-// hawser_proxy_restart_seconds, hawser_proxy_restarts_total{result}, hawser_proxy_hand_over_seconds.
+// do. Failure: see supervision.h, for a restart hand_over.h, HWS-PX-020 (one is under way) and HWS-PX-034 (there's
+// nothing to call off); reported as the health item "proxy". Metrics: hawser_proxy_starts_total,
+// hawser_proxy_exits_total{status}, hawser_proxy_live, hawser_proxy_restart_seconds,
+// hawser_proxy_restarts_total{result}, hawser_proxy_hand_overs_total{hand_over}, hawser_proxy_hand_over_seconds,
+// hawser_proxy_refused_seconds, hawser_proxy_gates_total{gate,result}.
 class Supervisor {
  public:
   struct Options : SupervisionOptions {
@@ -33,7 +35,12 @@ class Supervisor {
     std::function<std::string(const std::string& generation)> bootstrap;
     unsigned concurrency = 0;  // as configured
     std::function<std::optional<MemoryRoom>(pid_t pid)> room = memory_room;
-    History* history = nullptr;  // outlives the supervisor; none: nothing is kept
+    History* history = nullptr;             // outlives the supervisor; none: nothing is kept
+    std::optional<HandOverKind> hand_over;  // where a request doesn't say; none: chosen
+    bool cold_allowed = false;              // may the choice be a planned cold start?
+    std::chrono::milliseconds canary{5000};
+    std::chrono::milliseconds drain{5000};             // of a generation that is replaced, as the driver has it
+    std::chrono::milliseconds parent_shutdown{60000};  // what its open connections get in all
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
   using OnDown = std::function<void(const std::string& reason)>;
@@ -43,7 +50,13 @@ class Supervisor {
     std::string generation;
     pid_t pid = 0;
     std::string version;
-    std::chrono::milliseconds took{0};  // from the request to LIVE
+    std::chrono::milliseconds took{0};  // from the request to the take-over
+    HandOverKind hand_over = HandOverKind::kHotRestart;
+    std::string why;  // this one
+    std::vector<Gate> gates;
+    std::optional<std::chrono::milliseconds> refused;  // planned cold: as long nobody listened, at most
+    bool plan = false;                                 // nothing was done
+    std::optional<Error> refusal;                      // of a plan: what stands against it
   };
 
   struct Status {
@@ -70,9 +83,11 @@ class Supervisor {
   // Drains for at most `drain`, then ends whatever generation runs, also one of an earlier hawserd. No on_down.
   void stop(std::chrono::seconds drain, std::function<void(hawser::Status)> done);
 
-  // Replaces the LIVE proxy by a new one of the store's current binary, by hot restart: no connection is refused. If it
-  // fails, the one that serves goes on serving.
-  void restart(std::function<void(Result<Restarted>)> done);
+  // Replaces the LIVE proxy by a new one. Unless it's a planned cold start, no connection is refused, and if it fails,
+  // the one that serves goes on serving. A plan answers what would happen, and changes nothing.
+  void restart(HandOverRequest request, std::function<void(Result<Restarted>)> done);
+  // Gives up the restart under way, if the old one still serves as if nothing had been.
+  hawser::Status call_off();
   // Runs when a restart has changed the generation that serves; nothing was down.
   void on_replaced(OnLive callback) { on_replaced_ = std::move(callback); }
 
@@ -107,8 +122,14 @@ class Supervisor {
   void run(const action::CallOffHandOver&);
   void run(const action::Replaced&);
   void run(const action::Retire& retire);
-  void begin_hand_over(const GenerationId& old);
+  HandOverOptions hand_over_options(const GenerationId& old, HandOverRequest request) const;
+  void begin_plan(HandOverOptions options, std::function<void(Result<Restarted>)> done);
+  void begin_hand_over(HandOverOptions options);
   void end_hand_over(const HandOverOutcome& outcome);
+  void count_hand_over(const HandOverOutcome& outcome);
+  bool anybody_listens() const;
+  void heal();
+  void keep_gate(const Gate& gate);
   void exited(pid_t pid);
 
   // A callback that becomes an event, unless the machine has moved on or we're gone.
@@ -134,6 +155,7 @@ class Supervisor {
   OnDown on_down_;
   OnLive on_replaced_;
   std::unique_ptr<Replacement> replacement_;
+  std::unique_ptr<Replacement> plan_;  // only looks
   std::function<void(Result<Restarted>)> on_restarted_;
   std::map<std::string, std::unique_ptr<Retirement>> retirements_;
   Restarted restarted_;  // what is known of the restart under way

@@ -19,6 +19,7 @@ struct SupervisorTest : testing::Test {
       return bootstrap_ok ? "{" + generation + "}" : std::string();
     };
     options.room = [this](pid_t) { return room; };
+    options.cold_allowed = cold_allowed;
     supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, options, health, metrics);
   }
   void start() {
@@ -59,6 +60,7 @@ struct SupervisorTest : testing::Test {
   fake::Watcher watcher;
   bool bootstrap_ok = true;
   std::optional<MemoryRoom> room;
+  bool cold_allowed = false;
   std::unique_ptr<Supervisor> supervisor;
   std::vector<std::string> told;
   std::vector<Status> stopped;
