@@ -69,7 +69,9 @@ Status BinaryFolder::point(BinaryLink link, const std::string& sha256) const {
   return file::link_atomic(sha256, folder_ + name_of(link));
 }
 
-Status BinaryFolder::unlink(BinaryLink link) const { return file::remove_durable(folder_ + name_of(link)); }
+Status BinaryFolder::unlink(BinaryLink link) const {
+  return file::remove_durable(folder_ + name_of(link));
+}
 
 std::optional<Quarantine> BinaryFolder::quarantine(const std::string& sha256) const {
   const std::string path = quarantine_path(sha256);

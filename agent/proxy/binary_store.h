@@ -15,7 +15,8 @@
 // digest that its folder is named after. Threading: blocking; hashing 107 MB takes half a second, so the result is
 // remembered, in `memory` over a restart too, while device, inode, size and times stay the same (nobody but root could
 // keep the time of change). Failure: HWS-BR-030 (nothing installed), HWS-BR-031
-// (not trustworthy), HWS-BR-032 (digest differs), HWS-BR-027 (quarantined), HWS-BR-028 (the last one that could be used).
+// (not trustworthy), HWS-BR-032 (digest differs), HWS-BR-027 (quarantined), HWS-BR-028 (the last one that could be
+// used).
 namespace hawser::proxy {
 
 struct Binary {
@@ -30,8 +31,8 @@ class BinaryStore {
 
   // An empty digest asks for the current one.
   Result<Binary> resolve(const std::string& sha256);
-  // Locks it away until an operator allows it again. If it's the current one, the last good one becomes current; without
-  // one that may be used it is refused, since something must be startable.
+  // Locks it away until an operator allows it again. If it's the current one, the last good one becomes current;
+  // without one that may be used it is refused, since something must be startable.
   Status quarantine(const std::string& sha256, const std::string& reason, std::int64_t now);
   // It becomes the last good one, unless it's quarantined.
   Status mark_good(const std::string& sha256);
