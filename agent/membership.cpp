@@ -234,7 +234,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void start_proxy() {
     proxy = std::make_unique<MeshProxy>(
-        MeshProxy::Context{context.loop, *broker, health(), context.metrics, context.run_dir, context.state_dir}, config,
+        MeshProxy::Context{context.loop, context.slow, *broker, health(), context.metrics, context.run_dir, context.state_dir}, config,
         facts);
     proxy::Supervisor& supervisor = proxy->supervisor();
     supervisor.on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
@@ -353,6 +353,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         log::error("identity couldn't be erased: " + erased.error().to_string());
       if (auto erased = self->trust->erase(); !erased) log::error(erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
+      if (self->proxy) self->proxy->forget();
       self->identity->remove_exports([self, done](const Status& removed) {
         if (!removed) log::error(removed.error().to_string());
         self->snapshot->erase([self, done](const Status& erased) {

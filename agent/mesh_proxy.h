@@ -13,6 +13,7 @@
 #include "host_facts.h"
 #include "proxy/admin_client.h"
 #include "proxy/broker_host.h"
+#include "proxy/counter_keeper.h"
 #include "proxy/envoy_driver.h"
 #include "proxy/history.h"
 #include "proxy/supervisor.h"
@@ -25,6 +26,7 @@ class MeshProxy {
  public:
   struct Context {
     AsioLoop& loop;
+    SlowWorker& slow;
     broker::BrokerClient& broker;
     HealthSink& health;
     Metrics& metrics;
@@ -38,12 +40,15 @@ class MeshProxy {
   const proxy::Supervisor& supervisor() const { return *supervisor_; }
   proxy::EnvoyDriver& driver() { return *driver_; }
   proxy::History& history() { return *history_; }
+  // The host leaves: what was kept of the proxy on disk goes, too.
+  void forget();
 
  private:
   // In order of construction; destroyed backwards.
   std::unique_ptr<proxy::History> history_;
   std::unique_ptr<proxy::AdminClient> admin_;
   std::unique_ptr<proxy::EnvoyDriver> driver_;
+  std::unique_ptr<proxy::CounterKeeper> counters_;
   std::unique_ptr<proxy::BrokerHost> host_;
   std::unique_ptr<proxy::PidfdWatcher> watcher_;
   std::unique_ptr<proxy::Supervisor> supervisor_;

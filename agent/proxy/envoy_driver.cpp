@@ -211,6 +211,20 @@ void EnvoyDriver::scrape(const std::string& generation, Done<std::string> done) 
   });
 }
 
+// Set at each flush, and at no other time.
+void EnvoyDriver::flush_mark(const std::string& generation, Done<std::uint64_t> done) {
+  constexpr auto kStat = "server.uptime";
+  impl_->admin.get(generation, "/stats?filter=" + AdminClient::encode(R"(^server\.uptime$)"),
+                   [done = std::move(done)](Result<AdminReply> reply) {
+                     const auto body = body_of(std::move(reply), "/stats");
+                     if (!body) return done(body.error());
+                     const auto stats = parse_stats(*body);
+                     const auto found = stats.find(kStat);
+                     if (found != stats.end()) return done(found->second);
+                     done(Error(Code::kInternal, "HWS-PX-002", std::string("the proxy doesn't tell its ") + kStat));
+                   });
+}
+
 std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& ports) const {
   std::vector<Listener> out;
   const auto endpoints = impl_->options.listening();

@@ -37,6 +37,7 @@ class EnvoyDriver final : public ProxyDriver {
   void begin_drain(const std::string& generation, std::function<void(Status)> done) override;
   void count_connections(const std::string& generation, Done<std::uint64_t> done) override;
   void scrape(const std::string& generation, Done<std::string> done) override;
+  void flush_mark(const std::string& generation, Done<std::uint64_t> done) override;
   std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const override;
   // The certificates that Envoy presents now: the proof that a rotation has reached it.
   void certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done);

@@ -11,6 +11,7 @@
 #include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "proxy/counter_keeper.h"
 #include "proxy/history.h"
 #include "proxy/memory_room.h"
 #include "proxy/process_watch.h"
@@ -34,6 +35,7 @@ class Supervisor {
     unsigned concurrency = 0;  // as configured
     std::function<std::optional<MemoryRoom>(pid_t pid)> room = memory_room;
     History* history = nullptr;  // outlives the supervisor; none: nothing is kept
+    CounterKeeper* counters = nullptr;  // the same; none: a scrape is of the serving generation alone
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
   using OnDown = std::function<void(const std::string& reason)>;
@@ -78,7 +80,7 @@ class Supervisor {
 
   bool live() const { return machine_.live(); }
   Status status() const;
-  // The exposition of the serving generation, for the merged metrics.
+  // The exposition of all generations, for the merged metrics.
   void scrape(std::function<void(Result<std::string>)> done);
 
  private:
@@ -110,6 +112,7 @@ class Supervisor {
   void begin_hand_over(const GenerationId& old);
   void end_hand_over(const HandOverOutcome& outcome);
   void exited(pid_t pid);
+  std::vector<Counters::Generation> counted() const;
 
   // A callback that becomes an event, unless the machine has moved on or we're gone.
   template <typename Event, typename Value>

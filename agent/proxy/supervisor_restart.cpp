@@ -54,6 +54,10 @@ void Supervisor::begin_hand_over(const GenerationId& old) {
   log::info("restarting the proxy", {{"generation", facts.generation}});
   replacement_ = std::make_unique<Replacement>(loop_, host_, driver_, watcher_, std::move(options), options_.bootstrap,
                                                [this](const HandOverOutcome& outcome) { end_hand_over(outcome); });
+  if (options_.counters != nullptr)
+    replacement_->before_launch([this, name = facts.generation](std::function<void()> go) {
+      options_.counters->read_before_hand_over(name, std::move(go));
+    });
   feed(event::HandOverBegun{});
   replacement_->start();
 }
