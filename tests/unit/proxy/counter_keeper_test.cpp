@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/counter_keeper.h"
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
