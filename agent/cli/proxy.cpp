@@ -19,6 +19,11 @@ void add_proxy(CLI::App& app, Context& context) {
   add_proxy_restart(*proxy, context);
   add_proxy_allow(*proxy, context);
   add_proxy_gc(*proxy, context);
+  add_proxy_status(*proxy, context);
+  add_proxy_history(*proxy, context);
+  add_proxy_connections(*proxy, context);
+  add_proxy_config_dump(*proxy, context);
+  add_proxy_logs(*proxy, context);
 }
 
 }  // namespace hawser::cli

@@ -12,11 +12,16 @@
 namespace hawser::cli {
 
 void add_proxy_allow(CLI::App& proxy, Context& context);
+void add_proxy_config_dump(CLI::App& proxy, Context& context);
+void add_proxy_connections(CLI::App& proxy, Context& context);
 void add_proxy_gc(CLI::App& proxy, Context& context);
+void add_proxy_history(CLI::App& proxy, Context& context);
 void add_proxy_install(CLI::App& proxy, Context& context);
 void add_proxy_list(CLI::App& proxy, Context& context);
+void add_proxy_logs(CLI::App& proxy, Context& context);
 void add_proxy_restart(CLI::App& proxy, Context& context);
 void add_proxy_rollback(CLI::App& proxy, Context& context);
+void add_proxy_status(CLI::App& proxy, Context& context);
 void add_proxy_upgrade(CLI::App& proxy, Context& context);
 
 proxy::BinaryFolder binary_store(const Context& context);

@@ -62,6 +62,11 @@ class ProxyDriver {
   // Connections of users; not those of probes, scrapers and its own administration.
   virtual void count_connections(const std::string& generation, Done<std::uint64_t> done) = 0;
   virtual void scrape(const std::string& generation, Done<std::string> done) = 0;
+  // A number that changes whenever the proxy has flushed its counters: from then on, what it counts is what a successor
+  // is given. Not every kind of proxy has that.
+  virtual void flush_mark(const std::string& /*generation*/, Done<std::uint64_t> done) {
+    done(Error(Code::kUnimplemented, "HWS-PX-001", "this proxy doesn't tell when it flushes its counters"));
+  }
   // What listens on this host on these ports, as the kernel tells it, whoever it is.
   virtual std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const = 0;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/supervisor.h"
 
+#include <csignal>
 #include <utility>
 
 #include "base/log.h"
@@ -30,9 +31,12 @@ Supervisor::Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, Pr
       alive_(std::make_shared<bool>(true)),
       since_(loop.wall()) {
   show_live(metrics_, false);
+  if (options_.counters != nullptr) options_.counters->follow([this] { return counted(); });
 }
 
-Supervisor::~Supervisor() = default;
+Supervisor::~Supervisor() {
+  if (options_.counters != nullptr) options_.counters->follow({});
+}
 
 void Supervisor::start(OnLive on_live, OnDown on_down) {
   on_live_ = std::move(on_live);
@@ -60,6 +64,7 @@ Supervisor::Status Supervisor::status() const {
 }
 
 void Supervisor::scrape(std::function<void(Result<std::string>)> done) {
+  if (options_.counters != nullptr) return options_.counters->scrape(std::move(done));
   if (machine_.facts().pid != 0) return driver_.scrape(machine_.facts().generation, std::move(done));
   done(Error(Code::kUnavailable, "HWS-PX-001", "no proxy is running", "hawser status says why"));
 }
@@ -96,8 +101,9 @@ void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actio
     if (const auto* report = std::get_if<action::Report>(&action); report != nullptr && reason.empty())
       reason = report->detail;
   }
-  options_.history->state(machine_.facts().generation, std::string(phase_name(before)),
-                          std::string(phase_name(machine_.phase())), reason);
+  const auto& facts = machine_.facts();
+  options_.history->state(facts.generation, std::string(phase_name(before)), std::string(phase_name(machine_.phase())),
+                          reason, {facts.pid, facts.binary_sha256, facts.version});
 }
 
 void Supervisor::perform(SupervisionAction& action) {
@@ -170,7 +176,24 @@ void Supervisor::run(const action::Count&) {
 }
 
 void Supervisor::run(const action::Signal& signal) {
-  host_.signal(machine_.facts().generation, signal.number, answer<event::Signalled, hawser::Status>());
+  auto go = [this, alive = std::weak_ptr(alive_), generation = machine_.facts().generation, number = signal.number,
+             done = answer<event::Signalled, hawser::Status>()] {
+    if (!alive.expired()) host_.signal(generation, number, done);
+  };
+  if (signal.number == SIGTERM && options_.counters != nullptr) return options_.counters->read_last(std::move(go));
+  go();
+}
+
+// None while it isn't known who runs.
+std::vector<Counters::Generation> Supervisor::counted() const {
+  std::vector<Counters::Generation> out;
+  const auto& facts = machine_.facts();
+  if (facts.pid == 0) return out;
+  out.push_back({facts.generation, facts.pid});
+  if (replacement_) out.push_back({replacement_->new_name(), 0});
+  for (const auto& [name, retirement] : retirements_)
+    if (name != facts.generation) out.push_back({name, 0});
+  return out;
 }
 
 void Supervisor::run(const action::Reap& reap) {
@@ -185,6 +208,7 @@ void Supervisor::run(const action::Wake& wake) {
 
 void Supervisor::run(const action::Live& event) {
   const auto& facts = machine_.facts();
+  note_serving(facts.adopted ? "adopted" : "cold start");
   if (event.down_for) {
     const double seconds = std::chrono::duration<double>(*event.down_for).count();
     metrics_.set("hawser_proxy_restart_seconds", "How long the proxy was last not LIVE", {}, seconds);

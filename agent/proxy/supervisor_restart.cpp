@@ -54,6 +54,10 @@ void Supervisor::begin_hand_over(const GenerationId& old) {
   log::info("restarting the proxy", {{"generation", facts.generation}});
   replacement_ = std::make_unique<Replacement>(loop_, host_, driver_, watcher_, std::move(options), options_.bootstrap,
                                                [this](const HandOverOutcome& outcome) { end_hand_over(outcome); });
+  if (options_.counters != nullptr)
+    replacement_->before_launch([this, name = facts.generation](std::function<void()> go) {
+      options_.counters->read_before_hand_over(name, std::move(go));
+    });
   feed(event::HandOverBegun{});
   replacement_->start();
 }
@@ -100,6 +104,7 @@ void Supervisor::run(const action::CallOffHandOver&) {
 }
 
 void Supervisor::run(const action::Replaced&) {
+  note_serving("hot restart");
   const auto& facts = machine_.facts();
   later([this, generation = facts.generation, pid = facts.pid] {
     if (on_replaced_ && live()) on_replaced_(generation, pid);
@@ -108,6 +113,7 @@ void Supervisor::run(const action::Replaced&) {
 
 void Supervisor::run(const action::Retire& retire) {
   const std::string name = retire.generation;
+  note_retiring(name);
   auto& slot = retirements_[name];
   slot = std::make_unique<Retirement>(loop_, host_, name, [this, name](std::optional<int> status) {
     if (status) run(action::RecordExit{*status});
