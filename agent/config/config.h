@@ -241,6 +241,8 @@ struct Proxy {
   std::chrono::seconds drain{5};
   std::chrono::seconds start_timeout{30};
   std::chrono::seconds parent_shutdown{60};
+  std::chrono::seconds wedge_after{10};  // 0: never
+  std::chrono::seconds probation{1800};  // of a new binary
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

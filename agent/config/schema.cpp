@@ -42,6 +42,8 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("drain", seconds(config.proxy.drain));
     map.scalar("start_timeout", seconds(config.proxy.start_timeout));
     map.scalar("parent_shutdown", seconds(config.proxy.parent_shutdown));
+    map.scalar("wedge_after", seconds(config.proxy.wedge_after));
+    map.scalar("probation", seconds(config.proxy.probation));
   });
   root.map("compat", [&](MapReader& map) {
     map.scalar("istio_extensions",

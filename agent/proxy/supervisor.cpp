@@ -15,6 +15,11 @@ void show_live(Metrics& metrics, bool live) {
   metrics.set("hawser_proxy_live", "1 while the proxy is LIVE with its listeners bound", {}, live ? 1 : 0);
 }
 
+void show_backoff(Metrics& metrics, double seconds) {
+  metrics.set("hawser_proxy_backoff_seconds", "The pause before the next attempt to start the proxy; 0: none", {},
+              seconds);
+}
+
 }  // namespace
 
 Supervisor::Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, ProcessWatcher& watcher, Options options,
@@ -30,6 +35,7 @@ Supervisor::Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, Pr
       alive_(std::make_shared<bool>(true)),
       since_(loop.wall()) {
   show_live(metrics_, false);
+  show_backoff(metrics_, 0);
 }
 
 Supervisor::~Supervisor() = default;
@@ -89,6 +95,8 @@ void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actio
   timer_.reset();
   since_ = loop_.wall();
   show_live(metrics_, live());
+  if (before == Phase::kWaiting) show_backoff(metrics_, 0);
+  if (!live()) stand_in_.reset();
   if (options_.history == nullptr) return;
   std::string reason;
   for (const auto& action : actions) {
@@ -153,6 +161,10 @@ void Supervisor::run(const action::Probe&) {
     driver_.probe(generation, std::move(probed));
 }
 
+void Supervisor::run(const action::ProbeData&) {
+  driver_.probe_data(machine_.facts().generation, answer<event::DataProbed, hawser::Status>());
+}
+
 void Supervisor::run(const action::Diagnose&) {
   driver_.diagnose(machine_.facts().generation, answer<event::Diagnosed, std::string>());
 }
@@ -178,6 +190,8 @@ void Supervisor::run(const action::Reap& reap) {
 }
 
 void Supervisor::run(const action::Wake& wake) {
+  if (machine_.phase() == Phase::kWaiting)
+    show_backoff(metrics_, std::chrono::duration<double>(wake.after).count());
   timer_ = loop_.after(wake.after, [this, turn = machine_.turn()] {
     if (turn == machine_.turn()) feed(event::Woke{});
   });
@@ -185,6 +199,9 @@ void Supervisor::run(const action::Wake& wake) {
 
 void Supervisor::run(const action::Live& event) {
   const auto& facts = machine_.facts();
+  serves_since_ = loop_.now();
+  // Of one that was found it isn't known whether its predecessor ended before its time. Where it lives the name is taken.
+  if (facts.adopted) stand_in_ = driver_.stand_in(facts.generation);
   if (event.down_for) {
     const double seconds = std::chrono::duration<double>(*event.down_for).count();
     metrics_.set("hawser_proxy_restart_seconds", "How long the proxy was last not LIVE", {}, seconds);
@@ -206,12 +223,28 @@ void Supervisor::run(const action::Report& report) {
   health_.report(kItem, report.state, report.detail, report.error ? &*report.error : nullptr);
 }
 
+void Supervisor::run(const action::Crashed& crash) {
+  metrics_.add("hawser_proxy_crashes_total", "Ends of the proxy that nobody asked for", {{"cause", crash.cause}});
+}
+
+void Supervisor::run(const action::GiveUp& give_up) {
+  log::error("the proxy's binary keeps ending", {{"sha256", give_up.binary_sha256}, {"reason", give_up.reason}});
+  if (options_.give_up)
+    options_.give_up(give_up.binary_sha256, give_up.reason, answer<event::GivenUp, hawser::Status>());
+}
+
+void Supervisor::run(const action::Trust& trust) {
+  log::info("the proxy's binary has passed its probation", {{"sha256", trust.binary_sha256}});
+  if (options_.trust) options_.trust(trust.binary_sha256);
+}
+
 void Supervisor::run(const action::RecordExit& exit) {
   metrics_.add("hawser_proxy_exits_total", "Proxy generations that ended", {{"status", exit_text(exit.status)}});
 }
 
 void Supervisor::run(const action::Stopped& stopped) {
   watch_.reset();
+  stand_in_.reset();
   auto waiting = std::exchange(on_stopped_, {});
   for (auto& done : waiting) later([done = std::move(done), result = stopped.result] { done(result); });
 }
