@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "base/health.h"
 #include "base/asio_loop.h"
+#include "base/health.h"
 #include "base/metrics.h"
 #include "broker/client.h"
 #include "config/config.h"

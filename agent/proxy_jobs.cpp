@@ -53,8 +53,7 @@ struct Runner {
 
 void run_proxy_job(const Membership& membership, const ProxyJob& job, Done done) {
   MeshProxy* proxy = membership.proxy();
-  if (proxy == nullptr)
-    return done(Error(Code::kFailedPrecondition, "HWS-MB-002", "no proxy runs", "hawser status"));
+  if (proxy == nullptr) return done(Error(Code::kFailedPrecondition, "HWS-MB-002", "no proxy runs", "hawser status"));
   std::visit(Runner{*proxy, std::move(done)}, job);
 }
 

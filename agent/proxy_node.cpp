@@ -83,6 +83,8 @@ std::string program_bootstrap(const config::Config& config, const HostFacts& fac
   bootstrap::GrpcOptions options;
   options.node = node_options(config, facts);
   options.xds_socket = run_dir + "/proxyless.sock";
+  for (const auto& target : config.exports)
+    if (target.layout == config::ExportSettings::Layout::kSpiffe) options.credentials_folder = target.to;
   return bootstrap::grpc_bootstrap(options);
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -129,6 +130,32 @@ def test_hawserd_dies_at_every_step_of_a_renewal(world):
     world.vm.renew()
     left = sorted(set(world.host.call(os.listdir, IDENTITY)) - {"trust.json"})
     assert len(left) == 4 and left[0] == "current" and left[-1] == "token", f"more than current and previous: {left}"
+
+
+def test_a_slow_disk_holds_up_the_renewal_and_nothing_else(world):
+    """Each sync of a key's file takes two seconds, eight for a generation; status and traffic don't wait for it."""
+    world.vm.stop_agent()
+    world.vm.start_agent(env=failpoints.slow("write.sync/*.new", 2000))
+    world.vm.wait("REGISTERED", timeout=60)
+    before = world.vm.cert()["serial"]
+    with world.traffic() as traffic:
+        begun = time.monotonic()
+        renewing = world.host.popen([f"{layout.BIN_IN_HOST}/hawser", "cert", "renew"], stdout=subprocess.DEVNULL)
+        slowest = 0.0
+        while renewing.poll() is None:
+            asked = time.monotonic()
+            assert asked - begun < 40, "the renewal doesn't end"
+            world.vm.status()
+            slowest = max(slowest, time.monotonic() - asked)
+        assert renewing.returncode == 0
+        assert time.monotonic() - begun > 4, "the disk wasn't slow"
+        assert slowest < 1.5, f"status waited {slowest:.1f} s for the disk"
+        traffic.finish()
+    assert world.vm.cert()["serial"] != before
+    is_whole(world)
+    world.vm.stop_agent()
+    world.vm.start_agent()
+    in_the_mesh(world)
 
 
 def start_broker_anew(world, env: dict[str, str] | None = None, *, with_proxy: bool = True) -> None:

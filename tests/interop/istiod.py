@@ -181,6 +181,11 @@ class IstiodPlane(plane.Plane):
             self._host.write(f"{FILES}/cacerts/{name}", text, mode=0o600)
         self._start_istiod()
 
+    def trust_besides(self, root_pem: str | None) -> None:
+        """Another root for all of the mesh (MeshConfig.caCertificates); None: no longer."""
+        config = manifests.config_map(metrics=not self._for_upstream_envoy, also_trusted=root_pem)
+        self.kube.apply(config)
+
     def kubeconfig(self) -> str:
         """For programs of another host."""
         found = json.loads(self._host.read(f"{FILES}/kubeconfig.json"))

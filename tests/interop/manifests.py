@@ -12,10 +12,11 @@ APP_LABEL = {"app": facts.VM_GROUP}
 CALLERS_POLICY = "vm-app-callers"
 
 
-def mesh_config(metrics: bool) -> dict:
+def mesh_config(metrics: bool, also_trusted: str | None = None) -> dict:
     """The mesh's settings as an operator writes them (istioctl copies defaultConfig into a bundle).
 
     `metrics`: with the provider that Istio's installation switches on, which makes istiod send `istio.stats`.
+    `also_trusted`: a root besides the CA's own.
     """
     return {
         "trustDomain": facts.TRUST_DOMAIN,
@@ -25,16 +26,22 @@ def mesh_config(metrics: bool) -> dict:
             "meshId": facts.MESH_ID,
         },
         **({"defaultProviders": {"metrics": ["prometheus"]}} if metrics else {}),
+        **({"caCertificates": [{"pem": also_trusted}]} if also_trusted else {}),
     }
+
+
+def config_map(metrics: bool, also_trusted: str | None = None) -> dict:
+    """From where istiod reads them, and goes on reading them."""
+    data = {"mesh": yaml.safe_dump(mesh_config(metrics, also_trusted)), "meshNetworks": "networks: {}\n"}
+    return {**_core("ConfigMap", "istio", ISTIO_NAMESPACE), "data": data}
 
 
 def before_istiod(metrics: bool) -> list[dict]:
     """Namespaces, accounts, and the ConfigMap that istiod reads its mesh configuration from."""
-    data = {"mesh": yaml.safe_dump(mesh_config(metrics)), "meshNetworks": "networks: {}\n"}
     return [
         _core("Namespace", ISTIO_NAMESPACE),
         _core("Namespace", facts.NAMESPACE),
-        {**_core("ConfigMap", "istio", ISTIO_NAMESPACE), "data": data},
+        config_map(metrics),
         *(service_account(name) for name in (facts.VM_SA, facts.REVIEWS_SA, facts.OTHER_SA)),
     ]
 

@@ -20,7 +20,7 @@ KUBECONFIG = "/etc/hawser/kubeconfig"
 
 @pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest, programs: None):
-    with fixtures.world(request, IstiodPlane(istiod_env={"ISTIO_DUAL_STACK": "true"})) as made:
+    with fixtures.world(request, IstiodPlane(istiod_env={"ISTIO_DUAL_STACK": "true", "ISTIO_MULTIROOT_MESH": "true"})) as made:
         yield made
 
 
@@ -95,3 +95,17 @@ def test_the_meshs_root_is_replaced_and_the_host_follows(world):
     shown = json.loads(world.vm.cli("trust", "show", "--json").stdout)
     retired = [root["subject"] for root in shown["roots"] if root.get("retired_until")]
     assert len(shown["roots"]) == 2 and len(retired) == 1 and "second" not in retired[0], shown
+
+
+def test_a_root_that_the_mesh_trusts_besides_comes_from_the_control_plane(world):
+    """istio.mesh.v1alpha1.ProxyConfig, which istiod sends where ISTIO_MULTIROOT_MESH is on."""
+    other = pki.authority("The root of a mesh next door")
+    shown = lambda: json.loads(world.vm.cli("trust", "show", "--json").stdout)["roots"]  # noqa: E731
+    next_door = lambda: [root for root in shown() if "next door" in root["subject"]]  # noqa: E731
+    assert not next_door()
+    world.plane.trust_besides(other.certificate_pem)
+    told = poll.until("the control plane's root is trusted", next_door, 60)[0]
+    assert told["sources"] == ["control-plane"], told
+    steps.outbound(world)
+    world.plane.trust_besides(None)
+    poll.until("it is left out again", lambda: not next_door() or next_door()[0].get("retired_until"), 60)

@@ -15,6 +15,7 @@ from lab.second_envoy import SecondEnvoy
 pytestmark = [pytest.mark.incremental, pytest.mark.timeout(180)]
 
 BOOTSTRAP = "/etc/hawser/grpc.json"
+CREDENTIALS = "/run/secrets-of-programs"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,9 @@ def test_joins(world):
     for port in (7071, 7072):
         greeter.start(world.mesh, port)
     world.plane.kube.apply(service(greeter.HOST, 7071))
+    world.host.mkdir(CREDENTIALS, 0o2755, facts.UID_AGENT, facts.GID_APP)
+    exports = f"exports: [{{to: {CREDENTIALS}, layout: spiffe, group: '{facts.GID_APP}'}}]\n"
+    world.host.write("/etc/hawser/conf.d/60-exports.yaml", exports)
     world.vm.join(world.bundle, "proxyless.enabled=true", f"proxyless.group={facts.GID_APP}")
     world.vm.wait("REGISTERED")
 
@@ -62,6 +66,32 @@ def test_a_grpc_program_finds_a_service_through_the_relay(world):
         poll.until("it follows the endpoint", lambda: program.says("greeter on 7072"), steps.PUSH_TIMEOUT)
     entries = [w for w in world.plane.workloads() if w.address == facts.VM_IP]
     assert len(entries) == 1 and entries[0].connected and entries[0].healthy, entries
+
+
+def test_a_grpc_program_speaks_mtls_with_what_is_exported(world):
+    """No proxy on either side: the callee, which holds what istiod issued to reviews, says who called."""
+    mine = world.plane.issue(facts.REVIEWS_SA)
+    folder = "/run/greeter"
+    world.mesh.mkdir(folder, 0o755, facts.UID_APP, facts.GID_APP)
+    for name, text in (
+        ("private_key.pem", mine.key),
+        ("certificates.pem", mine.chain),
+        ("ca_certificates.pem", mine.roots),
+    ):
+        world.mesh.write(f"{folder}/{name}", text, uid=facts.UID_APP, gid=facts.GID_APP)
+    greeter.start(world.mesh, 7073, folder)
+    host = "sealed.demo.svc.cluster.local"
+    world.plane.kube.apply(service(host, 7073))
+    policy = {"host": host, "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
+    world.plane.kube.apply(manifests._istio("networking", "DestinationRule", "sealed", policy))
+    says = f"greeter on 7073 for {facts.spiffe(facts.VM_SA)}"
+    with greeter.Program(world.host, BOOTSTRAP, target=f"xds:///{host}:{greeter.PORT}") as program:
+        answers = []
+        poll.until("it is answered", lambda: answers.append(program.ask()) or answers[-1].get("said") == says, 30)
+        world.vm.renew()
+        assert program.says(says)
+    with greeter.Program(world.host, BOOTSTRAP, target=f"xds:///{host}:{greeter.PORT}") as program:
+        poll.until("with the new certificate, too", lambda: program.ask().get("said") == says, 30)
 
 
 def test_an_envoy_of_the_state_of_the_world_is_passed_through(world):

@@ -31,6 +31,10 @@ def fail_from(step: str, passage: int, error: str = "ENOSPC") -> dict[str, str]:
     return {VARIABLE: f"{step}:errno={error}@{passage}+"}
 
 
+def slow(step: str, milliseconds: int) -> dict[str, str]:
+    return {VARIABLE: f"{step}:delay={milliseconds}"}
+
+
 TELL = {VARIABLE: "*:tell"}
 
 

@@ -23,8 +23,9 @@ def service(*ports: int) -> dict[str, typing.Any]:
     return {"host": HOST, "mtls": False, "ports": [one], "endpoints": endpoints}
 
 
-def start(mesh: Host, port: int) -> subprocess.Popen:
-    argv = [PYTHON, PROGRAM, "serve", f"{facts.MESH_IP}:{port}", f"greeter on {port}"]
+def start(mesh: Host, port: int, folder: str | None = None) -> subprocess.Popen:
+    """By mTLS with the identity in `folder`, laid out as workload-spiffe-credentials."""
+    argv = [PYTHON, PROGRAM, "serve", f"{facts.MESH_IP}:{port}", f"greeter on {port}", *([folder] if folder else [])]
     process = mesh.popen(argv, log=f"greeter-{port}.log", uid=facts.UID_APP, gid=facts.GID_APP)
     poll.until(f"greeter listens on {port}", lambda: mesh.tcp(facts.MESH_IP, port), timeout=20)
     return process

@@ -28,6 +28,14 @@ def envoy_binary() -> str:
     return layout.in_host(os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy"))
 
 
+def older_envoy_binary() -> str:
+    """A real Envoy of an earlier version (tests/older-envoy.txt), which ./dev has put into its cache."""
+    path = layout.REPO / ".cache" / "older-envoy" / "envoy" / "_bin" / "envoy"
+    if not path.exists():
+        raise RuntimeError(f"{path} isn't there: any `./dev test` installs it")
+    return layout.in_host(path)
+
+
 def start_http_app(host: Host, name: str, *where: str) -> subprocess.Popen:
     process = host.popen(program("http_app", name, *where), log=f"{name}.log", **AS_APP)
     for each in where:

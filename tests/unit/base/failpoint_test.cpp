@@ -134,7 +134,8 @@ TEST_F(Failpoint, PatternsChooseByFileAndPassage) {
 }
 
 TEST(FailpointDeathTest, ATextThatIsNotUnderstoodEndsTheProgram) {
-  for (const char* text : {"rename", ":crash", "rename:", "rename:errno=ENOTHING", "rename:crash@0", "rename:crash@2x"})
+  for (const char* text : {"rename", ":crash", "rename:", "rename:errno=ENOTHING", "rename:crash@0", "rename:crash@2x",
+                           "rename:delay=", "rename:delay=60001"})
     EXPECT_DEATH(failpoint::arm(text), "isn't PATTERN:crash") << text;
 }
 
