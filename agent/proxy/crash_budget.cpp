@@ -7,8 +7,11 @@ namespace hawser::proxy {
 
 void CrashBudget::begin(const std::string& sha256) {
   if (sha256_ == sha256) return;
-  *this = CrashBudget(options_);
   sha256_ = sha256;
+  first_live_.reset();
+  live_since_.reset();
+  quick_ = 0;
+  ends_.clear();
 }
 
 void CrashBudget::live(const std::string& sha256, Monotonic now) {
@@ -18,21 +21,21 @@ void CrashBudget::live(const std::string& sha256, Monotonic now) {
 }
 
 void CrashBudget::trust(const std::string& sha256) {
-  begin(sha256);
-  good_ = true;
+  good_.insert(sha256);
 }
 
 bool CrashBudget::proves(const std::string& sha256, Monotonic now) {
-  if (good_ || sha256 != sha256_ || !first_live_ || now - *first_live_ < options_.probation) return false;
+  if (good_.count(sha256) > 0 || sha256 != sha256_) return false;
+  if (!first_live_ || now - *first_live_ < options_.probation) return false;
   if (!ends_.empty() && now - ends_.back() < options_.window) return false;
-  good_ = true;
+  trust(sha256);
   return true;
 }
 
 bool CrashBudget::ended(const std::string& sha256, Monotonic now) {
   begin(sha256);
   const auto live_since = std::exchange(live_since_, std::nullopt);
-  if (good_) return false;
+  if (good_.count(sha256) > 0) return false;
   if (live_since) quick_ = now - *live_since <= options_.quick_within ? quick_ + 1 : 0;
   ends_.push_back(now);
   while (now - ends_.front() > options_.window) ends_.pop_front();

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <deque>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/loop.h"
@@ -43,8 +44,8 @@ class CrashBudget {
   void begin(const std::string& sha256);
 
   Options options_;
+  std::set<std::string> good_;
   std::string sha256_;
-  bool good_ = false;
   std::optional<Monotonic> first_live_;
   std::optional<Monotonic> live_since_;
   unsigned quick_ = 0;

@@ -122,6 +122,10 @@ struct HandOverEnded {
 struct GivenUp {
   Status result;
 };
+// A binary is known to be good, by an earlier hawserd.
+struct KnownGood {
+  std::string binary_sha256;
+};
 // A generation that was left to end is gone.
 struct Retired {
   std::string generation;
@@ -130,7 +134,7 @@ struct Retired {
 using SupervisionEvent =
     std::variant<event::Start, event::Stop, event::Woke, event::Observed, event::Validated, event::Started,
                  event::Probed, event::DataProbed, event::Diagnosed, event::Exited, event::DrainBegun, event::Counted, event::Signalled,
-                 event::Reaped, event::HandOverBegun, event::HandOverEnded, event::GivenUp, event::Retired>;
+                 event::Reaped, event::HandOverBegun, event::HandOverEnded, event::GivenUp, event::KnownGood, event::Retired>;
 
 namespace action {
 struct Observe {};
@@ -248,6 +252,7 @@ class Supervision {
   void on(const event::HandOverBegun&, Monotonic now);
   void on(const event::HandOverEnded& ended, Monotonic now);
   void on(const event::GivenUp& given_up, Monotonic now);
+  void on(const event::KnownGood& known, Monotonic now);
   void on(const event::Retired& retired, Monotonic now);
 
   template <typename Action>

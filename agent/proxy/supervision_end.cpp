@@ -79,6 +79,10 @@ void Supervision::on(const event::GivenUp& given_up, Monotonic) {
   act(action::Wake{std::chrono::milliseconds(0)});
 }
 
+void Supervision::on(const event::KnownGood& known, Monotonic) {
+  budget_.trust(known.binary_sha256);
+}
+
 // ---- stop
 
 void Supervision::ended_for_good() {

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 
 namespace hawser::proxy {
@@ -94,6 +95,7 @@ void Supervisor::drain_events() {
 void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actions) {
   timer_.reset();
   since_ = loop_.wall();
+  (void)failpoint::fails("proxy.phase", std::string(phase_name(machine_.phase())));
   show_live(metrics_, live());
   if (before == Phase::kWaiting) show_backoff(metrics_, 0);
   if (!live()) stand_in_.reset();

@@ -111,16 +111,16 @@ void Supervisor::run(const action::Replaced&) {
 }
 
 // The successor of one that ended before its time would end too, some seconds later.
-void Supervisor::retired(const std::string& name, std::optional<int> status) {
-  if (status) run(action::RecordExit{*status});
+void Supervisor::retired(const std::string& name, std::optional<int> ended) {
+  if (ended) run(action::RecordExit{*ended});
   log::info("a proxy generation that handed over has ended", {{"generation", name}});
   const auto old = generation_id(name);
   const auto now = generation_id(machine_.facts().generation);
   if (!live() || !old || !now || now->family != old->family || now->epoch != old->epoch + 1) return;
   stand_in_ = driver_.stand_in(machine_.facts().generation);
   const bool early = loop_.now() - serves_since_ + kTolerance < options_.parent_shutdown;
-  if (!early && status.value_or(-1) == 0) return;
-  const std::string reason = "parent_lost: " + name + " ended (" + exit_text(status.value_or(-1)) +
+  if (!early && ended.value_or(-1) == 0) return;
+  const std::string reason = "parent_lost: " + name + " ended (" + exit_text(ended.value_or(-1)) +
                              ") while it drained; " + (stand_in_ ? "hawserd stands in for it" : "nobody stands in for it");
   log::warn("the proxy's predecessor is lost", {{"generation", machine_.facts().generation}, {"reason", reason}});
   run(action::Crashed{"parent_lost"});

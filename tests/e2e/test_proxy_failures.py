@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 import typing
 
 import pytest
 
-from lab import facts, poll, services, steps
+from lab import facts, failpoints, layout, poll, services, steps
 
 pytestmark = pytest.mark.incremental
 
+needs_failpoints = pytest.mark.skipif(
+    bool(os.environ.get("HAWSER_BIN")) and not failpoints.compiled_in(), reason="a build without fail-points"
+)
 BASE_ID = 4101
 SETTINGS = ("proxy.parent_shutdown=40s", "proxy.drain=2s", "proxy.start_timeout=5s")
 OUTLIVES = 20  # seconds; without a stand-in the successor aborts after 14
@@ -131,6 +135,53 @@ def test_no_room_in_shared_memory(world):
     finally:
         world.host.run(["sh", "-c", "umount /dev/shm || rm -f /dev/shm/hawser-lab-full"])
     wait_for_another(world, before["pid"])
+
+
+def envoys(world) -> set[int]:
+    listed = world.host.run(["sh", "-c", f"pgrep -u {facts.UID_PROXY} envoy || true"]).stdout
+    return {int(pid) for pid in listed.split()}
+
+
+def is_whole(world) -> None:
+    """One proxy, LIVE and known, or two of which one drains; and another restart works."""
+    world.vm.start_agent()
+    world.vm.wait("REGISTERED", timeout=40)
+    poll.until("one proxy serves", lambda: proxy(world)["state"] == "LIVE" and proxy(world)["pid"] in envoys(world), 20)
+    poll.until("all is well", lambda: world.vm.status()["state"] == "ok", 20)
+    assert len(envoys(world)) <= 2
+
+
+@needs_failpoints
+@pytest.mark.parametrize("step", ["PROVING", "LAUNCHING", "WARMING", "DONE"])
+def test_hawserd_dies_at_a_step_of_a_hand_over(world, step):
+    """No request is lost, whatever the step."""
+    world.vm.stop_agent()
+    for pid in envoys(world):
+        kill(world, pid)
+    world.vm.start_agent(env=failpoints.at(f"proxy.hand_over/{step}"))
+    world.vm.wait("REGISTERED", timeout=40)
+    poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)
+    with world.traffic() as traffic:
+        traffic.more(20)
+        asked = world.host.popen([f"{layout.BIN_IN_HOST}/hawser", "proxy", "restart"], log=f"restart-{step}.log")
+        failpoints.dies(world.vm.agent, step)
+        traffic.more(20)
+        is_whole(world)
+        traffic.more(20)
+        traffic.finish()
+    asked.wait(10)
+
+
+@needs_failpoints
+@pytest.mark.parametrize("phase", ["STARTING", "WARMING", "LIVE", "ENDED"])
+def test_hawserd_dies_in_a_phase(world, phase):
+    world.vm.stop_agent()
+    for pid in envoys(world):
+        kill(world, pid)
+    world.vm.start_agent(env=failpoints.at(f"proxy.phase/{phase}"))
+    failpoints.dies(world.vm.agent, phase)
+    is_whole(world)
+    poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)
 
 
 def test_leaves_without_a_trace(world):

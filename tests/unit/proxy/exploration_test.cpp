@@ -7,6 +7,7 @@
 #include <deque>
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <random>
 #include <sstream>
 #include <unordered_set>
@@ -144,13 +145,20 @@ TEST(Exploration, RandomHistoriesKeepTheInvariants) {
   std::unordered_set<std::uint64_t> good;
   std::uint64_t moves = 0;
   for (unsigned seed = 1; seed <= histories; ++seed) {
-    std::mt19937 random(seed);
-    World world(Budget{random() % 20, random() % 4, random() % 3, random() % 4});
+    std::mt19937 engine(seed);
+    const auto random = [&engine](std::size_t below) { return static_cast<unsigned>(engine() % below); };
+    Budget budget;
+    budget.faults = random(20);
+    budget.hand_overs = random(4);
+    budget.crashes = random(3);
+    budget.stops = random(4);
+    World world(budget);
     std::string trace;
-    for (unsigned i = 0; i < 20 + random() % 40; ++i) {
+    const unsigned length = 20 + random(60);
+    for (unsigned i = 0; i < length; ++i) {
       const auto all = world.moves();
       if (all.empty()) break;
-      const Move move = all[random() % all.size()];
+      const Move move = all[random(all.size())];
       world.apply(move);
       ++moves;
       seen().take(world);

@@ -28,7 +28,7 @@ SupervisionOptions small_options() {
   out.watch_poll = milliseconds(1000);
   out.drain_poll = milliseconds(500);
   out.end_wait = milliseconds(1000);
-  out.parent_shutdown = milliseconds(1000);
+  out.parent_shutdown = milliseconds(-8000);  // with the time that it may be overdue: 2 s
   out.wedge_after = milliseconds(2000);
   out.steady = milliseconds(3000);
   out.backoff_cap = milliseconds(400);
@@ -370,8 +370,23 @@ void World::tell() {
   if (outcome.old_ended) feed(event::Exited{handing_over_pid_});
 }
 
+bool World::stale(const Call& call) const {
+  if (!call.of_hand_over) return call.turn != machine_->turn();
+  return !hand_over_ || (call.kind != Call::Kind::kLaunch && call.turn != hand_over_->turn());
+}
+
+// The same question once more changes nothing, nor does one whose answer nobody waits for, unless it is a deed.
 void World::ask(Call call) {
-  calls_.push_back(std::move(call));
+  const auto is_deed = [](const Call& item) {
+    return item.kind == Call::Kind::kLaunch || item.kind == Call::Kind::kSignal || item.kind == Call::Kind::kReap ||
+           item.kind == Call::Kind::kDrain;
+  };
+  std::erase_if(calls_, [&](const Call& item) { return stale(item) && !is_deed(item); });
+  const auto alike = [&](const Call& item) {
+    return item.kind == call.kind && item.of_hand_over == call.of_hand_over && item.target == call.target &&
+           item.signal == call.signal && stale(item) == stale(call);
+  };
+  if (std::none_of(calls_.begin(), calls_.end(), alike)) calls_.push_back(std::move(call));
 }
 
 // ---- answers
@@ -385,16 +400,16 @@ void World::answer(const Call& call, Move::Kind how) {
 
 void World::probed(const Call& call, const Result<ProbeResult>& result) {
   auto* process = find(call.target);
-  if (process == nullptr || !result) return;
-  process->known_good = result->state == ProxyState::kLive && result->ready && !result->listeners.empty() &&
+  if (process == nullptr) return;
+  process->known_good = result && result->state == ProxyState::kLive && result->ready && !result->listeners.empty() &&
                         result->listeners.front().bound;
 }
 
 void World::answer_own(const Call& call, Move::Kind how) {
   // What was asked for is done even if nobody waits for the answer any more.
-  const bool stale = call.turn != machine_->turn();
-  const auto give = [this, stale](auto event) {
-    if (!stale) feed(SupervisionEvent(std::move(event)));
+  const bool late = stale(call);
+  const auto give = [this, late](auto event) {
+    if (!late) feed(SupervisionEvent(std::move(event)));
   };
   switch (call.kind) {
     case Call::Kind::kObserve:
@@ -406,7 +421,7 @@ void World::answer_own(const Call& call, Move::Kind how) {
       return give(event::Started{launch(call.target, how)});
     case Call::Kind::kProbe: {
       const auto seen = look(call.target, how);
-      if (!stale) probed(call, seen);
+      if (!late) probed(call, seen);
       return give(event::Probed{seen, seen ? std::vector<Listener>() : kernel()});
     }
     case Call::Kind::kProbeData:
@@ -434,9 +449,9 @@ void World::answer_own(const Call& call, Move::Kind how) {
 }
 
 void World::answer_hand_over(const Call& call, Move::Kind how) {
-  const bool stale = !hand_over_ || (call.kind != Call::Kind::kLaunch && call.turn != hand_over_->turn());
-  const auto give = [this, stale](auto event) {
-    if (!stale) feed(HandOverEvent(std::move(event)));
+  const bool late = stale(call);
+  const auto give = [this, late](auto event) {
+    if (!late) feed(HandOverEvent(std::move(event)));
   };
   switch (call.kind) {
     case Call::Kind::kObserve:
@@ -446,12 +461,12 @@ void World::answer_hand_over(const Call& call, Move::Kind how) {
       return give(hand_over::Validated{Validation{how != Move::Kind::kRefuse, "", "1.40.0"}});
     case Call::Kind::kLaunch: {
       const auto started = launch(call.target, how);
-      if (started && !stale) new_watch_ = started->pid;
+      if (started && !late) new_watch_ = started->pid;
       return give(hand_over::Launched{started});
     }
     case Call::Kind::kProbe: {
       const auto seen = look(call.target, how);
-      if (stale) return;
+      if (late) return;
       probed(call, seen);
       if (call.target == hand_over_->old_name()) return feed(hand_over::OldProbed{seen});
       return feed(hand_over::NewProbed{seen});
@@ -684,8 +699,7 @@ std::string World::fingerprint(bool with_budget) const {
   }
   out += '|';
   for (const auto& call : calls_) {
-    const bool stale = call.of_hand_over ? !hand_over_ || call.turn != hand_over_->turn() : call.turn != machine_->turn();
-    add(static_cast<int>(call.kind) * 4 + (call.of_hand_over ? 2 : 0) + (stale ? 1 : 0));
+    add(static_cast<int>(call.kind) * 4 + (call.of_hand_over ? 2 : 0) + (stale(call) ? 1 : 0));
     out += call.target;
     add(call.signal);
   }

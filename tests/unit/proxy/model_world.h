@@ -138,6 +138,7 @@ class World {
   void watched(pid_t pid);
 
   void ask(Call call);
+  bool stale(const Call& call) const;  // nobody waits for its answer any more
   Result<StartedGeneration> launch(const std::string& name, Move::Kind how);
   Status signal(const std::string& name, int number, Move::Kind how);
   Result<ReapedGeneration> reap(const Call& call, Move::Kind how);
