@@ -89,4 +89,26 @@ void BrokerHost::reap(const std::string& generation, std::chrono::milliseconds w
   });
 }
 
+void BrokerHost::binaries(Done<HostedBinaries> done) {
+  v1::Request request;
+  request.mutable_observe();
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_observe()) return done(unexpected("observe"));
+    done(HostedBinaries{response->observe().current_sha256(), response->observe().last_good_sha256()});
+  });
+}
+
+void BrokerHost::mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+                      std::function<void(Status)> done) {
+  v1::Request request;
+  auto& job = *request.mutable_binary();
+  job.set_sha256(sha256);
+  job.set_mark(mark == BinaryMark::kGood ? v1::BinaryRequest::GOOD : v1::BinaryRequest::QUARANTINE);
+  job.set_reason(reason);
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    done(response ? Status() : Status(response.error()));
+  });
+}
+
 }  // namespace hawser::proxy

@@ -67,6 +67,13 @@ struct Host final : GenerationHost {
     timers.push_back(loop.after(wait, [done = std::move(done)] { done(ReapedGeneration{false, -1}); }));
   }
 
+  void binaries(Done<HostedBinaries> done) override { answer(std::move(done), Result<HostedBinaries>(stored)); }
+  void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+            std::function<void(Status)> done) override {
+    calls.push_back((mark == BinaryMark::kGood ? "good " : "quarantine ") + sha256 + " " + reason);
+    answer(std::move(done), marked);
+  }
+
   // A process ends by itself, with a wait(2) status; without a name the one that was started last.
   void finish(int status, const std::string& generation = "") {
     if (generations.empty()) return;
@@ -89,6 +96,8 @@ struct Host final : GenerationHost {
   std::vector<HostedGeneration> generations;
   Result<Validation> validation = Validation{true, "", "1.40.0"};
   std::deque<Error> start_error;
+  HostedBinaries stored{"5ha", ""};
+  Status marked;
   bool broken = false;
   bool term_works = true;
   bool kill_works = true;
