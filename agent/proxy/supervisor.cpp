@@ -44,6 +44,10 @@ Supervisor::~Supervisor() = default;
 void Supervisor::start(OnLive on_live, OnDown on_down) {
   on_live_ = std::move(on_live);
   on_down_ = std::move(on_down);
+  host_.binaries([this, alive = std::weak_ptr(alive_)](const Result<HostedBinaries>& known) {
+    if (!alive.expired() && known && !known->last_good_sha256.empty())
+      feed(event::KnownGood{known->last_good_sha256});
+  });
   feed(event::Start{});
 }
 
@@ -231,13 +235,14 @@ void Supervisor::run(const action::Crashed& crash) {
 
 void Supervisor::run(const action::GiveUp& give_up) {
   log::error("the proxy's binary keeps ending", {{"sha256", give_up.binary_sha256}, {"reason", give_up.reason}});
-  if (options_.give_up)
-    options_.give_up(give_up.binary_sha256, give_up.reason, answer<event::GivenUp, hawser::Status>());
+  host_.mark(give_up.binary_sha256, BinaryMark::kQuarantine, give_up.reason, answer<event::GivenUp, hawser::Status>());
 }
 
 void Supervisor::run(const action::Trust& trust) {
   log::info("the proxy's binary has passed its probation", {{"sha256", trust.binary_sha256}});
-  if (options_.trust) options_.trust(trust.binary_sha256);
+  host_.mark(trust.binary_sha256, BinaryMark::kGood, "it has served for its probation", [](const hawser::Status& done) {
+    if (!done) log::warn("the proxy's binary can't be noted as good", {{"cause", done.error().to_string()}});
+  });
 }
 
 void Supervisor::run(const action::RecordExit& exit) {

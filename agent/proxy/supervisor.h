@@ -34,10 +34,6 @@ class Supervisor {
     std::function<std::string(const std::string& generation)> bootstrap;
     unsigned concurrency = 0;  // as configured
     std::function<std::optional<MemoryRoom>(pid_t pid)> room = memory_room;
-    // Puts a binary aside for the last good one; and notes one as good. None: there's no store.
-    std::function<void(const std::string& sha256, const std::string& reason, std::function<void(hawser::Status)> done)>
-        give_up;
-    std::function<void(const std::string& sha256)> trust;
     History* history = nullptr;  // outlives the supervisor; none: nothing is kept
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A proxy that hangs, a binary that keeps ending, a predecessor that is lost.
+#include <algorithm>
 #include <csignal>
 
 #include "supervisor_fixture.h"
@@ -89,85 +90,74 @@ TEST_F(SupervisorTest, OneThatHangsInItsStartIsStartedAnewToo) {
 }
 
 struct GivingUp : SupervisorTest {
-  GivingUp() {
-    options.give_up = [this](const std::string& sha256, const std::string& reason,
-                             std::function<void(Status)> done) {
-      given_up.push_back(sha256 + ": " + reason);
-      done(has_last_good ? Status() : Status(Error(Code::kNotFound, "HWS-BR-030", "none")));
-    };
-    options.trust = [this](const std::string& sha256) { trusted.push_back(sha256); };
-    make();
-  }
-  // LIVE for so long, then an end.
+  // LIVE for so long, then an end, and LIVE again.
   void live_then_die(seconds lives, int status = SIGSEGV) {
     loop.advance(lives);
     die(status);
-    loop.advance(seconds(12));
+    until_live();
+  }
+  void until_live() {
+    for (int i = 0; i < 200 && state() != "LIVE"; ++i) loop.advance(milliseconds(100));
     ASSERT_EQ(state(), "LIVE");
   }
-
-  bool has_last_good = true;
-  std::vector<std::string> given_up;
-  std::vector<std::string> trusted;
+  std::vector<std::string> marks(const std::string& kind) const {
+    std::vector<std::string> out;
+    std::copy_if(host.calls.begin(), host.calls.end(), std::back_inserter(out),
+                 [&kind](const std::string& call) { return call.starts_with(kind); });
+    return out;
+  }
 };
 
 TEST_F(GivingUp, ABinaryThatEndsThreeTimesSoonAfterLiveIsGivenUpForTheLastGoodOne) {
   start_live();
   for (int i = 0; i < 3; ++i) {
-    EXPECT_THAT(given_up, IsEmpty());
-    loop.advance(seconds(3));
-    die(SIGSEGV);
-    if (i == 2) {
-      EXPECT_THAT(item().detail, HasSubstr("last good"));
-      EXPECT_EQ(item_id(), "HWS-PX-042");
-    }
-    for (int wait = 0; wait < 120 && state() != "LIVE"; ++wait) loop.advance(milliseconds(100));
-    ASSERT_EQ(state(), "LIVE");
+    EXPECT_THAT(marks("quarantine"), IsEmpty());
+    live_then_die(seconds(3));
   }
-  ASSERT_EQ(given_up.size(), 1U);
-  EXPECT_THAT(given_up.front(), HasSubstr("5ha: 3 ends in"));
-  EXPECT_THAT(given_up.front(), HasSubstr("SIGSEGV"));
+  ASSERT_EQ(marks("quarantine").size(), 1U);
+  EXPECT_THAT(marks("quarantine").front(), HasSubstr("5ha 3 ends in"));
+  EXPECT_THAT(marks("quarantine").front(), HasSubstr("SIGSEGV"));
   EXPECT_TRUE(has_metric("hawser_proxy_crashes_total{cause=\"signal\"} 3"));
 }
 
 TEST_F(GivingUp, FiveEndsInFiveMinutesAreEnoughHoweverLongEachLived) {
   start_live();
   for (int i = 0; i < 4; ++i) live_then_die(seconds(40));
-  EXPECT_THAT(given_up, IsEmpty());
+  EXPECT_THAT(marks("quarantine"), IsEmpty());
   live_then_die(seconds(40));
-  EXPECT_EQ(given_up.size(), 1U);
+  EXPECT_EQ(marks("quarantine").size(), 1U);
 }
 
 TEST_F(GivingUp, EndsThatAreFarApartAreNoSeries) {
   start_live();
   for (int i = 0; i < 10; ++i) live_then_die(seconds(90));
-  EXPECT_THAT(given_up, IsEmpty());
+  EXPECT_THAT(marks("quarantine"), IsEmpty());
 }
 
 TEST_F(GivingUp, WithNothingToReturnToItIsStartedAgainForEver) {
-  has_last_good = false;
+  host.marked = Error(Code::kFailedPrecondition, "HWS-BR-028", "no other one was good");
   start_live();
-  for (int i = 0; i < 20; ++i) {
-    die(SIGSEGV);
-    for (int wait = 0; wait < 200 && state() != "LIVE"; ++wait) loop.advance(milliseconds(100));
-    ASSERT_EQ(state(), "LIVE") << i;
-  }
-  EXPECT_FALSE(given_up.empty());
+  for (int i = 0; i < 20; ++i) live_then_die(seconds(0));
+  EXPECT_THAT(marks("quarantine"), Not(IsEmpty()));
   EXPECT_EQ(host.last_pid, 121);
 }
 
 TEST_F(GivingUp, ABinaryThatServedForItsProbationIsTrustedAndNeverGivenUp) {
   start_live();
   loop.advance(seconds(1799));
-  EXPECT_THAT(trusted, IsEmpty());
+  EXPECT_THAT(marks("good"), IsEmpty());
   loop.advance(seconds(3));
-  EXPECT_THAT(trusted, ElementsAre("5ha"));
-  for (int i = 0; i < 20; ++i) {
-    die(SIGSEGV);
-    for (int wait = 0; wait < 200 && state() != "LIVE"; ++wait) loop.advance(milliseconds(100));
-  }
-  EXPECT_THAT(given_up, IsEmpty());
-  EXPECT_THAT(trusted, ElementsAre("5ha")) << "told once";
+  EXPECT_THAT(marks("good"), ElementsAre(HasSubstr("5ha")));
+  for (int i = 0; i < 20; ++i) live_then_die(seconds(0));
+  EXPECT_THAT(marks("quarantine"), IsEmpty());
+  EXPECT_EQ(marks("good").size(), 1U) << "told once";
+}
+
+TEST_F(GivingUp, ABinaryThatAnEarlierHawserdTrustedIsNeverGivenUp) {
+  host.stored.last_good_sha256 = "5ha";
+  start_live();
+  for (int i = 0; i < 20; ++i) live_then_die(seconds(1));
+  EXPECT_THAT(marks("quarantine"), IsEmpty());
 }
 
 TEST_F(SupervisorTest, ThePauseBeforeTheNextAttemptIsShown) {
