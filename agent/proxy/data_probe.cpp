@@ -39,15 +39,14 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
  private:
   void ask() {
-    asio::async_write(stream_, asio::buffer(kRequest),
-                      [self = shared_from_this()](const error_code& error, std::size_t) {
-                        if (error) return self->fail(error);
-                        self->stream_.async_read_some(asio::buffer(self->answer_),
-                                                      [self](const error_code& read, std::size_t size) {
-                                                        if (read && size == 0) return self->fail(read);
-                                                        self->finish({});
-                                                      });
-                      });
+    asio::async_write(
+        stream_, asio::buffer(kRequest), [self = shared_from_this()](const error_code& error, std::size_t) {
+          if (error) return self->fail(error);
+          self->stream_.async_read_some(asio::buffer(self->answer_), [self](const error_code& read, std::size_t size) {
+            if (read && size == 0) return self->fail(read);
+            self->finish({});
+          });
+        });
   }
 
   void fail(const error_code& error) {

@@ -56,7 +56,9 @@ std::string_view phase_name(Phase phase) {
 }
 
 Supervision::Supervision(SupervisionOptions options)
-    : options_(std::move(options)), backoff_(options_.backoff_base, options_.backoff_cap, options_.seed), budget_(options_.budget) {}
+    : options_(std::move(options)),
+      backoff_(options_.backoff_base, options_.backoff_cap, options_.seed),
+      budget_(options_.budget) {}
 
 std::vector<SupervisionAction> Supervision::handle(SupervisionEvent event, Monotonic now) {
   out_.clear();

@@ -63,8 +63,8 @@ struct SupervisionOptions {
   std::chrono::milliseconds slow_poll{500};  // when it's overdue
   std::chrono::milliseconds watch_poll{1000};
   std::chrono::milliseconds drain_poll{50};
-  std::chrono::milliseconds end_wait{5000};  // after SIGTERM, and again after SIGKILL
-  std::chrono::milliseconds steady{30000};   // LIVE for so long: its next end isn't part of a series
+  std::chrono::milliseconds end_wait{5000};      // after SIGTERM, and again after SIGKILL
+  std::chrono::milliseconds steady{30000};       // LIVE for so long: its next end isn't part of a series
   std::chrono::milliseconds wedge_after{10000};  // without a sign of life by admin interface and data path; 0: never
   std::chrono::milliseconds parent_shutdown{60000};  // how long a predecessor stays, from its successor's LIVE on
   std::chrono::milliseconds backoff_base{100};
@@ -133,8 +133,9 @@ struct Retired {
 }  // namespace event
 using SupervisionEvent =
     std::variant<event::Start, event::Stop, event::Woke, event::Observed, event::Validated, event::Started,
-                 event::Probed, event::DataProbed, event::Diagnosed, event::Exited, event::DrainBegun, event::Counted, event::Signalled,
-                 event::Reaped, event::HandOverBegun, event::HandOverEnded, event::GivenUp, event::KnownGood, event::Retired>;
+                 event::Probed, event::DataProbed, event::Diagnosed, event::Exited, event::DrainBegun, event::Counted,
+                 event::Signalled, event::Reaped, event::HandOverBegun, event::HandOverEnded, event::GivenUp,
+                 event::KnownGood, event::Retired>;
 
 namespace action {
 struct Observe {};
@@ -198,10 +199,10 @@ struct Retire {
 };
 }  // namespace action
 using SupervisionAction =
-    std::variant<action::Observe, action::Validate, action::Launch, action::Probe, action::ProbeData, action::Diagnose, action::WatchExit,
-                 action::BeginDrain, action::Count, action::Signal, action::Reap, action::Wake, action::Live,
-                 action::Down, action::Report, action::Crashed, action::GiveUp, action::Trust, action::RecordExit, action::Stopped, action::CallOffHandOver,
-                 action::Replaced, action::Retire>;
+    std::variant<action::Observe, action::Validate, action::Launch, action::Probe, action::ProbeData, action::Diagnose,
+                 action::WatchExit, action::BeginDrain, action::Count, action::Signal, action::Reap, action::Wake,
+                 action::Live, action::Down, action::Report, action::Crashed, action::GiveUp, action::Trust,
+                 action::RecordExit, action::Stopped, action::CallOffHandOver, action::Replaced, action::Retire>;
 
 class Supervision {
  public:

@@ -116,8 +116,7 @@ bool Supervision::serves_by(const std::vector<Listener>& kernel) const {
 void Supervision::mute(const event::Probed& probed, Monotonic now) {
   const Error& error = probed.result.error();
   if (!mute_since_) mute_since_ = now;
-  const bool long_mute =
-      now - warm_since_ >= options_.start_timeout && now - *mute_since_ >= options_.start_timeout;
+  const bool long_mute = now - warm_since_ >= options_.start_timeout && now - *mute_since_ >= options_.start_timeout;
   const bool found_so = facts_.adopted && now - *mute_since_ >= kMuteFor;
   if (elder_.empty() && (found_so || long_mute) && serves_by(probed.kernel)) {
     facts_.listeners = probed.kernel;

@@ -55,7 +55,8 @@ void Supervision::end_wedged(Monotonic now) {
 // A child asks its parent for statistics and waits for the answer without a limit: if the parent hangs, its own main
 // thread does too, gets no configuration and would never end the parent. Its workers serve what they have.
 bool Supervision::hangs_with_predecessor(const std::vector<HostedGeneration>& all, Monotonic now) const {
-  if (options_.wedge_after.count() <= 0 || failures_ < kPatience || now - live_since_ < options_.parent_shutdown + kOverdue)
+  if (options_.wedge_after.count() <= 0 || failures_ < kPatience ||
+      now - live_since_ < options_.parent_shutdown + kOverdue)
     return false;
   return std::any_of(all.begin(), all.end(),
                      [this](const HostedGeneration& item) { return item.running && retired_.count(item.name) > 0; });

@@ -45,8 +45,7 @@ void Supervisor::start(OnLive on_live, OnDown on_down) {
   on_live_ = std::move(on_live);
   on_down_ = std::move(on_down);
   host_.binaries([this, alive = std::weak_ptr(alive_)](const Result<HostedBinaries>& known) {
-    if (!alive.expired() && known && !known->last_good_sha256.empty())
-      feed(event::KnownGood{known->last_good_sha256});
+    if (!alive.expired() && known && !known->last_good_sha256.empty()) feed(event::KnownGood{known->last_good_sha256});
   });
   feed(event::Start{});
 }
@@ -196,8 +195,7 @@ void Supervisor::run(const action::Reap& reap) {
 }
 
 void Supervisor::run(const action::Wake& wake) {
-  if (machine_.phase() == Phase::kWaiting)
-    show_backoff(metrics_, std::chrono::duration<double>(wake.after).count());
+  if (machine_.phase() == Phase::kWaiting) show_backoff(metrics_, std::chrono::duration<double>(wake.after).count());
   timer_ = loop_.after(wake.after, [this, turn = machine_.turn()] {
     if (turn == machine_.turn()) feed(event::Woke{});
   });
@@ -206,7 +204,8 @@ void Supervisor::run(const action::Wake& wake) {
 void Supervisor::run(const action::Live& event) {
   const auto& facts = machine_.facts();
   serves_since_ = loop_.now();
-  // Of one that was found it isn't known whether its predecessor ended before its time. Where it lives the name is taken.
+  // Of one that was found it isn't known whether its predecessor ended before its time. Where it lives the name is
+  // taken.
   if (facts.adopted) stand_in_ = driver_.stand_in(facts.generation);
   if (event.down_for) {
     const double seconds = std::chrono::duration<double>(*event.down_for).count();

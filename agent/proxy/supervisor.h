@@ -145,7 +145,7 @@ class Supervisor {
   Restarted restarted_;  // what is known of the restart under way
   std::vector<std::function<void(hawser::Status)>> on_stopped_;
   Loop::Wall since_;
-  Loop::Monotonic serves_since_{};       // the generation at hand
+  Loop::Monotonic serves_since_{};     // the generation at hand
   std::unique_ptr<StandIn> stand_in_;  // of its predecessor
 };
 

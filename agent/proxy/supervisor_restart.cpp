@@ -121,7 +121,8 @@ void Supervisor::retired(const std::string& name, std::optional<int> ended) {
   const bool early = loop_.now() - serves_since_ + kTolerance < options_.parent_shutdown;
   if (!early && ended.value_or(-1) == 0) return;
   const std::string reason = "parent_lost: " + name + " ended (" + exit_text(ended.value_or(-1)) +
-                             ") while it drained; " + (stand_in_ ? "hawserd stands in for it" : "nobody stands in for it");
+                             ") while it drained; " +
+                             (stand_in_ ? "hawserd stands in for it" : "nobody stands in for it");
   log::warn("the proxy's predecessor is lost", {{"generation", machine_.facts().generation}, {"reason", reason}});
   run(action::Crashed{"parent_lost"});
   if (options_.history != nullptr)

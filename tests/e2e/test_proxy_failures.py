@@ -18,8 +18,10 @@ pytestmark = pytest.mark.incremental
 needs_failpoints = pytest.mark.skipif(
     bool(os.environ.get("HAWSER_BIN")) and not failpoints.compiled_in(), reason="a build without fail-points"
 )
+STORE = "/var/lib/hawser/proxy/bin"
+PROBATION = 6  # seconds
 BASE_ID = 4101
-SETTINGS = ("proxy.parent_shutdown=40s", "proxy.drain=2s", "proxy.start_timeout=5s")
+SETTINGS = ("proxy.parent_shutdown=40s", "proxy.drain=2s", "proxy.start_timeout=5s", f"proxy.probation={PROBATION}s")
 OUTLIVES = 20  # seconds; without a stand-in the successor aborts after 14
 
 
@@ -65,8 +67,7 @@ def test_one_that_hangs_is_replaced_once(world, record_property):
     assert noticed < 12
     assert now["generation"] == "f1e0"
     assert metric(world, "hawser_proxy_starts_total") == starts + 1
-    log = (world.host.log_dir / "hawserd.log").read_text(errors="replace")
-    assert "is wedged" in log
+    assert "is wedged" in hawserd_log(world)
 
 
 def test_a_lost_predecessor_takes_nobody_along(world):
@@ -92,6 +93,56 @@ def test_a_lost_predecessor_takes_nobody_along(world):
     kill(world, again["old"]["pid"])
     kill(world, again["new"]["pid"])
     wait_for_another(world, again["new"]["pid"])
+
+
+# dies some seconds after it was started, as a binary does that crashes once it has traffic
+CRASHES = f"""
+set -e
+real=$(readlink {STORE}/current)
+cat > {layout.LAB_DIR}/crashes.sh <<'EOF'
+#!/bin/sh
+case " $* " in *" --version "*|*" --mode "*|*" --hot-restart-version "*) exec {STORE}/REAL/envoy "$@";; esac
+(sleep 2; kill -SEGV $$) &
+exec {STORE}/REAL/envoy "$@"
+EOF
+sed -i "s/REAL/$real/g" {layout.LAB_DIR}/crashes.sh
+sum=$(sha256sum {layout.LAB_DIR}/crashes.sh | cut -d' ' -f1)
+mkdir -m 755 {STORE}/$sum
+install -m 755 {layout.LAB_DIR}/crashes.sh {STORE}/$sum/envoy
+ln -sfn $sum {STORE}/current
+echo $sum
+"""
+
+
+def current(world) -> str:
+    return world.host.run(["readlink", f"{STORE}/current"]).stdout.strip()
+
+
+def hawserd_log(world) -> str:
+    return (world.host.log_dir / "hawserd.log").read_text(errors="replace")
+
+
+def test_a_binary_that_keeps_crashing_is_given_up_for_the_last_good_one(world, record_property):
+    good, before = current(world), proxy(world)
+    poll.until("it has passed its probation", lambda: "passed its probation" in hawserd_log(world), PROBATION + 10)
+    bad = world.host.run(["sh", "-c", CRASHES]).stdout.strip()
+    kill(world, before["pid"])
+    began = time.monotonic()
+    poll.until("the bad one serves", lambda: proxy(world)["pid"] != before["pid"] and proxy(world)["state"] == "LIVE", 20)
+    poll.until("it's given up", lambda: "keeps ending" in hawserd_log(world), 60, every=0.2)
+    poll.until("the good one is current", lambda: current(world) == good, 10, every=0.2)
+    now = wait_for_another(world, before["pid"])
+    took = time.monotonic() - began
+    print(f"back to the good binary after {took:.1f} s")
+    record_property("back_to_good_s", round(took, 1))
+    assert took < 60
+    assert world.host.exists(f"{STORE}/{bad}/quarantine.json")
+    time.sleep(4)  # longer than the bad one lived
+    assert proxy(world)["pid"] == now["pid"]
+    kill(world, now["pid"])
+    after = wait_for_another(world, now["pid"])  # nor is it tried again
+    argv = world.host.run(["cat", f"/proc/{after['pid']}/cmdline"]).stdout
+    assert good in argv and bad not in argv, argv
 
 
 def test_a_foreign_process_has_the_name_of_the_protocol(world):

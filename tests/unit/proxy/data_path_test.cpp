@@ -31,7 +31,8 @@ struct Listening {
   sockaddr_in address{};
 };
 
-Status probe(std::uint16_t port, const std::function<void()>& meanwhile = [] {}) {
+Status probe(
+    std::uint16_t port, const std::function<void()>& meanwhile = [] {}) {
   AsioLoop loop;
   std::optional<Status> result;
   http_data_probe(loop, port, std::chrono::milliseconds(300))([&](Status status) { result = std::move(status); });

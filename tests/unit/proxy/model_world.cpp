@@ -43,10 +43,10 @@ unsigned epoch_of(const std::string& name) {
 }  // namespace
 
 std::string Move::text() const {
-  static const char* const kNames[] = {"answer", "fail",  "done-but-fail", "refuse", "exit",    "tick",
-                                       "progress", "retire", "tell",       "die",    "mute",    "hang",    "speak",
-                                       "close",  "harden", "restart",      "stop",   "start",   "crash",
-                                       "crash-and-done"};
+  static const char* const kNames[] = {"answer",  "fail",     "done-but-fail", "refuse", "exit",
+                                       "tick",    "progress", "retire",        "tell",   "die",
+                                       "mute",    "hang",     "speak",         "close",  "harden",
+                                       "restart", "stop",     "start",         "crash",  "crash-and-done"};
   return std::string(kNames[static_cast<int>(kind)]) + " " + std::to_string(index);
 }
 
@@ -540,7 +540,8 @@ Result<ReapedGeneration> World::reap(const Call& call, Move::Kind how) {
 Result<ProbeResult> World::look(const std::string& name, Move::Kind how) const {
   const auto* process = find(name);
   if (const auto* parent = parent_of(name); parent != nullptr && parent->hung) return failed();  // it waits for it
-  if (how == Move::Kind::kFail || process == nullptr || !process->running || process->mute || process->hung) return failed();
+  if (how == Move::Kind::kFail || process == nullptr || !process->running || process->mute || process->hung)
+    return failed();
   ProbeResult out;
   out.version = "1.40.0";
   out.concurrency = 2;
@@ -554,7 +555,8 @@ Result<ProbeResult> World::look(const std::string& name, Move::Kind how) const {
 }
 
 std::vector<Listener> World::kernel() const {
-  if (std::none_of(processes_.begin(), processes_.end(), [](const Process& item) { return item.has_sockets(); })) return {};
+  if (std::none_of(processes_.begin(), processes_.end(), [](const Process& item) { return item.has_sockets(); }))
+    return {};
   return {{"", "0.0.0.0", kPorts.front(), true}};
 }
 
@@ -695,7 +697,8 @@ std::string World::fingerprint(bool with_budget) const {
     out += item.name;
     add(static_cast<int>(item.stage));
     add((item.running ? 1 : 0) | (item.mute ? 2 : 0) | (item.robbed ? 4 : 0) | (item.marked ? 8 : 0) |
-        (item.closed ? 16 : 0) | (item.stubborn ? 32 : 0) | (item.orphan ? 64 : 0) | (item.known_good ? 128 : 0) | (item.hung ? 256 : 0));
+        (item.closed ? 16 : 0) | (item.stubborn ? 32 : 0) | (item.orphan ? 64 : 0) | (item.known_good ? 128 : 0) |
+        (item.hung ? 256 : 0));
   }
   out += '|';
   for (const auto& call : calls_) {

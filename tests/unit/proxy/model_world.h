@@ -51,7 +51,19 @@ struct Process {
 };
 
 struct Call {
-  enum class Kind { kObserve, kValidate, kLaunch, kProbe, kProbeData, kDiagnose, kDrain, kCount, kSignal, kReap, kGiveUp };
+  enum class Kind {
+    kObserve,
+    kValidate,
+    kLaunch,
+    kProbe,
+    kProbeData,
+    kDiagnose,
+    kDrain,
+    kCount,
+    kSignal,
+    kReap,
+    kGiveUp
+  };
   Kind kind = Kind::kObserve;
   bool of_hand_over = false;
   unsigned turn = 0;
