@@ -19,6 +19,10 @@
 namespace hawser::proxy::model {
 
 using Monotonic = Loop::Monotonic;
+inline const std::vector<std::uint16_t> kPorts{15001};
+inline Error failed() {
+  return {Code::kUnavailable, "HWS-BR-001", "no answer", "start it"};
+}
 using std::chrono::milliseconds;
 
 // How much misfortune may still happen.
