@@ -321,6 +321,11 @@ void Supervision::watched_observation(const event::Observed& observed, Monotonic
   const auto found =
       std::find_if(all.begin(), all.end(), [this](const auto& item) { return item.name == facts_.generation; });
   if (found != all.end() && found->running && found->pid == facts_.pid) {
+    // One that a hand-over couldn't end: which of the two serves is to be found out anew.
+    const bool stray = std::any_of(all.begin(), all.end(), [this](const HostedGeneration& item) {
+      return item.running && item.name != facts_.generation && retired_.count(item.name) == 0;
+    });
+    if (stray) return observe();
     if (hangs_with_predecessor(all, now))
       end_hung(facts_.generation + " and its predecessor, which should have ended long ago, wait for each other", now);
     return;

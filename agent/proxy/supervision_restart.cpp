@@ -93,6 +93,7 @@ void Supervision::keep(const HandOverOutcome& outcome, bool listening) {
     return end(SIGKILL);
   }
   if (unasked_) report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
+  act(action::Observe{});  // is the new one gone?
   act(action::Wake{options_.watch_poll});
 }
 

@@ -28,11 +28,6 @@ SupervisionOptions small_options() {
   return out;
 }
 
-unsigned epoch_of(const std::string& name) {
-  const auto id = generation_id(name);
-  return id ? id->epoch : 0;
-}
-
 }  // namespace
 
 std::string Move::text() const {
