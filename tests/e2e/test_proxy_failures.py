@@ -54,47 +54,6 @@ def test_joins(world):
     poll.until("reviews reaches the VM", lambda: steps._ok(world, world.reviews.POOLED), steps.PUSH_TIMEOUT)
 
 
-def test_one_that_hangs_is_replaced_once(world, record_property):
-    before = proxy(world)
-    starts = metric(world, "hawser_proxy_starts_total")
-    kill(world, before["pid"], signal.SIGSTOP)
-    stopped = time.monotonic()
-    poll.until("it is declared wedged", lambda: metric(world, 'hawser_proxy_crashes_total{cause="wedged"}') == 1, 20, every=0.1)
-    noticed = time.monotonic() - stopped
-    now = wait_for_another(world, before["pid"])
-    print(f"noticed after {noticed:.1f} s, served again after {time.monotonic() - stopped:.1f} s")
-    record_property("wedge_noticed_s", round(noticed, 1))
-    assert noticed < 12
-    assert now["generation"] == "f1e0"
-    assert metric(world, "hawser_proxy_starts_total") == starts + 1
-    assert "is wedged" in hawserd_log(world)
-
-
-def test_a_lost_predecessor_takes_nobody_along(world):
-    before = proxy(world)
-    done = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)
-    with world.traffic() as traffic:
-        traffic.more(10)
-        kill(world, before["pid"])
-        lost = time.monotonic()
-        poll.until("its loss is told", lambda: metric(world, 'hawser_proxy_crashes_total{cause="parent_lost"}') == 1, 10)
-        while time.monotonic() - lost < OUTLIVES:
-            traffic.more(20)
-            assert proxy(world)["pid"] == done["new"]["pid"]
-            time.sleep(0.5)  # the load needn't be dense: what counts is the time
-        traffic.finish()
-    now = proxy(world)
-    assert (now["pid"], now["state"]) == (done["new"]["pid"], "LIVE")
-    assert world.vm.status()["state"] == "ok"
-    names = world.host.run(["ss", "-xl"]).stdout
-    assert f"envoy_domain_socket_parent_{BASE_ID * 10}" in names, names
-    again = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)  # it's whole: another one can follow
-    assert again["new"]["generation"] == "f1e2"
-    kill(world, again["old"]["pid"])
-    kill(world, again["new"]["pid"])
-    wait_for_another(world, again["new"]["pid"])
-
-
 # dies some seconds after it was started, as a binary does that crashes once it has traffic
 CRASHES = f"""
 set -e
@@ -143,6 +102,47 @@ def test_a_binary_that_keeps_crashing_is_given_up_for_the_last_good_one(world, r
     after = wait_for_another(world, now["pid"])  # nor is it tried again
     argv = world.host.run(["cat", f"/proc/{after['pid']}/cmdline"]).stdout
     assert good in argv and bad not in argv, argv
+
+
+def test_one_that_hangs_is_replaced_once(world, record_property):
+    before = proxy(world)
+    starts = metric(world, "hawser_proxy_starts_total")
+    kill(world, before["pid"], signal.SIGSTOP)
+    stopped = time.monotonic()
+    poll.until("it is declared wedged", lambda: metric(world, 'hawser_proxy_crashes_total{cause="wedged"}') == 1, 20, every=0.1)
+    noticed = time.monotonic() - stopped
+    now = wait_for_another(world, before["pid"])
+    print(f"noticed after {noticed:.1f} s, served again after {time.monotonic() - stopped:.1f} s")
+    record_property("wedge_noticed_s", round(noticed, 1))
+    assert noticed < 12
+    assert now["generation"] == "f1e0"
+    assert metric(world, "hawser_proxy_starts_total") == starts + 1
+    assert "is wedged" in hawserd_log(world)
+
+
+def test_a_lost_predecessor_takes_nobody_along(world):
+    before = proxy(world)
+    done = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)
+    with world.traffic() as traffic:
+        traffic.more(10)
+        kill(world, before["pid"])
+        lost = time.monotonic()
+        poll.until("its loss is told", lambda: metric(world, 'hawser_proxy_crashes_total{cause="parent_lost"}') == 1, 10)
+        while time.monotonic() - lost < OUTLIVES:
+            traffic.more(20)
+            assert proxy(world)["pid"] == done["new"]["pid"]
+            time.sleep(0.5)  # the load needn't be dense: what counts is the time
+        traffic.finish()
+    now = proxy(world)
+    assert (now["pid"], now["state"]) == (done["new"]["pid"], "LIVE")
+    assert world.vm.status()["state"] == "ok"
+    names = world.host.run(["ss", "-xl"]).stdout
+    assert f"envoy_domain_socket_parent_{BASE_ID * 10}" in names, names
+    again = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)  # it's whole: another one can follow
+    assert again["new"]["generation"] == "f1e2"
+    kill(world, again["old"]["pid"])
+    kill(world, again["new"]["pid"])
+    wait_for_another(world, again["new"]["pid"])
 
 
 def test_a_foreign_process_has_the_name_of_the_protocol(world):
