@@ -7,6 +7,7 @@
 #include "base/boot_id.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "proxy/parent_stand_in.h"
 #include "proxy_node.h"
 
 namespace hawser {
@@ -25,6 +26,10 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   driver_options.parent_shutdown = config.proxy.parent_shutdown;
   driver_options.log_level = config.proxy.log_level;
   driver_options.json_log = config.proxy.json_log;
+  driver_options.data_path = proxy::http_data_probe(context.loop, 15021);
+  driver_options.stand_in = [&loop = context.loop](const proxy::GenerationId& child) {
+    return proxy::ParentStandIn::open(loop, child.base_id(), child.epoch);
+  };
   driver_ = std::make_unique<proxy::EnvoyDriver>(*admin_, driver_options);
   questions_ = std::make_unique<ProxyQuestions>(context.loop, *driver_);
   proxy::CounterKeeper::Options counter_options;
@@ -37,6 +42,9 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   watcher_ = std::make_unique<proxy::PidfdWatcher>(context.loop);
   proxy::Supervisor::Options options;
   options.start_timeout = config.proxy.start_timeout;
+  options.wedge_after = config.proxy.wedge_after;
+  options.parent_shutdown = config.proxy.parent_shutdown;
+  options.budget.probation = config.proxy.probation;
   options.concurrency = config.proxy.concurrency;
   options.seed = random_seed();
   options.history = history_.get();

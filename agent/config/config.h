@@ -244,6 +244,8 @@ struct Proxy {
   // Below warning Envoy writes 133 lines a start.
   std::string log_level = "warning";
   bool json_log = true;
+  std::chrono::seconds wedge_after{10};  // 0: never
+  std::chrono::seconds probation{1800};  // of a new binary
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

@@ -45,6 +45,8 @@ void read_document(MapReader& root, Config& config) {
     const std::vector<std::string> levels{"trace", "debug", "info", "warning", "error", "critical", "off"};
     map.scalar("log_level", choice(levels, [&config, &levels](std::size_t i) { config.proxy.log_level = levels[i]; }));
     map.scalar("log_format", choice({"json", "text"}, [&config](std::size_t i) { config.proxy.json_log = i == 0; }));
+    map.scalar("wedge_after", seconds(config.proxy.wedge_after));
+    map.scalar("probation", seconds(config.proxy.probation));
   });
   root.map("compat", [&](MapReader& map) {
     map.scalar("istio_extensions",

@@ -205,6 +205,13 @@ void EnvoyDriver::count_connections(const std::string& generation, Done<std::uin
                    });
 }
 
+void EnvoyDriver::probe_data(const std::string&, std::function<void(Status)> done) {
+  if (!impl_->options.data_path) return done({});
+  impl_->options.data_path([weak = std::weak_ptr(impl_), done = std::move(done)](Status result) {
+    if (!weak.expired()) done(std::move(result));
+  });
+}
+
 void EnvoyDriver::scrape(const std::string& generation, Done<std::string> done) {
   impl_->admin.get(generation, "/stats/prometheus", [done = std::move(done)](Result<AdminReply> reply) {
     done(body_of(std::move(reply), "/stats/prometheus"));
@@ -223,6 +230,15 @@ void EnvoyDriver::flush_mark(const std::string& generation, Done<std::uint64_t> 
                      if (found != stats.end()) return done(found->second);
                      done(Error(Code::kInternal, "HWS-PX-002", std::string("the proxy doesn't tell its ") + kStat));
                    });
+}
+
+std::unique_ptr<StandIn> EnvoyDriver::stand_in(const std::string& generation) {
+  const auto id = generation_id(generation);
+  if (!id || id->epoch == 0 || !impl_->options.stand_in) return nullptr;
+  auto opened = impl_->options.stand_in(*id);
+  if (opened) return std::move(*opened);
+  log::debug("nobody stands in for a predecessor", {{"generation", generation}, {"cause", opened.error().to_string()}});
+  return nullptr;
 }
 
 std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& ports) const {

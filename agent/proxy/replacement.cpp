@@ -4,6 +4,7 @@
 #include <csignal>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 
 namespace hawser::proxy {
@@ -48,7 +49,10 @@ void Replacement::feed(HandOverEvent event) {
   while (!events_.empty()) {
     const auto next = std::move(events_.front());
     events_.pop_front();
-    perform(machine_.handle(next, loop_.now()));
+    const auto before = machine_.step();
+    const auto actions = machine_.handle(next, loop_.now());
+    if (machine_.step() != before) (void)failpoint::fails("proxy.hand_over", std::string(step_name(machine_.step())));
+    perform(actions);
   }
   feeding_ = false;
 }

@@ -26,6 +26,7 @@ namespace hawser::proxy {
 // and done run from the loop, never from within a call, and not once the supervisor is destroyed, which any of them may
 // do. Failure: see supervision.h, for a restart hand_over.h and HWS-PX-020 (one is under way); reported as the health
 // item "proxy". Metrics: hawser_proxy_starts_total, hawser_proxy_exits_total{status}, hawser_proxy_live,
+// hawser_proxy_crashes_total{cause}, hawser_proxy_backoff_seconds,
 // hawser_proxy_restart_seconds, hawser_proxy_restarts_total{result}, hawser_proxy_hand_over_seconds.
 class Supervisor {
  public:
@@ -110,6 +111,7 @@ class Supervisor {
   void run(const action::Validate&);
   void run(const action::Launch&);
   void run(const action::Probe&);
+  void run(const action::ProbeData&);
   void run(const action::Diagnose&);
   void run(const action::WatchExit& watch);
   void run(const action::BeginDrain&);
@@ -120,6 +122,9 @@ class Supervisor {
   void run(const action::Live& event);
   void run(const action::Down& down);
   void run(const action::Report& report);
+  void run(const action::Crashed& crash);
+  void run(const action::GiveUp& give_up);
+  void run(const action::Trust& trust);
   void run(const action::RecordExit& exit);
   void run(const action::Stopped& stopped);
   void run(const action::CallOffHandOver&);
@@ -131,6 +136,7 @@ class Supervisor {
   std::vector<Counters::Generation> counted() const;
   void note_serving(const char* came_by);
   void note_retiring(const std::string& generation);
+  void retired(const std::string& name, std::optional<int> status);
 
   // A callback that becomes an event, unless the machine has moved on or we're gone.
   template <typename Event, typename Value>
@@ -161,6 +167,8 @@ class Supervisor {
   Restarted restarted_;                // what is known of the restart under way
   std::vector<std::function<void(hawser::Status)>> on_stopped_;
   Loop::Wall since_;
+  Loop::Monotonic serves_since_{};     // the generation at hand
+  std::unique_ptr<StandIn> stand_in_;  // of its predecessor
 };
 
 }  // namespace hawser::proxy

@@ -138,6 +138,10 @@ struct Driver : ProxyDriver {
     done(drain_result);
   }
   void count_connections(const std::string&, Done<std::uint64_t> done) override { done(connections); }
+  void probe_data(const std::string&, std::function<void(Status)> done) override {
+    ++data_probes;
+    done(data_path);
+  }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
   std::vector<Listener> listening(const std::vector<std::uint16_t>&) const override { return kernel; }
 
@@ -150,6 +154,8 @@ struct Driver : ProxyDriver {
   std::vector<std::string> probed;
   int diagnoses = 0;
   int drains = 0;
+  Status data_path;
+  int data_probes = 0;
 };
 
 struct Watcher final : ProcessWatcher {
