@@ -241,9 +241,14 @@ struct Proxy {
   std::chrono::seconds drain{5};
   std::chrono::seconds start_timeout{30};
   std::chrono::seconds parent_shutdown{60};
-  std::string hand_over = "auto";  // side-by-side, hot-restart, planned-cold
-  std::chrono::seconds canary{5};  // both serve for as long
-  bool auto_cold = false;          // may auto choose planned-cold?
+  // Below warning Envoy writes 133 lines a start.
+  std::string log_level = "warning";
+  bool json_log = true;
+  std::chrono::seconds wedge_after{10};  // 0: never
+  std::chrono::seconds probation{1800};  // of a new binary
+  std::string hand_over = "auto";        // side-by-side, hot-restart, planned-cold
+  std::chrono::seconds canary{5};        // both serve for as long
+  bool auto_cold = false;                // may auto choose planned-cold?
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

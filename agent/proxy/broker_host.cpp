@@ -2,6 +2,7 @@
 #include "proxy/broker_host.h"
 
 #include "hawser/broker.pb.h"
+#include "proxy/proxy_words.h"
 
 namespace hawser::proxy {
 namespace {
@@ -52,7 +53,7 @@ void BrokerHost::validate(const std::string& generation, const std::string& boot
     if (!response) return done(response.error());
     if (!response->has_validate()) return done(unexpected("validate"));
     const auto& seen = response->validate();
-    done(Validation{seen.valid(), seen.detail(), seen.version(), seen.hot_restart_version()});
+    done(Validation{seen.valid(), proxy_words(seen.detail()), seen.version(), seen.hot_restart_version()});
   });
 }
 
@@ -98,6 +99,28 @@ void BrokerHost::repair(const std::string& generation, std::function<void(Status
   v1::Request request;
   request.mutable_repair()->set_generation(generation);
   call_(request, kValidate, [done = std::move(done)](const Result<v1::Response>& response) {
+    done(response ? Status() : Status(response.error()));
+  });
+}
+
+void BrokerHost::binaries(Done<HostedBinaries> done) {
+  v1::Request request;
+  request.mutable_observe();
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_observe()) return done(unexpected("observe"));
+    done(HostedBinaries{response->observe().current_sha256(), response->observe().last_good_sha256()});
+  });
+}
+
+void BrokerHost::mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+                      std::function<void(Status)> done) {
+  v1::Request request;
+  auto& job = *request.mutable_binary();
+  job.set_sha256(sha256);
+  job.set_mark(mark == BinaryMark::kGood ? v1::BinaryRequest::GOOD : v1::BinaryRequest::QUARANTINE);
+  job.set_reason(reason);
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
     done(response ? Status() : Status(response.error()));
   });
 }

@@ -23,6 +23,13 @@ void HandOver::take(HandOverKind kind, std::string why) {
   outcome_.generation = id.text();
 }
 
+std::string_view step_name(HandOver::Step step) {
+  static constexpr std::string_view kNames[] = {
+      "LOOKING", "PROVING",  "INSPECTING", "REPAIRING", "VALIDATING", "DRAINING", "ENDING_OLD", "LAUNCHING",
+      "WARMING", "CHECKING", "CANARY",     "LEAVING",   "KILLING",    "REAPING",  "AFTERMATH",  "DONE"};
+  return kNames[static_cast<std::size_t>(step)];
+}
+
 std::vector<hand_over::Action> HandOver::begin(Monotonic now) {
   out_.clear();
   gate_since_ = now;

@@ -183,6 +183,8 @@ class HandOver {
   unsigned turn() const { return turn_; }  // an answer to a question of an earlier turn is to be dropped
 
  private:
+  friend struct Fingerprint;  // of the tests' exploration
+
   static constexpr unsigned kMaxAsks = 10;
   static constexpr unsigned kPatience = 3;  // looks in a row
   static constexpr auto kAskAgain = std::chrono::milliseconds(200);
@@ -264,5 +266,6 @@ class HandOver {
   HandOverOutcome outcome_;
   std::vector<hand_over::Action> out_;
 };
+std::string_view step_name(HandOver::Step step);
 
 }  // namespace hawser::proxy

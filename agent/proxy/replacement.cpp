@@ -52,7 +52,10 @@ void Replacement::feed(HandOverEvent event) {
   while (!events_.empty()) {
     const auto next = std::move(events_.front());
     events_.pop_front();
-    perform(machine_.handle(next, loop_.now()));
+    const auto before = machine_.step();
+    const auto actions = machine_.handle(next, loop_.now());
+    if (machine_.step() != before) (void)failpoint::fails("proxy.hand_over", std::string(step_name(machine_.step())));
+    perform(actions);
   }
   feeding_ = false;
 }
@@ -118,7 +121,9 @@ void Replacement::run(const hand_over::Action& action) {
                             answer<hand_over::Validated, Result<Validation>>());
     case Deed::kDrainOld:
       log::info("the proxy drains before it's replaced", {{"generation", machine_.old_name()}});
-      return driver_.begin_drain(machine_.old_name(), DrainKind::kStillAccepting, answer<hand_over::Drained, Status>());
+      return after_reading([this, done = answer<hand_over::Drained, Status>()] {
+        driver_.begin_drain(machine_.old_name(), DrainKind::kStillAccepting, done);
+      });
     case Deed::kCountOld:
       return driver_.count_connections(machine_.old_name(), answer<hand_over::Counted, Result<std::uint64_t>>());
     case Deed::kEndOld:
@@ -126,17 +131,11 @@ void Replacement::run(const hand_over::Action& action) {
     case Deed::kKillOld:
       return host_.signal(machine_.old_name(), SIGKILL, [](const Status&) {});
     case Deed::kLaunch:
-      (void)failpoint::fails("replace.launch", name);
-      return host_.start(name, bootstrap_, driver_.args(machine_.workers()), machine_.binary(),
-                         [this, alive = std::weak_ptr(alive_)](const Result<StartedGeneration>& started) {
-                           if (alive.expired()) return;
-                           if (started) watch_ = watcher_.watch(started->pid, [this] { feed(hand_over::NewEnded{}); });
-                           feed(hand_over::Launched{started});
-                         });
+      if (machine_.kind() != HandOverKind::kHotRestart) return launch(name);
+      return after_reading([this, name] { launch(name); });
     case Deed::kProbeNew:
       return driver_.probe(name, answer<hand_over::NewProbed, Result<ProbeResult>>());
     case Deed::kInspectNew:
-      (void)failpoint::fails("replace.check", name);
       return driver_.inspect(name, answer<hand_over::NewInspected, Result<Inspection>>());
     case Deed::kDrainNew:
       log::warn("a proxy that didn't prove itself drains", {{"generation", name}});
@@ -153,11 +152,31 @@ void Replacement::run(const hand_over::Action& action) {
   }
 }
 
+void Replacement::after_reading(std::function<void()> go) {
+  if (!before_launch_) return go();
+  before_launch_([alive = std::weak_ptr(alive_), go = std::move(go)] {
+    if (!alive.expired()) go();
+  });
+}
+
+void Replacement::launch(const std::string& name) {
+  host_.start(name, bootstrap_, driver_.args(machine_.workers()), machine_.binary(),
+              [this, alive = std::weak_ptr(alive_)](const Result<StartedGeneration>& started) {
+                if (alive.expired()) return;
+                if (started) watch_ = watcher_.watch(started->pid, [this] { feed(hand_over::NewEnded{}); });
+                feed(hand_over::Launched{started});
+              });
+}
+
 Retirement::Retirement(Loop& loop, GenerationHost& host, std::string generation, Done done)
     : loop_(loop), host_(host), generation_(std::move(generation)), done_(std::move(done)) {}
 
 Retirement::Retirement(Loop& loop, GenerationHost& host, std::string generation, Farewell farewell, Done done)
-    : loop_(loop), host_(host), generation_(std::move(generation)), farewell_(farewell), done_(std::move(done)) {}
+    : loop_(loop),
+      host_(host),
+      generation_(std::move(generation)),
+      farewell_(std::move(farewell)),
+      done_(std::move(done)) {}
 
 void Retirement::start() {
   began_ = loop_.now();
@@ -216,6 +235,14 @@ void Retirement::say_farewell() {
 }
 
 void Retirement::end(int signal) {
+  auto send = [this, alive = std::weak_ptr(alive_), signal] {
+    if (!alive.expired()) send_signal(signal);
+  };
+  if (signal == SIGTERM && farewell_->before_end) return farewell_->before_end(std::move(send));
+  send();
+}
+
+void Retirement::send_signal(int signal) {
   host_.signal(generation_, signal, [this, alive = std::weak_ptr(alive_), signal](const Status& sent) {
     if (alive.expired()) return;
     if (!sent && sent.error().code() != Code::kNotFound) {

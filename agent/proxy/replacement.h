@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/loop.h"
@@ -35,11 +36,17 @@ class Replacement {
 
   // Runs for each gate when it's met; to be set before start().
   void on_gate(OnGate callback) { on_gate_ = std::move(callback); }
+  // By hot restart it runs before the new one is started, planned cold before the old one drains; either waits until it
+  // is called back. Side by side the old one goes on counting.
+  using BeforeLaunch = std::function<void(std::function<void()> go)>;
+  void before_launch(BeforeLaunch work) { before_launch_ = std::move(work); }
+
   void start();
   void old_ended();  // told by who watches it
   void call_off(std::string why);
   bool may_be_called_off() const { return machine_.may_be_called_off(); }
   const std::vector<Gate>& gates() const { return machine_.gates(); }
+  std::string new_name() const { return machine_.new_name(); }
   HandOver::Monotonic started_at() const { return started_at_; }
 
  private:
@@ -47,6 +54,8 @@ class Replacement {
   void perform(const std::vector<hand_over::Action>& actions);
   void run(const hand_over::Action& action);
   void tell_gates();
+  void after_reading(std::function<void()> go);
+  void launch(const std::string& name);
   void tell();
   void make_bootstrap();
   template <typename Event, typename Value>
@@ -58,6 +67,7 @@ class Replacement {
   ProcessWatcher& watcher_;
   HandOver machine_;
   Bootstrap make_bootstrap_;
+  BeforeLaunch before_launch_;
   Done done_;
   OnGate on_gate_;
   std::size_t gates_told_ = 0;
@@ -83,6 +93,8 @@ class Retirement {
     std::chrono::milliseconds drain{5000};  // as the proxy was told: until then it accepts
     std::chrono::milliseconds most{60000};  // what open connections get in all
     std::chrono::milliseconds end_wait{5000};
+    // Runs before it's ended, which waits until it is called back.
+    std::function<void(std::function<void()> go)> before_end = {};
   };
 
   Retirement(Loop& loop, GenerationHost& host, std::string generation, Done done);
@@ -95,6 +107,7 @@ class Retirement {
   void drain();
   void say_farewell();
   void end(int signal);
+  void send_signal(int signal);
   // Waits for its end, then goes on with `next` if it hasn't come.
   void reap(std::chrono::milliseconds wait, std::function<void()> next);
   void finish(std::optional<int> status);

@@ -11,6 +11,7 @@
 #include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "proxy/counter_keeper.h"
 #include "proxy/history.h"
 #include "proxy/memory_room.h"
 #include "proxy/process_watch.h"
@@ -26,6 +27,7 @@ namespace hawser::proxy {
 // do. Failure: see supervision.h, for a restart hand_over.h, HWS-PX-020 (one is under way) and HWS-PX-034 (there's
 // nothing to call off); reported as the health item "proxy". Metrics: hawser_proxy_starts_total,
 // hawser_proxy_exits_total{status}, hawser_proxy_live, hawser_proxy_restart_seconds,
+// hawser_proxy_crashes_total{cause}, hawser_proxy_backoff_seconds,
 // hawser_proxy_restarts_total{result}, hawser_proxy_hand_overs_total{hand_over}, hawser_proxy_hand_over_seconds,
 // hawser_proxy_refused_seconds, hawser_proxy_gates_total{gate,result}.
 class Supervisor {
@@ -39,8 +41,8 @@ class Supervisor {
     std::optional<HandOverKind> hand_over;  // where a request doesn't say; none: chosen
     bool cold_allowed = false;              // may the choice be a planned cold start?
     std::chrono::milliseconds canary{5000};
-    std::chrono::milliseconds drain{5000};             // of a generation that is replaced, as the driver has it
-    std::chrono::milliseconds parent_shutdown{60000};  // what its open connections get in all
+    std::chrono::milliseconds drain{5000};  // of a generation that is replaced, as the driver has it
+    CounterKeeper* counters = nullptr;      // the same as history; none: a scrape is of the serving generation alone
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
   using OnDown = std::function<void(const std::string& reason)>;
@@ -72,6 +74,19 @@ class Supervisor {
     std::vector<Listener> listeners;
   };
 
+  // One that runs.
+  struct View {
+    std::string generation;
+    pid_t pid = 0;     // 0: not known
+    std::string role;  // serving, starting, draining
+    std::string state;
+    Loop::Wall since;
+    std::string binary_sha256;
+    std::string version;
+    std::string came_by;  // cold start, hot restart, adopted
+    std::optional<Loop::Wall> ends_by;
+  };
+
   Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, ProcessWatcher& watcher, Options options,
              HealthSink& health, Metrics& metrics);
   ~Supervisor();
@@ -93,7 +108,9 @@ class Supervisor {
 
   bool live() const { return machine_.live(); }
   Status status() const;
-  // The exposition of the serving generation, for the merged metrics.
+  // All that run, the serving one first.
+  std::vector<View> generations() const;
+  // The exposition of all generations, for the merged metrics.
   void scrape(std::function<void(Result<std::string>)> done);
 
  private:
@@ -107,6 +124,7 @@ class Supervisor {
   void run(const action::Validate&);
   void run(const action::Launch&);
   void run(const action::Probe&);
+  void run(const action::ProbeData&);
   void run(const action::Diagnose&);
   void run(const action::WatchExit& watch);
   void run(const action::BeginDrain&);
@@ -117,6 +135,9 @@ class Supervisor {
   void run(const action::Live& event);
   void run(const action::Down& down);
   void run(const action::Report& report);
+  void run(const action::Crashed& crash);
+  void run(const action::GiveUp& give_up);
+  void run(const action::Trust& trust);
   void run(const action::RecordExit& exit);
   void run(const action::Stopped& stopped);
   void run(const action::CallOffHandOver&);
@@ -131,6 +152,10 @@ class Supervisor {
   void heal();
   void keep_gate(const Gate& gate);
   void exited(pid_t pid);
+  std::vector<Counters::Generation> counted() const;
+  void note_serving(const char* came_by);
+  void note_retiring(const std::string& generation);
+  void retired(const std::string& name, std::optional<int> status);
 
   // A callback that becomes an event, unless the machine has moved on or we're gone.
   template <typename Event, typename Value>
@@ -158,9 +183,12 @@ class Supervisor {
   std::unique_ptr<Replacement> plan_;  // only looks
   std::function<void(Result<Restarted>)> on_restarted_;
   std::map<std::string, std::unique_ptr<Retirement>> retirements_;
-  Restarted restarted_;  // what is known of the restart under way
+  std::map<std::string, View> known_;  // what is told of those that serve or have served
+  Restarted restarted_;                // what is known of the restart under way
   std::vector<std::function<void(hawser::Status)>> on_stopped_;
   Loop::Wall since_;
+  Loop::Monotonic serves_since_{};     // the generation at hand
+  std::unique_ptr<StandIn> stand_in_;  // of its predecessor
 };
 
 }  // namespace hawser::proxy

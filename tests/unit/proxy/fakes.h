@@ -73,6 +73,12 @@ struct Host final : GenerationHost {
     calls.push_back("repair " + generation);
     loop.post([done, result = repaired] { done(result); });
   }
+  void binaries(Done<HostedBinaries> done) override { answer(std::move(done), Result<HostedBinaries>(stored)); }
+  void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+            std::function<void(Status)> done) override {
+    calls.push_back((mark == BinaryMark::kGood ? "good " : "quarantine ") + sha256 + " " + reason);
+    answer(std::move(done), marked);
+  }
 
   // A process ends by itself, with a wait(2) status; without a name the one that was started last.
   void finish(int status, const std::string& generation = "") {
@@ -99,6 +105,8 @@ struct Host final : GenerationHost {
   Status repaired = Status(Error(Code::kFailedPrecondition, "HWS-BR-042", "not now", ""));
   std::string validated_binary;
   std::string started_binary;
+  HostedBinaries stored{"5ha", ""};
+  Status marked;
   bool broken = false;
   bool term_works = true;
   bool kill_works = true;
@@ -122,7 +130,7 @@ inline ProbeResult early_probe(ProxyState state) {
   return out;
 }
 
-struct Driver final : ProxyDriver {
+struct Driver : ProxyDriver {
   std::vector<std::string> args(unsigned) const override { return {"--concurrency", "2"}; }
   // Answers at once: the supervisor must bear that too.
   void probe(const std::string& generation, Done<ProbeResult> done) override {
@@ -144,6 +152,10 @@ struct Driver final : ProxyDriver {
     done(drain_result);
   }
   void count_connections(const std::string&, Done<std::uint64_t> done) override { done(connections); }
+  void probe_data(const std::string&, std::function<void(Status)> done) override {
+    ++data_probes;
+    done(data_path);
+  }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
   std::vector<Listener> listening(const std::vector<std::uint16_t>&) const override { return kernel; }
 
@@ -160,6 +172,8 @@ struct Driver final : ProxyDriver {
   std::vector<std::string> probed;
   int diagnoses = 0;
   int drains = 0;
+  Status data_path;
+  int data_probes = 0;
 };
 
 struct Watcher final : ProcessWatcher {

@@ -71,6 +71,12 @@ class ChildHost final : public GenerationHost {
   void repair(const std::string&, std::function<void(Status)> done) override {
     loop_.post([done] { done(Error(Code::kUnimplemented, "HWS-BR-005", "not here")); });
   }
+  void binaries(Done<HostedBinaries> done) override {
+    answer(std::move(done), Result<HostedBinaries>(HostedBinaries{"test", ""}));
+  }
+  void mark(const std::string&, BinaryMark, const std::string&, std::function<void(Status)> done) override {
+    loop_.post([done] { done(Status()); });
+  }
 
  private:
   template <typename T>

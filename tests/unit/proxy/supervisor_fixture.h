@@ -14,7 +14,6 @@ struct SupervisorTest : testing::Test {
   SupervisorTest() { make(); }
 
   void make() {
-    Supervisor::Options options;
     options.bootstrap = [this](const std::string& generation) {
       return bootstrap_ok ? "{" + generation + "}" : std::string();
     };
@@ -58,6 +57,7 @@ struct SupervisorTest : testing::Test {
   fake::Host host{loop};
   fake::Driver driver;
   fake::Watcher watcher;
+  Supervisor::Options options;
   bool bootstrap_ok = true;
   std::optional<MemoryRoom> room;
   bool cold_allowed = false;
