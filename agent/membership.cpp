@@ -233,15 +233,15 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // --- PROXY_READY -------------------------------------------------------------------------------------------------
 
   void start_proxy() {
-    proxy = std::make_unique<MeshProxy>(
-        MeshProxy::Context{context.loop, context.slow, *broker, health(), context.metrics, context.run_dir, context.state_dir}, config,
-        facts);
+    proxy = std::make_unique<MeshProxy>(MeshProxy::Context{context.loop, context.slow, *broker, health(),
+                                                           context.metrics, context.run_dir, context.state_dir},
+                                        config, facts);
     proxy::Supervisor& supervisor = proxy->supervisor();
     supervisor.on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
     prepare_interception();
     registration->start();
     supervisor.start([this](const std::string& generation, pid_t) { on_live(generation); },
-                      [this](const std::string& reason) { on_down(reason); });
+                     [this](const std::string& reason) { on_down(reason); });
   }
 
   void on_live(const std::string& generation) {
@@ -354,6 +354,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       if (auto erased = self->trust->erase(); !erased) log::error(erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
       if (self->proxy) self->proxy->forget();
+      MeshProxy::forget(self->context.slow, self->context.state_dir);
       self->identity->remove_exports([self, done](const Status& removed) {
         if (!removed) log::error(removed.error().to_string());
         self->snapshot->erase([self, done](const Status& erased) {

@@ -5,6 +5,8 @@
 
 #include "base/backoff.h"
 #include "base/boot_id.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "proxy_node.h"
 
 namespace hawser {
@@ -21,7 +23,10 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   driver_options.concurrency = config.proxy.concurrency;
   driver_options.drain = config.proxy.drain;
   driver_options.parent_shutdown = config.proxy.parent_shutdown;
+  driver_options.log_level = config.proxy.log_level;
+  driver_options.json_log = config.proxy.json_log;
   driver_ = std::make_unique<proxy::EnvoyDriver>(*admin_, driver_options);
+  questions_ = std::make_unique<ProxyQuestions>(context.loop, *driver_);
   proxy::CounterKeeper::Options counter_options;
   counter_options.path = context.state_dir + "/supervisor/counters";
   counter_options.boot = boot_id();
@@ -35,6 +40,7 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   options.concurrency = config.proxy.concurrency;
   options.seed = random_seed();
   options.history = history_.get();
+  options.predecessor_stays = config.proxy.parent_shutdown;
   options.counters = counters_.get();
   options.bootstrap = [config, facts, run_dir = context.run_dir](const std::string& generation) {
     return proxy_bootstrap(config, facts, run_dir, generation);
@@ -46,6 +52,14 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
 void MeshProxy::forget() {
   counters_->forget();
   history_->forget();
+}
+
+void MeshProxy::forget(SlowWorker& slow, const std::string& state_dir) {
+  slow.submit([state_dir] {
+    for (const char* name : {"/counters", "/counters.damaged", "/history.json", "/history.json.damaged"})
+      if (auto removed = file::remove_durable(state_dir + "/supervisor" + name); !removed)
+        log::warn(removed.error().to_string());
+  });
 }
 
 }  // namespace hawser

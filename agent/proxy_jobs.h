@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <variant>
 
 #include "base/result.h"
+#include "proxy/history.h"
+#include "proxy_view.h"
 
 namespace hawser {
 
@@ -17,10 +20,14 @@ struct RestartJob {};
 struct HistoryJob {
   std::uint64_t after = 0;  // only what is newer than this entry
 };
-using ProxyJob = std::variant<RestartJob, HistoryJob>;
+struct ProxyStatusJob {};
+using ProxyJob = std::variant<RestartJob, HistoryJob, ProxyStatusJob, ProxyQuestion>;
 
 // What: does such a job; the answer is a JSON document. Threading: on the loop. Failure: HWS-MB-002 (no proxy runs),
 // and the job's own (proxy/supervisor.h).
 void run_proxy_job(const Membership& membership, const ProxyJob& job, std::function<void(Result<std::string>)> done);
+
+// An entry of the history, as `hawser proxy history --json` and `hawser events --json` have it.
+nlohmann::json entry_json(const proxy::History::Entry& entry);
 
 }  // namespace hawser

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "cli/admin_call.h"
 #include "cli/command.h"
+#include "cli/proxy_verbs.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -139,6 +140,11 @@ void add_proxy(CLI::App& app, Context& context) {
   again->add_flag("--json", options->as_json, "Print as JSON");
   again->add_option("--timeout", options->timeout, "How long to wait for the outcome")->capture_default_str();
   again->callback([&context, options] { restart(context, *options); });
+  add_proxy_status(*proxy, context);
+  add_proxy_history(*proxy, context);
+  add_proxy_connections(*proxy, context);
+  add_proxy_config_dump(*proxy, context);
+  add_proxy_logs(*proxy, context);
 }
 
 }  // namespace hawser::cli

@@ -241,6 +241,9 @@ struct Proxy {
   std::chrono::seconds drain{5};
   std::chrono::seconds start_timeout{30};
   std::chrono::seconds parent_shutdown{60};
+  // Below warning Envoy writes 133 lines a start.
+  std::string log_level = "warning";
+  bool json_log = true;
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

@@ -2,6 +2,7 @@
 #include "proxy/broker_host.h"
 
 #include "hawser/broker.pb.h"
+#include "proxy/proxy_words.h"
 
 namespace hawser::proxy {
 namespace {
@@ -49,7 +50,8 @@ void BrokerHost::validate(const std::string& generation, const std::string& boot
   call_(request, kValidate, [done = std::move(done)](const Result<v1::Response>& response) {
     if (!response) return done(response.error());
     if (!response->has_validate()) return done(unexpected("validate"));
-    done(Validation{response->validate().valid(), response->validate().detail(), response->validate().version()});
+    done(Validation{response->validate().valid(), proxy_words(response->validate().detail()),
+                    response->validate().version()});
   });
 }
 

@@ -96,7 +96,7 @@ class Counters {
 
   std::vector<Family> families_;
   std::unordered_map<std::string, std::uint32_t> family_index_;
-  std::deque<Series> series_;                                    // never moved: the index points into it
+  std::deque<Series> series_;  // never moved: the index points into it
   std::unordered_map<std::string_view, std::uint32_t> index_;
   std::array<Slot, kMaxRunning> slots_;
   std::vector<std::size_t> order_;  // of the slots in use, the serving one's first

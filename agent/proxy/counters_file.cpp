@@ -5,6 +5,7 @@
 //   # part ended | # part GENERATION PID
 //   # TYPE … and samples that count something
 //   # end
+#include <algorithm>
 #include <charconv>
 
 #include "proxy/counters.h"
@@ -55,7 +56,9 @@ std::string Counters::save(const std::string& boot) const {
         const double value = value_of(series_[index]);
         if (value == 0) continue;
         if (!std::exchange(typed, true))
-          out.append("# TYPE ").append(family.name).append(family.kind == Kind::kCounter ? " counter\n" : " histogram\n");
+          out.append("# TYPE ")
+              .append(family.name)
+              .append(family.kind == Kind::kCounter ? " counter\n" : " histogram\n");
         append_sample(out, series_[index].key, value);
       }
     }

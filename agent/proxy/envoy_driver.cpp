@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "proxy/proxy_words.h"
 
 namespace hawser::proxy {
 namespace {
@@ -123,19 +124,18 @@ EnvoyDriver::EnvoyDriver(AdminClient& admin, Options options)
 EnvoyDriver::~EnvoyDriver() = default;
 
 std::vector<std::string> EnvoyDriver::args(unsigned workers) const {
-  // Below warning Envoy writes 133 lines a start.
   // Immediate: after a change of a listener, connections that follow the old rules (an allow-list, mTLS) are closed at
   // their next response instead of over the whole drain time.
   const auto drain = std::max<std::int64_t>(impl_->options.drain.count(), 1);
   const auto parent = std::max<std::int64_t>(impl_->options.parent_shutdown.count(), drain + 1);
-  std::vector<std::string> out{"--log-level",
-                               "warning",
-                               "--drain-strategy",
-                               "immediate",
-                               "--drain-time-s",
-                               std::to_string(drain),
-                               "--parent-shutdown-time-s",
-                               std::to_string(parent)};
+  std::vector<std::string> out{
+      "--log-level",    impl_->options.log_level, "--drain-strategy",         "immediate",
+      "--drain-time-s", std::to_string(drain),    "--parent-shutdown-time-s", std::to_string(parent)};
+  if (impl_->options.json_log) {
+    // By the bootstrap four lines of five would stay plain.
+    out.emplace_back("--log-format");
+    out.emplace_back(kJsonLogFormat);
+  }
   const unsigned concurrency = std::max(impl_->options.concurrency, workers);
   if (concurrency > 0) {
     out.emplace_back("--concurrency");
@@ -233,6 +233,10 @@ std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& p
     if (std::find(ports.begin(), ports.end(), endpoint.port) != ports.end())
       out.push_back({"", endpoint.address, endpoint.port, true});
   return out;
+}
+
+void EnvoyDriver::ask(const std::string& generation, const std::string& target, AdminClient::Done done) {
+  impl_->admin.get(generation, target, std::move(done));
 }
 
 void EnvoyDriver::certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done) {

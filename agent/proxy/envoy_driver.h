@@ -22,6 +22,8 @@ class EnvoyDriver final : public ProxyDriver {
     std::chrono::seconds drain{5};
     // What a predecessor's connections get in a hot restart, from LIVE on; then they are cut. Longer than the drain.
     std::chrono::seconds parent_shutdown{60};
+    std::string log_level = "warning";
+    bool json_log = true;
     std::vector<std::uint16_t> uncounted_ports{15021,
                                                15090};  // probes' and scrapers' connections don't hold a drain up
     std::function<Result<std::vector<ListeningEndpoint>>()> listening = observe_listening;
@@ -39,6 +41,8 @@ class EnvoyDriver final : public ProxyDriver {
   void scrape(const std::string& generation, Done<std::string> done) override;
   void flush_mark(const std::string& generation, Done<std::uint64_t> done) override;
   std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const override;
+  // Any question of the admin interface that changes nothing: a path with its query.
+  void ask(const std::string& generation, const std::string& target, AdminClient::Done done);
   // The certificates that Envoy presents now: the proof that a rotation has reached it.
   void certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done);
 

@@ -45,16 +45,16 @@ void History::save() {
     return;
   }
   saving_ = true;
-  storage_.slow->submit([this, alive = std::weak_ptr(alive_), &loop = loop_, path = storage_.path,
-                         text = history_text(last_, entries_)] {
-    auto result = file::write_atomic(path, text, 0600);
-    loop.post([this, alive, result = std::move(result)] {
-      if (alive.expired()) return;
-      if (!result) log::warn("the proxy's history isn't kept: " + result.error().to_string());
-      saving_ = false;
-      if (std::exchange(save_again_, false)) save();
-    });
-  });
+  storage_.slow->submit(
+      [this, alive = std::weak_ptr(alive_), &loop = loop_, path = storage_.path, text = history_text(last_, entries_)] {
+        auto result = file::write_atomic(path, text, 0600);
+        loop.post([this, alive, result = std::move(result)] {
+          if (alive.expired()) return;
+          if (!result) log::warn("the proxy's history isn't kept: " + result.error().to_string());
+          saving_ = false;
+          if (std::exchange(save_again_, false)) save();
+        });
+      });
 }
 
 void History::forget() {

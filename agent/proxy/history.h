@@ -65,8 +65,7 @@ class History {
   void restore();
   void state(const std::string& generation, const std::string& from, const std::string& to, const std::string& reason,
              const Who& who);
-  void state(const std::string& generation, const std::string& from, const std::string& to,
-             const std::string& reason) {
+  void state(const std::string& generation, const std::string& from, const std::string& to, const std::string& reason) {
     state(generation, from, to, reason, {});
   }
   void gate(const std::string& generation, const std::string& name, bool passed, const std::string& reason,

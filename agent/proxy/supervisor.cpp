@@ -208,6 +208,7 @@ void Supervisor::run(const action::Wake& wake) {
 
 void Supervisor::run(const action::Live& event) {
   const auto& facts = machine_.facts();
+  note_serving(facts.adopted ? "adopted" : "cold start");
   if (event.down_for) {
     const double seconds = std::chrono::duration<double>(*event.down_for).count();
     metrics_.set("hawser_proxy_restart_seconds", "How long the proxy was last not LIVE", {}, seconds);

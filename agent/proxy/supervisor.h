@@ -34,8 +34,9 @@ class Supervisor {
     std::function<std::string(const std::string& generation)> bootstrap;
     unsigned concurrency = 0;  // as configured
     std::function<std::optional<MemoryRoom>(pid_t pid)> room = memory_room;
-    History* history = nullptr;  // outlives the supervisor; none: nothing is kept
-    CounterKeeper* counters = nullptr;  // the same; none: a scrape is of the serving generation alone
+    History* history = nullptr;                 // outlives the supervisor; none: nothing is kept
+    std::chrono::seconds predecessor_stays{0};  // after a hot restart; 0: not known
+    CounterKeeper* counters = nullptr;          // the same; none: a scrape is of the serving generation alone
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
   using OnDown = std::function<void(const std::string& reason)>;
@@ -61,6 +62,19 @@ class Supervisor {
     std::vector<Listener> listeners;
   };
 
+  // One that runs.
+  struct View {
+    std::string generation;
+    pid_t pid = 0;     // 0: not known
+    std::string role;  // serving, starting, draining
+    std::string state;
+    Loop::Wall since;
+    std::string binary_sha256;
+    std::string version;
+    std::string came_by;  // cold start, hot restart, adopted
+    std::optional<Loop::Wall> ends_by;
+  };
+
   Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, ProcessWatcher& watcher, Options options,
              HealthSink& health, Metrics& metrics);
   ~Supervisor();
@@ -80,6 +94,8 @@ class Supervisor {
 
   bool live() const { return machine_.live(); }
   Status status() const;
+  // All that run, the serving one first.
+  std::vector<View> generations() const;
   // The exposition of all generations, for the merged metrics.
   void scrape(std::function<void(Result<std::string>)> done);
 
@@ -113,6 +129,8 @@ class Supervisor {
   void end_hand_over(const HandOverOutcome& outcome);
   void exited(pid_t pid);
   std::vector<Counters::Generation> counted() const;
+  void note_serving(const char* came_by);
+  void note_retiring(const std::string& generation);
 
   // A callback that becomes an event, unless the machine has moved on or we're gone.
   template <typename Event, typename Value>
@@ -139,7 +157,8 @@ class Supervisor {
   std::unique_ptr<Replacement> replacement_;
   std::function<void(Result<Restarted>)> on_restarted_;
   std::map<std::string, std::unique_ptr<Retirement>> retirements_;
-  Restarted restarted_;  // what is known of the restart under way
+  std::map<std::string, View> known_;  // what is told of those that serve or have served
+  Restarted restarted_;                // what is known of the restart under way
   std::vector<std::function<void(hawser::Status)>> on_stopped_;
   Loop::Wall since_;
 };

@@ -104,6 +104,7 @@ void Supervisor::run(const action::CallOffHandOver&) {
 }
 
 void Supervisor::run(const action::Replaced&) {
+  note_serving("hot restart");
   const auto& facts = machine_.facts();
   later([this, generation = facts.generation, pid = facts.pid] {
     if (on_replaced_ && live()) on_replaced_(generation, pid);
@@ -112,6 +113,7 @@ void Supervisor::run(const action::Replaced&) {
 
 void Supervisor::run(const action::Retire& retire) {
   const std::string name = retire.generation;
+  note_retiring(name);
   auto& slot = retirements_[name];
   slot = std::make_unique<Retirement>(loop_, host_, name, [this, name](std::optional<int> status) {
     if (status) run(action::RecordExit{*status});

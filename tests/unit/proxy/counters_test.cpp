@@ -105,9 +105,10 @@ TEST(Counters, AddsHistogramsAndBeginsThemAnewAsAWhole) {
 TEST(Counters, LeavesOutWhatDoesNotFit) {
   Counters counters;
   counters.begin_round({{"f1e0", 10}});
-  counters.take("f1e0",
-                "untyped 4\n# TYPE q summary\nq{quantile=\"0.5\"} 1\n# TYPE c counter\nc{} -1\nc{} nan\nc{} 1e999\nd 5\n"
-                "c{a=\"}\\\"{\"} 4\nc{a=\"\nc{} \nc\n# TYPE c gauge\nc{x=\"1\"} 9\n# TYPE\n# TYPE e counter\ne 2 1700000000\n");
+  counters.take(
+      "f1e0",
+      "untyped 4\n# TYPE q summary\nq{quantile=\"0.5\"} 1\n# TYPE c counter\nc{} -1\nc{} nan\nc{} 1e999\nd 5\n"
+      "c{a=\"}\\\"{\"} 4\nc{a=\"\nc{} \nc\n# TYPE c gauge\nc{x=\"1\"} 9\n# TYPE\n# TYPE e counter\ne 2 1700000000\n");
   EXPECT_EQ(counters.text(), "# TYPE c counter\nc{a=\"}\\\"{\"} 4\n# TYPE e counter\ne 2\n");
 }
 
@@ -157,7 +158,8 @@ TEST(Counters, MakesRoomAtTheBound) {
 }
 
 TEST(Exposition, TakesAnyBytes) {
-  for (const std::string_view line : {"", "{", "a{\"", "a{\"\\", "a{} ", "# TYPE", "# TYPE a", "# TYPE  ", "a\t1", "1a 2"})
+  for (const std::string_view line :
+       {"", "{", "a{\"", "a{\"\\", "a{} ", "# TYPE", "# TYPE a", "# TYPE  ", "a\t1", "1a 2"})
     EXPECT_FALSE(exposition::parse_type(line));
   EXPECT_FALSE(exposition::parse_sample("a{\"\\"));
   EXPECT_FALSE(exposition::parse_sample("a{b=\"c\"}4"));

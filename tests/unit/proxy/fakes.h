@@ -112,7 +112,7 @@ inline ProbeResult early_probe(ProxyState state) {
   return out;
 }
 
-struct Driver final : ProxyDriver {
+struct Driver : ProxyDriver {
   std::vector<std::string> args(unsigned) const override { return {"--concurrency", "2"}; }
   // Answers at once: the supervisor must bear that too.
   void probe(const std::string& generation, Done<ProbeResult> done) override {
