@@ -93,6 +93,7 @@ void Supervision::observe() {
   facts_ = {};
   replaceable_ = false;
   unasked_ = false;
+  leftover_ = false;
   elder_.clear();
   act(action::Observe{});
 }

@@ -332,6 +332,7 @@ class Supervision {
 
   std::set<std::string> retired_;  // left to end; they accept nothing any more
   std::string elder_;              // runs beside the one at hand, which isn't known to be LIVE yet
+  bool leftover_ = false;          // a hand-over failed: the new one may run all the same
   bool unasked_ = false;           // it serves, but its admin interface is gone
   std::optional<Monotonic> mute_since_;
   Monotonic sign_of_life_{};  // by admin interface or data path

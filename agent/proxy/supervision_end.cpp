@@ -86,8 +86,8 @@ void Supervision::on(const event::KnownGood& known, Monotonic) {
 // ---- stop
 
 void Supervision::ended_for_good() {
-  if (retired_.empty() && elder_.empty()) return finish({});
-  observe();  // a predecessor may run still
+  if (retired_.empty() && elder_.empty() && !leftover_) return finish({});
+  observe();  // a predecessor may run still, or a successor that couldn't be ended
 }
 
 void Supervision::on(const event::Stop& stop, Monotonic now) {

