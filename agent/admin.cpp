@@ -103,6 +103,11 @@ struct AdminServer::Impl {
         return operations.proxy_job(RestartJob{}, done);
       case v1::Request::kProxyHistory:
         return operations.proxy_job(HistoryJob{request.proxy_history().after()}, done);
+      case v1::Request::kDrain:
+        return operations.proxy_job(
+            DrainJob{request.drain().listeners(), request.drain().time_ms(), request.drain().until_reboot()}, done);
+      case v1::Request::kUndrain:
+        return operations.proxy_job(UndrainJob{}, done);
       case v1::Request::kXdsDebug:
         return operations.relay_job(
             DebugJob{request.xds_debug().type(), request.xds_debug().resource(), request.xds_debug().timeout_ms()},

@@ -88,6 +88,11 @@ void Interception::begin() {
     if (alive.expired() || state_ != State::kApplying) return;
     const bool trying = answer && answer->observe().active() && answer->observe().revert();
     if (trying) return resume_try(answer->observe().digest());
+    const bool in_force = answer && answer->observe().active() && answer->observe().confirmed();
+    if (in_force && events_.as_it_is && events_.as_it_is()) {
+      dns_state_ = dns_state();
+      return confirmed();
+    }
     send_plan();
   });
 }
@@ -179,7 +184,7 @@ void Interception::look() {
                           "the rules are gone: the broker was restarted, or somebody removed them",
                           "they are applied again by themselves"));
     }
-    if (state_ == State::kActive && dns_state() != dns_state_) {
+    if (state_ == State::kActive && dns_state() != dns_state_ && !(events_.as_it_is && events_.as_it_is())) {
       log::info("interception is applied again: resolv.conf or the DNS listener changed");
       state_ = State::kApplying;
       return send_plan();

@@ -42,6 +42,7 @@ class Interception {
 
   struct Events {
     std::function<bool()> may_confirm;                    // does the control plane work?
+    std::function<bool()> as_it_is;                       // leave what is in force and confirmed unprobed
     std::function<void()> active;                         // in force, probed and confirmed
     std::function<void(const std::string& reason)> lost;  // no longer in force
   };

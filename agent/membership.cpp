@@ -150,6 +150,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   Status start_http() {
     status::EndpointSources sources;
     sources.not_ready = [this]() -> std::string {
+      if (proxy && !proxy->drain().reason().empty()) return proxy->drain().reason();
       if (life().reached(Event::kIntercepting)) return {};
       const auto last = life().last();
       return "reached " + (last ? std::string(event_name(*last)) : "nothing");
@@ -233,26 +234,27 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // --- PROXY_READY -------------------------------------------------------------------------------------------------
 
   void start_proxy() {
-    proxy = std::make_unique<MeshProxy>(
-        MeshProxy::Context{context.loop, *broker, health(), context.metrics, context.run_dir, context.state_dir}, config,
-        facts);
+    proxy =
+        std::make_unique<MeshProxy>(MeshProxy::Context{context.loop, context.slow, *broker, health(), context.metrics,
+                                                       context.run_dir, context.state_dir},
+                                    config, facts, [this](const std::string& reason) { registration->drain(reason); });
     proxy::Supervisor& supervisor = proxy->supervisor();
-    supervisor.on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
+    supervisor.on_replaced([this](const std::string& generation, pid_t) {
+      relay->set_serving(generation);
+      proxy->drain().on_serving();
+    });
     prepare_interception();
     registration->start();
     supervisor.start([this](const std::string& generation, pid_t) { on_live(generation); },
-                      [this](const std::string& reason) { on_down(reason); });
+                     [this](const std::string& reason) { on_down(reason); });
   }
 
   void on_live(const std::string& generation) {
     relay->set_serving(generation);
     life().reach(Event::kProxyReady);
-    Interception::Listeners bound;
-    for (const auto& listener : proxy->supervisor().status().listeners) {
-      if (!listener.bound || (listener.port != kOutboundPort && listener.port != kInboundPort)) continue;
-      (listener.address.find(':') == std::string::npos ? bound.ipv4 : bound.ipv6) = true;
-    }
+    const Interception::Listeners bound{proxy->listens(false), proxy->listens(true)};
     Interception::Events events;
+    events.as_it_is = [this] { return proxy->drain().listeners_closed(); };
     events.may_confirm = [this] { return relay->status().connected || snapshot->confirmed_before(); };
     events.active = [this, bound] { on_intercepting(bound); };
     events.lost = [this](const std::string& reason) {
@@ -260,6 +262,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       life().lose(Event::kIntercepting, reason);
     };
     interception->apply(bound, std::move(events));
+    proxy->drain().on_serving();
   }
 
   void on_down(const std::string& reason) {
@@ -333,6 +336,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       interception->remove(step);
     }
     if (proxy) {
+      proxy->drain().forget();
       ++*waiting;
       proxy->supervisor().stop(drain, step);
     }
@@ -405,6 +409,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (auto cert = certificate()) status["identity"] = *cert;
     if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
     if (snapshot) status["snapshot"] = snapshot->describe();
+    if (proxy) status["drain"] = proxy->drain().describe();
     if (proxy) status["proxy"] = proxy_json(proxy->supervisor().status());
     status["interception"] = {{"state", interception ? interception->state() : "none"}};
     status["registration"] =

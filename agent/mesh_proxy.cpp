@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mesh_proxy.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/backoff.h"
@@ -8,7 +9,35 @@
 
 namespace hawser {
 
-MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFacts& facts)
+namespace {
+
+constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
+
+Drain::Proxy drained_by(proxy::Supervisor& supervisor, proxy::EnvoyDriver& driver) {
+  Drain::Proxy out;
+  out.serving = [&supervisor]() -> std::optional<Drain::Proxy::Serving> {
+    if (!supervisor.live()) return std::nullopt;
+    const auto status = supervisor.status();
+    return Drain::Proxy::Serving{status.generation, status.pid};
+  };
+  out.drain_inbound = [&driver](const std::string& generation, std::function<void(Status)> done) {
+    driver.drain_inbound(generation, std::move(done));
+  };
+  out.connections = [&driver](const std::string& generation, auto done) {
+    driver.connections(generation, std::move(done));
+  };
+  out.expect_drained = [&supervisor](pid_t pid) { supervisor.expect_drained(pid); };
+  out.restart = [&supervisor](std::function<void(Status)> done) {
+    supervisor.restart([done = std::move(done)](const Result<proxy::Supervisor::Restarted>& result) {
+      done(result ? Status() : Status(result.error()));
+    });
+  };
+  return out;
+}
+
+}  // namespace
+
+MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFacts& facts, Drain::Withhold withhold)
     : history_(std::make_unique<proxy::History>(context.loop)) {
   proxy::AdminClient::Options admin_options;
   admin_options.folder = context.run_dir + "/proxy";

@@ -47,6 +47,14 @@ struct Runner {
     for (const auto& entry : proxy.history().after(job.after)) entries.push_back(entry_json(entry));
     done(json{{"schema_version", 1}, {"entries", std::move(entries)}}.dump());
   }
+  void operator()(const DrainJob& job) const {
+    Drain::Order order;
+    order.listeners = job.listeners;
+    order.until_reboot = job.until_reboot;
+    if (job.time_ms > 0) order.time = std::chrono::milliseconds(job.time_ms);
+    proxy.drain().begin(order, done);
+  }
+  void operator()(const UndrainJob&) const { proxy.drain().end(done); }
 };
 
 }  // namespace

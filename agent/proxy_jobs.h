@@ -17,7 +17,13 @@ struct RestartJob {};
 struct HistoryJob {
   std::uint64_t after = 0;  // only what is newer than this entry
 };
-using ProxyJob = std::variant<RestartJob, HistoryJob>;
+struct DrainJob {
+  bool listeners = false;
+  std::uint32_t time_ms = 0;  // 0: as configured
+  bool until_reboot = false;
+};
+struct UndrainJob {};
+using ProxyJob = std::variant<RestartJob, HistoryJob, DrainJob, UndrainJob>;
 
 // What: does such a job; the answer is a JSON document. Threading: on the loop. Failure: HWS-MB-002 (no proxy runs),
 // and the job's own (proxy/supervisor.h).

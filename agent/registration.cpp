@@ -134,6 +134,10 @@ void Registration::not_intercepted(const std::string& reason) {
   reporter_.set_interception(false, reason.empty() ? "traffic isn't intercepted" : reason);
 }
 
+void Registration::drain(const std::string& reason) {
+  reporter_.set_drain(reason);
+}
+
 void Registration::connected(bool connected) {
   if (!connected || !refusal_) return;
   refusal_.reset();

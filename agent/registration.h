@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -46,6 +47,8 @@ class Registration {
   // In force and verified, for these families.
   void intercepted(bool ipv4, bool ipv6);
   void not_intercepted(const std::string& reason);
+  // While there's a reason, callers are sent elsewhere (drain.h); empty: taken back.
+  void drain(const std::string& reason);
   void connected(bool connected);
   void failed(const Error& error);
 

@@ -24,6 +24,7 @@ FOLDERS = (
     ("/var/lib/hawser", 0o755, 0, 0),
     ("/var/lib/hawser/identity", 0o700, AGENT, AGENT),
     ("/var/lib/hawser/xds", 0o700, AGENT, AGENT),
+    ("/var/lib/hawser/agent", 0o700, AGENT, AGENT),
     ("/var/lib/hawser/netfilter", 0o700, 0, 0),
     ("/var/lib/hawser/proxy", 0o755, 0, 0),
     ("/var/lib/hawser/proxy/bin", 0o755, 0, 0),
