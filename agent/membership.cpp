@@ -18,6 +18,7 @@
 #include "interception_options.h"
 #include "lease.h"
 #include "local_servers.h"
+#include "machine_shutdown.h"
 #include "membership_json.h"
 #include "mesh_proxy.h"
 #include "proxy_node.h"
@@ -316,7 +317,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     leaving = "withdrawn; serving on until callers have heard of it";
     const auto go = [self = shared_from_this(), drain, done = std::move(done)] { self->take_out(drain, done); };
     if (!registration) return go();
-    registration->withdraw(go);
+    registration->withdraw(config.workload.withdraw_wait, go);
   }
 
   // New connections go direct at once, old ones drain through the proxy; so both happen side by side.
@@ -371,6 +372,18 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void stop(std::function<void()> done) {
     if (std::exchange(ending, true)) return done();
+    let_go(std::move(done));
+  }
+
+  // Unlike a restart of hawserd this ends what callers are connected to: they hear of it first.
+  void shut_down(std::function<void()> done) {
+    if (std::exchange(ending, true)) return done();
+    timer.reset();
+    take_down(registration.get(), proxy.get(), config,
+              [self = shared_from_this(), done = std::move(done)] { self->let_go(done); });
+  }
+
+  void let_go(std::function<void()> done) {
     timer.reset();
     if (registration) registration->stop();
     if (interception) interception->stop();
@@ -431,6 +444,12 @@ void Membership::leave(std::chrono::seconds drain, std::function<void(Status)> d
 }
 void Membership::stop(std::function<void()> done) {
   impl_->stop(std::move(done));
+}
+std::chrono::seconds Membership::shutdown_bound() const {
+  return take_down_bound(impl_->config);
+}
+void Membership::shut_down(std::function<void()> done) {
+  impl_->shut_down(std::move(done));
 }
 void Membership::renew(std::function<void(Status)> done) {
   impl_->renew(std::move(done));

@@ -59,6 +59,19 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   };
   supervisor_ = std::make_unique<proxy::Supervisor>(context.loop, *host_, *driver_, *watcher_, options, context.health,
                                                     context.metrics);
+  drain_ = std::make_unique<Drain>(Drain::Context{context.loop, context.slow, context.health, context.metrics,
+                                                  context.state_dir + "/agent/drain.json", this_boot(),
+                                                  config.workload.withdraw_wait, config.proxy.drain},
+                                   drained_by(*supervisor_, *driver_), std::move(withhold));
+  drain_->start();
+}
+
+bool MeshProxy::listens(bool ipv6) const {
+  const auto listeners = supervisor_->status().listeners;
+  return std::any_of(listeners.begin(), listeners.end(), [ipv6](const proxy::Listener& listener) {
+    const bool captured = listener.port == kOutboundPort || listener.port == kInboundPort;
+    return captured && listener.bound && (listener.address.find(':') != std::string::npos) == ipv6;
+  });
 }
 
 }  // namespace hawser

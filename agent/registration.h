@@ -52,8 +52,9 @@ class Registration {
   void connected(bool connected);
   void failed(const Error& error);
 
-  // Tells the plane to send no more traffic, goes on serving for as long as callers may take to hear of it, then calls.
-  void withdraw(std::function<void()> done);
+  // Tells the plane to send no more traffic, goes on serving for `wait`, as callers take time to hear of it, then
+  // calls.
+  void withdraw(std::chrono::milliseconds wait, std::function<void()> done);
   void stop();
 
   // Where hawserd's own connections must go to the proxy's inbound port.

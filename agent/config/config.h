@@ -241,6 +241,7 @@ struct Proxy {
   std::chrono::seconds drain{5};
   std::chrono::seconds start_timeout{30};
   std::chrono::seconds parent_shutdown{60};
+  std::chrono::seconds shutdown_drain{5};  // when the machine shuts down
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

@@ -42,6 +42,7 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("drain", seconds(config.proxy.drain));
     map.scalar("start_timeout", seconds(config.proxy.start_timeout));
     map.scalar("parent_shutdown", seconds(config.proxy.parent_shutdown));
+    map.scalar("shutdown_drain", seconds(config.proxy.shutdown_drain));
   });
   root.map("compat", [&](MapReader& map) {
     map.scalar("istio_extensions",
