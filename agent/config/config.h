@@ -180,6 +180,13 @@ struct SdsSettings {
   PrivateKeyProvider provider;                    // key: private_key_provider
 };
 
+// What becomes of captured traffic without a proxy; per direction.
+struct OnFailure {
+  bool inbound_closed = true;
+  bool outbound_closed = false;
+  std::chrono::seconds max_open{0};  // what is open is closed after that; 0: it stays open
+};
+
 // Users and groups are numbers here: they're resolved when the file is read.
 struct Interception {
   bool inbound = true;
@@ -204,7 +211,8 @@ struct Interception {
   netfilter::Dns::Capture dns = netfilter::Dns::Capture::kOff;
   std::uint16_t dns_port = 15053;
   std::vector<std::string> dns_resolvers;  // empty: the host's
-  std::chrono::seconds confirm{30};        // an apply that isn't confirmed by then is withdrawn by the broker
+  OnFailure on_failure;
+  std::chrono::seconds confirm{30};  // an apply that isn't confirmed by then is withdrawn by the broker
 };
 
 struct HealthProbe {
