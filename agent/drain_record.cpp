@@ -65,10 +65,4 @@ Status DrainRecord::save(const std::string& path) const {
   return file::write_atomic(path, document.dump() + "\n", kMode);
 }
 
-std::string this_boot() {
-  auto id = file::read_bounded("/proc/sys/kernel/random/boot_id", kMost);
-  if (!id) return {};
-  return id->substr(0, id->find('\n'));
-}
-
 }  // namespace hawser

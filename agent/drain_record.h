@@ -28,7 +28,4 @@ struct DrainRecord {
   Status save(const std::string& path) const;
 };
 
-// This boot of the machine, as the kernel names it; empty if it can't be told.
-std::string this_boot();
-
 }  // namespace hawser

@@ -37,7 +37,6 @@ namespace hawser {
 namespace {
 using nlohmann::json;
 constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
-
 }  // namespace
 
 struct Membership::Impl : std::enable_shared_from_this<Impl> {
@@ -337,7 +336,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       interception->remove(step);
     }
     if (proxy) {
-      proxy->drain().forget();
       ++*waiting;
       proxy->supervisor().stop(drain, step);
     }
@@ -358,6 +356,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         log::error("identity couldn't be erased: " + erased.error().to_string());
       if (auto erased = self->trust->erase(); !erased) log::error(erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
+      if (self->proxy) self->proxy->forget();
+      MeshProxy::forget(self->context.slow, self->context.state_dir);
       self->identity->remove_exports([self, done](const Status& removed) {
         if (!removed) log::error(removed.error().to_string());
         self->snapshot->erase([self, done](const Status& erased) {

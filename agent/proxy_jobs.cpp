@@ -13,6 +13,8 @@ namespace {
 using nlohmann::json;
 using Done = std::function<void(Result<std::string>)>;
 
+}  // namespace
+
 json entry_json(const proxy::History::Entry& entry) {
   const bool gate = entry.kind == proxy::History::Entry::Kind::kGate;
   json out = {{"id", entry.id},
@@ -21,11 +23,17 @@ json entry_json(const proxy::History::Entry& entry) {
               {"generation", entry.generation},
               {"name", entry.name},
               {"reason", entry.reason}};
+  if (entry.pid != 0) out["pid"] = entry.pid;
+  if (!entry.binary_sha256.empty()) out["binary_sha256"] = entry.binary_sha256;
+  if (!entry.version.empty()) out["version"] = entry.version;
+  if (!entry.boot.empty()) out["boot_id"] = entry.boot;
   if (gate) out["passed"] = entry.passed;
   if (!gate) out["from"] = entry.from;
   if (entry.took.count() >= 0) out["took_ms"] = entry.took.count();
   return out;
 }
+
+namespace {
 
 struct Runner {
   MeshProxy& proxy;
@@ -45,7 +53,13 @@ struct Runner {
   void operator()(const HistoryJob& job) const {
     json entries = json::array();
     for (const auto& entry : proxy.history().after(job.after)) entries.push_back(entry_json(entry));
-    done(json{{"schema_version", 1}, {"entries", std::move(entries)}}.dump());
+    // Reasons may quote foreign bytes.
+    const json out = {{"schema_version", 1}, {"entries", std::move(entries)}};
+    done(out.dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+  void operator()(const ProxyStatusJob&) const { proxy_status(proxy, done); }
+  void operator()(const ProxyQuestion& question) const {
+    proxy.questions().ask(proxy.supervisor().status().generation, question, done);
   }
   void operator()(const DrainJob& job) const {
     Drain::Order order;

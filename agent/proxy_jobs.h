@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <variant>
 
 #include "base/result.h"
+#include "proxy/history.h"
+#include "proxy_view.h"
 
 namespace hawser {
 
@@ -23,10 +26,14 @@ struct DrainJob {
   bool until_reboot = false;
 };
 struct UndrainJob {};
-using ProxyJob = std::variant<RestartJob, HistoryJob, DrainJob, UndrainJob>;
+struct ProxyStatusJob {};
+using ProxyJob = std::variant<RestartJob, HistoryJob, ProxyStatusJob, ProxyQuestion, DrainJob, UndrainJob>;
 
 // What: does such a job; the answer is a JSON document. Threading: on the loop. Failure: HWS-MB-002 (no proxy runs),
 // and the job's own (proxy/supervisor.h).
 void run_proxy_job(const Membership& membership, const ProxyJob& job, std::function<void(Result<std::string>)> done);
+
+// An entry of the history, as `hawser proxy history --json` and `hawser events --json` have it.
+nlohmann::json entry_json(const proxy::History::Entry& entry);
 
 }  // namespace hawser

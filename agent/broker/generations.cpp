@@ -178,6 +178,13 @@ void Generations::remember_good() {
   if (auto kept = LastGood(options_.good_folder).promote(newest); !kept) log::warn(kept.error().to_string());
 }
 
+Status Generations::quarantine(const std::string& sha256, const std::string& reason) {
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(loop_.wall().time_since_epoch());
+  auto done = store_.quarantine(sha256, reason, now.count());
+  if (done) log::warn("a proxy binary is quarantined", {{"sha256", sha256}, {"reason", reason}});
+  return done;
+}
+
 void Generations::forget_good() {
   if (auto gone = LastGood(options_.good_folder).forget(); !gone) log::warn(gone.error().to_string());
   if (auto gone = store_.forget(); !gone) log::warn(gone.error().to_string());

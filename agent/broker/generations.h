@@ -58,6 +58,10 @@ class Generations {
 
   // The newest running generation is known to work; see last_good.h.
   void remember_good();
+  // What hawserd has seen of a binary; see binary_store.h.
+  Status quarantine(const std::string& sha256, const std::string& reason);
+  Status mark_good(const std::string& sha256) { return store_.mark_good(sha256); }
+  const proxy::BinaryFolder& binaries() const { return store_.folder(); }
   // With everything that was written down to start it faster.
   void forget_good();
   // Starts the last good one again.

@@ -131,6 +131,8 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
       return lease(request, answer);
     case v1::Request::kVerify:
       return verify(answer);
+    case v1::Request::kBinary:
+      return binary(request, answer);
     case v1::Request::JOB_NOT_SET:
       break;
   }
@@ -222,6 +224,8 @@ void Jobs::observe(bool with_rules, const Answer& answer) {
     counter->set_bytes(traffic.bytes);
   }
   for (const auto& generation : generations_.list()) fill(generation, *observed->add_generations());
+  observed->set_current_sha256(generations_.binaries().target(proxy::BinaryLink::kCurrent));
+  observed->set_last_good_sha256(generations_.binaries().target(proxy::BinaryLink::kLastGood));
   observed->set_requests_refused(refused_());
   fill(guardian_.view(), *observed->mutable_guardian());
   answer(out);
@@ -261,6 +265,19 @@ void Jobs::reap(const v1::Request& request, Answer answer) {
                       out.mutable_reap()->set_exit_status(state->exit_status);
                       answer(out);
                     });
+}
+
+void Jobs::binary(const v1::Request& request, const Answer& answer) {
+  const auto& asked = request.binary();
+  switch (asked.mark()) {
+    case v1::BinaryRequest::QUARANTINE:
+      return answer(of_status(generations_.quarantine(asked.sha256(), asked.reason())));
+    case v1::BinaryRequest::GOOD:
+      return answer(of_status(generations_.mark_good(asked.sha256())));
+    default:
+      return answer(failed(Error(Code::kUnimplemented, "HWS-BR-005", "the broker doesn't know this mark of a binary",
+                                 "hawserd and hawser-broker must be of the same release")));
+  }
 }
 
 }  // namespace hawser::broker

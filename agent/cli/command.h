@@ -38,6 +38,7 @@ void add_cert(CLI::App& app, Context& context);
 void add_identity(CLI::App& app, Context& context);
 void add_image(CLI::App& app, Context& context);
 void add_intercept(CLI::App& app, Context& context);
+void add_events(CLI::App& app, Context& context);
 void add_config(CLI::App& app, Context& context);
 void add_proxy(CLI::App& app, Context& context);
 void add_xds_bootstrap(CLI::App& app, Context& context);

@@ -250,6 +250,11 @@ struct Proxy {
   std::chrono::seconds start_timeout{30};
   std::chrono::seconds parent_shutdown{60};
   std::chrono::seconds shutdown_drain{5};  // when the machine shuts down
+  // Below warning Envoy writes 133 lines a start.
+  std::string log_level = "warning";
+  bool json_log = true;
+  std::chrono::seconds wedge_after{10};  // 0: never
+  std::chrono::seconds probation{1800};  // of a new binary
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

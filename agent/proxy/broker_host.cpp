@@ -2,6 +2,7 @@
 #include "proxy/broker_host.h"
 
 #include "hawser/broker.pb.h"
+#include "proxy/proxy_words.h"
 
 namespace hawser::proxy {
 namespace {
@@ -49,7 +50,8 @@ void BrokerHost::validate(const std::string& generation, const std::string& boot
   call_(request, kValidate, [done = std::move(done)](const Result<v1::Response>& response) {
     if (!response) return done(response.error());
     if (!response->has_validate()) return done(unexpected("validate"));
-    done(Validation{response->validate().valid(), response->validate().detail(), response->validate().version()});
+    done(Validation{response->validate().valid(), proxy_words(response->validate().detail()),
+                    response->validate().version()});
   });
 }
 
@@ -86,6 +88,28 @@ void BrokerHost::reap(const std::string& generation, std::chrono::milliseconds w
     if (!response) return done(response.error());
     if (!response->has_reap()) return done(unexpected("reap"));
     done(ReapedGeneration{response->reap().ended(), response->reap().exit_status()});
+  });
+}
+
+void BrokerHost::binaries(Done<HostedBinaries> done) {
+  v1::Request request;
+  request.mutable_observe();
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_observe()) return done(unexpected("observe"));
+    done(HostedBinaries{response->observe().current_sha256(), response->observe().last_good_sha256()});
+  });
+}
+
+void BrokerHost::mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+                      std::function<void(Status)> done) {
+  v1::Request request;
+  auto& job = *request.mutable_binary();
+  job.set_sha256(sha256);
+  job.set_mark(mark == BinaryMark::kGood ? v1::BinaryRequest::GOOD : v1::BinaryRequest::QUARANTINE);
+  job.set_reason(reason);
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    done(response ? Status() : Status(response.error()));
   });
 }
 

@@ -24,6 +24,9 @@ class BrokerHost final : public GenerationHost {
              Done<StartedGeneration> done) override;
   void signal(const std::string& generation, int signal, std::function<void(Status)> done) override;
   void reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) override;
+  void binaries(Done<HostedBinaries> done) override;
+  void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+            std::function<void(Status)> done) override;
 
  private:
   Call call_;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,11 @@ struct ProbeResult {
   std::vector<Listener> listeners;
 };
 
+// Whoever holds it keeps a generation from ending because its predecessor did.
+struct StandIn {
+  virtual ~StandIn() = default;
+};
+
 // What: what a kind of proxy must offer to be supervised; Envoy is one (envoy_driver.h). Generations are named, and may
 // be asked for while several live. Starting and ending them is the GenerationHost's. Threading: on the loop; each
 // callback runs once, on the loop, maybe at once; those of a driver that is destroyed never. Failure: the driver's own
@@ -68,7 +74,17 @@ class ProxyDriver {
   virtual void begin_drain(const std::string& generation, std::function<void(Status)> done) = 0;
   // Connections of users; not those of probes, scrapers and its own administration.
   virtual void count_connections(const std::string& generation, Done<std::uint64_t> done) = 0;
+  // Does a worker answer a connection that comes as a user's does? An error of kDeadlineExceeded or kUnavailable says
+  // that none does; another one, that it can't be told.
+  virtual void probe_data(const std::string& generation, std::function<void(Status)> done) = 0;
   virtual void scrape(const std::string& generation, Done<std::string> done) = 0;
+  // A number that changes whenever the proxy has flushed its counters: from then on, what it counts is what a successor
+  // is given. Not every kind of proxy has that.
+  virtual void flush_mark(const std::string& /*generation*/, Done<std::uint64_t> done) {
+    done(Error(Code::kUnimplemented, "HWS-PX-001", "this proxy doesn't tell when it flushes its counters"));
+  }
+  // For the predecessor of a generation, which ended before its time. None: not needed, or it can't be.
+  virtual std::unique_ptr<StandIn> stand_in(const std::string& /*generation*/) { return nullptr; }
   // What listens on this host on these ports, as the kernel tells it, whoever it is.
   virtual std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const = 0;
 };

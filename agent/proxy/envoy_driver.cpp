@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "proxy/proxy_words.h"
 
 namespace hawser::proxy {
 namespace {
@@ -123,19 +124,18 @@ EnvoyDriver::EnvoyDriver(AdminClient& admin, Options options)
 EnvoyDriver::~EnvoyDriver() = default;
 
 std::vector<std::string> EnvoyDriver::args(unsigned workers) const {
-  // Below warning Envoy writes 133 lines a start.
   // Immediate: after a change of a listener, connections that follow the old rules (an allow-list, mTLS) are closed at
   // their next response instead of over the whole drain time.
   const auto drain = std::max<std::int64_t>(impl_->options.drain.count(), 1);
   const auto parent = std::max<std::int64_t>(impl_->options.parent_shutdown.count(), drain + 1);
-  std::vector<std::string> out{"--log-level",
-                               "warning",
-                               "--drain-strategy",
-                               "immediate",
-                               "--drain-time-s",
-                               std::to_string(drain),
-                               "--parent-shutdown-time-s",
-                               std::to_string(parent)};
+  std::vector<std::string> out{
+      "--log-level",    impl_->options.log_level, "--drain-strategy",         "immediate",
+      "--drain-time-s", std::to_string(drain),    "--parent-shutdown-time-s", std::to_string(parent)};
+  if (impl_->options.json_log) {
+    // By the bootstrap four lines of five would stay plain.
+    out.emplace_back("--log-format");
+    out.emplace_back(kJsonLogFormat);
+  }
   const unsigned concurrency = std::max(impl_->options.concurrency, workers);
   if (concurrency > 0) {
     out.emplace_back("--concurrency");
@@ -224,10 +224,40 @@ void EnvoyDriver::count_connections(const std::string& generation, Done<std::uin
                    });
 }
 
+void EnvoyDriver::probe_data(const std::string&, std::function<void(Status)> done) {
+  if (!impl_->options.data_path) return done({});
+  impl_->options.data_path([weak = std::weak_ptr(impl_), done = std::move(done)](Status result) {
+    if (!weak.expired()) done(std::move(result));
+  });
+}
+
 void EnvoyDriver::scrape(const std::string& generation, Done<std::string> done) {
   impl_->admin.get(generation, "/stats/prometheus", [done = std::move(done)](Result<AdminReply> reply) {
     done(body_of(std::move(reply), "/stats/prometheus"));
   });
+}
+
+// Set at each flush, and at no other time.
+void EnvoyDriver::flush_mark(const std::string& generation, Done<std::uint64_t> done) {
+  constexpr auto kStat = "server.uptime";
+  impl_->admin.get(generation, "/stats?filter=" + AdminClient::encode(R"(^server\.uptime$)"),
+                   [done = std::move(done)](Result<AdminReply> reply) {
+                     const auto body = body_of(std::move(reply), "/stats");
+                     if (!body) return done(body.error());
+                     const auto stats = parse_stats(*body);
+                     const auto found = stats.find(kStat);
+                     if (found != stats.end()) return done(found->second);
+                     done(Error(Code::kInternal, "HWS-PX-002", std::string("the proxy doesn't tell its ") + kStat));
+                   });
+}
+
+std::unique_ptr<StandIn> EnvoyDriver::stand_in(const std::string& generation) {
+  const auto id = generation_id(generation);
+  if (!id || id->epoch == 0 || !impl_->options.stand_in) return nullptr;
+  auto opened = impl_->options.stand_in(*id);
+  if (opened) return std::move(*opened);
+  log::debug("nobody stands in for a predecessor", {{"generation", generation}, {"cause", opened.error().to_string()}});
+  return nullptr;
 }
 
 std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& ports) const {
@@ -238,6 +268,10 @@ std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& p
     if (std::find(ports.begin(), ports.end(), endpoint.port) != ports.end())
       out.push_back({"", endpoint.address, endpoint.port, true});
   return out;
+}
+
+void EnvoyDriver::ask(const std::string& generation, const std::string& target, AdminClient::Done done) {
+  impl_->admin.get(generation, target, std::move(done));
 }
 
 void EnvoyDriver::certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done) {

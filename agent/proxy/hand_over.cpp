@@ -24,6 +24,12 @@ Error not_now(std::string what, std::string hint) {
 
 }  // namespace
 
+std::string_view step_name(HandOver::Step step) {
+  static constexpr std::string_view kNames[] = {"LOOKING", "PROVING", "VALIDATING", "LAUNCHING", "WARMING",
+                                                "KILLING", "REAPING", "AFTERMATH",  "DONE"};
+  return kNames[static_cast<std::size_t>(step)];
+}
+
 HandOver::HandOver(HandOverOptions options)
     : options_(std::move(options)), new_id_{options_.old_id.family, options_.old_id.epoch + 1} {}
 

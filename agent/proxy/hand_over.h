@@ -98,6 +98,7 @@ class HandOver {
   std::vector<hand_over::Action> begin();
   std::vector<hand_over::Action> handle(const HandOverEvent& event, Monotonic now);
   bool done() const { return step_ == Step::kDone; }
+  Step step() const { return step_; }
   const HandOverOutcome& outcome() const { return outcome_; }
   std::string old_name() const { return options_.old_id.text(); }
   std::string new_name() const { return new_id_.text(); }
@@ -106,6 +107,8 @@ class HandOver {
   unsigned turn() const { return turn_; }  // an answer to a question of an earlier turn is to be dropped
 
  private:
+  friend struct Fingerprint;  // of the tests' exploration
+
   static constexpr unsigned kMaxAsks = 10;
   static constexpr unsigned kAftermathLooks = 3;
   static constexpr auto kAskAgain = std::chrono::milliseconds(200);
@@ -144,5 +147,6 @@ class HandOver {
   HandOverOutcome outcome_;
   std::vector<hand_over::Action> out_;
 };
+std::string_view step_name(HandOver::Step step);
 
 }  // namespace hawser::proxy

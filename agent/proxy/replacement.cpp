@@ -4,6 +4,7 @@
 #include <csignal>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 
 namespace hawser::proxy {
@@ -48,7 +49,10 @@ void Replacement::feed(HandOverEvent event) {
   while (!events_.empty()) {
     const auto next = std::move(events_.front());
     events_.pop_front();
-    perform(machine_.handle(next, loop_.now()));
+    const auto before = machine_.step();
+    const auto actions = machine_.handle(next, loop_.now());
+    if (machine_.step() != before) (void)failpoint::fails("proxy.hand_over", std::string(step_name(machine_.step())));
+    perform(actions);
   }
   feeding_ = false;
 }
@@ -98,12 +102,10 @@ void Replacement::run(const hand_over::Action& action) {
       return host_.validate(name, bootstrap_, driver_.args(machine_.workers()),
                             answer<hand_over::Validated, Result<Validation>>());
     case Deed::kLaunch:
-      return host_.start(name, bootstrap_, driver_.args(machine_.workers()),
-                         [this, alive = std::weak_ptr(alive_)](const Result<StartedGeneration>& started) {
-                           if (alive.expired()) return;
-                           if (started) watch_ = watcher_.watch(started->pid, [this] { feed(hand_over::NewEnded{}); });
-                           feed(hand_over::Launched{started});
-                         });
+      if (!before_launch_) return launch(name);
+      return before_launch_([this, alive = std::weak_ptr(alive_), name] {
+        if (!alive.expired()) launch(name);
+      });
     case Deed::kProbeNew:
       return driver_.probe(name, answer<hand_over::NewProbed, Result<ProbeResult>>());
     case Deed::kKill:
@@ -112,6 +114,15 @@ void Replacement::run(const hand_over::Action& action) {
     case Deed::kReap:
       return host_.reap(name, action.after, answer<hand_over::Reaped, Result<ReapedGeneration>>());
   }
+}
+
+void Replacement::launch(const std::string& name) {
+  host_.start(name, bootstrap_, driver_.args(machine_.workers()),
+              [this, alive = std::weak_ptr(alive_)](const Result<StartedGeneration>& started) {
+                if (alive.expired()) return;
+                if (started) watch_ = watcher_.watch(started->pid, [this] { feed(hand_over::NewEnded{}); });
+                feed(hand_over::Launched{started});
+              });
 }
 
 Retirement::Retirement(Loop& loop, GenerationHost& host, std::string generation, Done done)

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/loop.h"
 #include "proxy/driver.h"
@@ -30,6 +31,10 @@ class Replacement {
   Replacement(const Replacement&) = delete;
   Replacement& operator=(const Replacement&) = delete;
 
+  // Runs before the new one is started, which waits until it is called back.
+  using BeforeLaunch = std::function<void(std::function<void()> go)>;
+  void before_launch(BeforeLaunch work) { before_launch_ = std::move(work); }
+
   void start();
   void old_ended();  // told by who watches it
   void call_off();
@@ -40,6 +45,7 @@ class Replacement {
   void feed(HandOverEvent event);
   void perform(const std::vector<hand_over::Action>& actions);
   void run(const hand_over::Action& action);
+  void launch(const std::string& name);
   void tell();
   template <typename Event, typename Value>
   std::function<void(Value)> answer();
@@ -50,6 +56,7 @@ class Replacement {
   ProcessWatcher& watcher_;
   HandOver machine_;
   Bootstrap make_bootstrap_;
+  BeforeLaunch before_launch_;
   Done done_;
   HandOver::Monotonic started_at_;
   std::string bootstrap_;

@@ -62,6 +62,7 @@ void Supervision::on(const event::HandOverEnded& ended, Monotonic now) {
     replace(ended.outcome, now);
   else
     keep(ended.outcome, ended.listening);
+  alive(now);
   if (stopping_ && phase_ == Phase::kLive) drain(now);
 }
 
@@ -72,6 +73,7 @@ void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
   facts_.pid = outcome.pid;
   facts_.binary_sha256 = outcome.binary_sha256;
   facts_.adopted = false;
+  budget_.live(facts_.binary_sha256, now);
   learn(outcome.probe);
   live_since_ = now;
   lost_gates_ = 0;
@@ -85,12 +87,14 @@ void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
 
 void Supervision::keep(const HandOverOutcome& outcome, bool listening) {
   unasked_ = outcome.old_mute;
+  leftover_ = true;
   // The new one was LIVE for a moment, and is gone: the old one has closed its sockets by then.
   if (outcome.old_mute && !listening && !outcome.old_ended) {
     act(action::Down{facts_.generation + " has handed over to one that is gone"});
     return end(SIGKILL);
   }
   if (unasked_) report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
+  act(action::Observe{});  // is the new one gone?
   act(action::Wake{options_.watch_poll});
 }
 
@@ -114,16 +118,15 @@ bool Supervision::serves_by(const std::vector<Listener>& kernel) const {
 void Supervision::mute(const event::Probed& probed, Monotonic now) {
   const Error& error = probed.result.error();
   if (!mute_since_) mute_since_ = now;
-  if (facts_.adopted && elder_.empty() && now - *mute_since_ >= kMuteFor && serves_by(probed.kernel)) {
+  const bool long_mute = now - warm_since_ >= options_.start_timeout && now - *mute_since_ >= options_.start_timeout;
+  const bool found_so = facts_.adopted && now - *mute_since_ >= kMuteFor;
+  if (elder_.empty() && (found_so || long_mute) && serves_by(probed.kernel)) {
     facts_.listeners = probed.kernel;
     unasked_ = true;
     return go_live(now);
   }
-  // It outlived its successor and accepts nothing any more.
-  const auto id = generation_id(facts_.generation);
-  if (facts_.adopted && elder_.empty() && id && now - warm_since_ >= options_.start_timeout &&
-      now - *mute_since_ >= options_.start_timeout && !serves_by(probed.kernel))
-    return end(SIGKILL);
+  // It outlived its successor and accepts nothing any more, or it hangs in its start.
+  if (elder_.empty() && generation_id(facts_.generation) && long_mute && !serves_by(probed.kernel)) return end(SIGKILL);
   not_yet(error.message(), false, now);
 }
 

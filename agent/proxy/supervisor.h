@@ -11,6 +11,7 @@
 #include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "proxy/counter_keeper.h"
 #include "proxy/history.h"
 #include "proxy/memory_room.h"
 #include "proxy/process_watch.h"
@@ -25,6 +26,7 @@ namespace hawser::proxy {
 // and done run from the loop, never from within a call, and not once the supervisor is destroyed, which any of them may
 // do. Failure: see supervision.h, for a restart hand_over.h and HWS-PX-020 (one is under way); reported as the health
 // item "proxy". Metrics: hawser_proxy_starts_total, hawser_proxy_exits_total{status}, hawser_proxy_live,
+// hawser_proxy_crashes_total{cause}, hawser_proxy_backoff_seconds,
 // hawser_proxy_restart_seconds, hawser_proxy_restarts_total{result}, hawser_proxy_hand_over_seconds.
 class Supervisor {
  public:
@@ -33,7 +35,9 @@ class Supervisor {
     std::function<std::string(const std::string& generation)> bootstrap;
     unsigned concurrency = 0;  // as configured
     std::function<std::optional<MemoryRoom>(pid_t pid)> room = memory_room;
-    History* history = nullptr;  // outlives the supervisor; none: nothing is kept
+    History* history = nullptr;                 // outlives the supervisor; none: nothing is kept
+    std::chrono::seconds predecessor_stays{0};  // after a hot restart; 0: not known
+    CounterKeeper* counters = nullptr;          // the same; none: a scrape is of the serving generation alone
   };
   using OnLive = std::function<void(const std::string& generation, pid_t pid)>;
   using OnDown = std::function<void(const std::string& reason)>;
@@ -59,6 +63,19 @@ class Supervisor {
     std::vector<Listener> listeners;
   };
 
+  // One that runs.
+  struct View {
+    std::string generation;
+    pid_t pid = 0;     // 0: not known
+    std::string role;  // serving, starting, draining
+    std::string state;
+    Loop::Wall since;
+    std::string binary_sha256;
+    std::string version;
+    std::string came_by;  // cold start, hot restart, adopted
+    std::optional<Loop::Wall> ends_by;
+  };
+
   Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, ProcessWatcher& watcher, Options options,
              HealthSink& health, Metrics& metrics);
   ~Supervisor();
@@ -81,7 +98,9 @@ class Supervisor {
 
   bool live() const { return machine_.live(); }
   Status status() const;
-  // The exposition of the serving generation, for the merged metrics.
+  // All that run, the serving one first.
+  std::vector<View> generations() const;
+  // The exposition of all generations, for the merged metrics.
   void scrape(std::function<void(Result<std::string>)> done);
 
  private:
@@ -95,6 +114,7 @@ class Supervisor {
   void run(const action::Validate&);
   void run(const action::Launch&);
   void run(const action::Probe&);
+  void run(const action::ProbeData&);
   void run(const action::Diagnose&);
   void run(const action::WatchExit& watch);
   void run(const action::BeginDrain&);
@@ -105,6 +125,9 @@ class Supervisor {
   void run(const action::Live& event);
   void run(const action::Down& down);
   void run(const action::Report& report);
+  void run(const action::Crashed& crash);
+  void run(const action::GiveUp& give_up);
+  void run(const action::Trust& trust);
   void run(const action::RecordExit& exit);
   void run(const action::Stopped& stopped);
   void run(const action::CallOffHandOver&);
@@ -113,6 +136,10 @@ class Supervisor {
   void begin_hand_over(const GenerationId& old);
   void end_hand_over(const HandOverOutcome& outcome);
   void exited(pid_t pid);
+  std::vector<Counters::Generation> counted() const;
+  void note_serving(const char* came_by);
+  void note_retiring(const std::string& generation);
+  void retired(const std::string& name, std::optional<int> status);
 
   // A callback that becomes an event, unless the machine has moved on or we're gone.
   template <typename Event, typename Value>
@@ -139,9 +166,12 @@ class Supervisor {
   std::unique_ptr<Replacement> replacement_;
   std::function<void(Result<Restarted>)> on_restarted_;
   std::map<std::string, std::unique_ptr<Retirement>> retirements_;
-  Restarted restarted_;  // what is known of the restart under way
+  std::map<std::string, View> known_;  // what is told of those that serve or have served
+  Restarted restarted_;                // what is known of the restart under way
   std::vector<std::function<void(hawser::Status)>> on_stopped_;
   Loop::Wall since_;
+  Loop::Monotonic serves_since_{};     // the generation at hand
+  std::unique_ptr<StandIn> stand_in_;  // of its predecessor
 };
 
 }  // namespace hawser::proxy

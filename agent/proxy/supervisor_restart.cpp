@@ -9,6 +9,8 @@
 namespace hawser::proxy {
 namespace {
 
+constexpr auto kTolerance = std::chrono::seconds(2);
+
 // Refused before anything was tried.
 bool is_refusal(const std::string& id) {
   for (const char* known : {"HWS-PX-003", "HWS-PX-020", "HWS-PX-021", "HWS-PX-022", "HWS-PX-023"})
@@ -54,6 +56,10 @@ void Supervisor::begin_hand_over(const GenerationId& old) {
   log::info("restarting the proxy", {{"generation", facts.generation}});
   replacement_ = std::make_unique<Replacement>(loop_, host_, driver_, watcher_, std::move(options), options_.bootstrap,
                                                [this](const HandOverOutcome& outcome) { end_hand_over(outcome); });
+  if (options_.counters != nullptr)
+    replacement_->before_launch([this, name = facts.generation](std::function<void()> go) {
+      options_.counters->read_before_hand_over(name, std::move(go));
+    });
   feed(event::HandOverBegun{});
   replacement_->start();
 }
@@ -100,18 +106,40 @@ void Supervisor::run(const action::CallOffHandOver&) {
 }
 
 void Supervisor::run(const action::Replaced&) {
+  note_serving("hot restart");
+  serves_since_ = loop_.now();
+  stand_in_.reset();
   const auto& facts = machine_.facts();
   later([this, generation = facts.generation, pid = facts.pid] {
     if (on_replaced_ && live()) on_replaced_(generation, pid);
   });
 }
 
+// The successor of one that ended before its time would end too, some seconds later.
+void Supervisor::retired(const std::string& name, std::optional<int> ended) {
+  if (ended) run(action::RecordExit{*ended});
+  log::info("a proxy generation that handed over has ended", {{"generation", name}});
+  const auto old = generation_id(name);
+  const auto now = generation_id(machine_.facts().generation);
+  if (!live() || !old || !now || now->family != old->family || now->epoch != old->epoch + 1) return;
+  stand_in_ = driver_.stand_in(machine_.facts().generation);
+  const bool early = loop_.now() - serves_since_ + kTolerance < options_.parent_shutdown;
+  if (!early && ended.value_or(-1) == 0) return;
+  const std::string reason = "parent_lost: " + name + " ended (" + exit_text(ended.value_or(-1)) +
+                             ") while it drained; " +
+                             (stand_in_ ? "hawserd stands in for it" : "nobody stands in for it");
+  log::warn("the proxy's predecessor is lost", {{"generation", machine_.facts().generation}, {"reason", reason}});
+  run(action::Crashed{"parent_lost"});
+  if (options_.history != nullptr)
+    options_.history->state(machine_.facts().generation, status().state, status().state, reason);
+}
+
 void Supervisor::run(const action::Retire& retire) {
   const std::string name = retire.generation;
+  note_retiring(name);
   auto& slot = retirements_[name];
   slot = std::make_unique<Retirement>(loop_, host_, name, [this, name](std::optional<int> status) {
-    if (status) run(action::RecordExit{*status});
-    log::info("a proxy generation that handed over has ended", {{"generation", name}});
+    retired(name, status);
     retirements_.erase(name);
     feed(event::Retired{name});
   });

@@ -19,6 +19,7 @@ _GROUPS = {  # kind -> (path of its API group and version, plural)
     "AuthorizationPolicy": ("/apis/security.istio.io/v1", "authorizationpolicies"),
     "PeerAuthentication": ("/apis/security.istio.io/v1", "peerauthentications"),
     "ServiceEntry": ("/apis/networking.istio.io/v1", "serviceentries"),
+    "DestinationRule": ("/apis/networking.istio.io/v1", "destinationrules"),
     "WorkloadEntry": ("/apis/networking.istio.io/v1", "workloadentries"),
     "WorkloadGroup": ("/apis/networking.istio.io/v1", "workloadgroups"),
 }

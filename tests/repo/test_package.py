@@ -103,8 +103,8 @@ def test_folders_have_the_owners_of_the_design():
         "/run/xtables.lock": ("0600", "root", "root"),
         "/var/lib/hawser": ("0755", "root", "root"),
         "/var/lib/hawser/identity": ("0700", "hawser", "hawser"),
+        "/var/lib/hawser/supervisor": ("0700", "hawser", "hawser"),
         "/var/lib/hawser/xds": ("0700", "hawser", "hawser"),
-        "/var/lib/hawser/agent": ("0700", "hawser", "hawser"),
         "/var/lib/hawser/netfilter": ("0700", "root", "root"),
         "/var/lib/hawser/proxy": ("0755", "root", "root"),
         "/var/lib/hawser/proxy/bin": ("0755", "root", "root"),
@@ -115,7 +115,7 @@ def test_folders_have_the_owners_of_the_design():
 
 def test_a_service_may_write_what_it_has_to_and_nothing_else():
     paths = {name: values(name, "Service", "ReadWritePaths")[0].split() for name in SERVICES}
-    assert paths["hawser.service"] == ["/var/lib/hawser/identity", "/var/lib/hawser/xds", "/var/lib/hawser/agent"]
+    assert paths["hawser.service"] == ["/var/lib/hawser/identity", "/var/lib/hawser/supervisor", "/var/lib/hawser/xds"]
     assert paths["hawser-broker.service"] == ["/var/lib/hawser/netfilter", "/var/lib/hawser/proxy", "-/run/xtables.lock"]
 
 

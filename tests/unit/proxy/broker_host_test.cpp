@@ -81,6 +81,30 @@ TEST_F(BrokerHostTest, ASignalsAnswerIsEmpty) {
   EXPECT_TRUE(ok);
 }
 
+TEST_F(BrokerHostTest, ObserveTellsTheCurrentAndTheLastGoodBinary) {
+  response->mutable_observe()->set_current_sha256("c0");
+  response->mutable_observe()->set_last_good_sha256("900d");
+  HostedBinaries seen;
+  host.binaries([&](const auto& result) { seen = *result; });
+  EXPECT_TRUE(asked.has_observe());
+  EXPECT_EQ(seen.current_sha256, "c0");
+  EXPECT_EQ(seen.last_good_sha256, "900d");
+}
+
+TEST_F(BrokerHostTest, AMarkNamesTheBinaryAndWhy) {
+  bool ok = false;
+  host.mark("bad", BinaryMark::kQuarantine, "it crashed", [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_EQ(asked.binary().mark(), broker::v1::BinaryRequest::QUARANTINE);
+  EXPECT_EQ(asked.binary().sha256(), "bad");
+  EXPECT_EQ(asked.binary().reason(), "it crashed");
+  EXPECT_TRUE(ok);
+  host.mark("900d", BinaryMark::kGood, "", [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_EQ(asked.binary().mark(), broker::v1::BinaryRequest::GOOD);
+  response = Error(Code::kFailedPrecondition, "HWS-BR-028", "the last one");
+  host.mark("bad", BinaryMark::kQuarantine, "", [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_FALSE(ok);
+}
+
 TEST_F(BrokerHostTest, TheBrokersErrorsPassAndOtherAnswersAreErrors) {
   std::string id;
   response->mutable_reap();

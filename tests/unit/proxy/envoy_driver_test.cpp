@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -159,6 +160,7 @@ TEST_F(EnvoyDriverTest, CountsUsersConnections) {
 }
 
 TEST_F(EnvoyDriverTest, ItsArgumentsNameNoFile) {
+  options.json_log = false;
   options.concurrency = 3;
   options.drain = std::chrono::seconds(7);
   options.parent_shutdown = std::chrono::seconds(9);
@@ -167,7 +169,24 @@ TEST_F(EnvoyDriverTest, ItsArgumentsNameNoFile) {
                           "--parent-shutdown-time-s", "9", "--concurrency", "3"));
 }
 
+TEST_F(EnvoyDriverTest, LogsAsConfigured) {
+  options.log_level = "info";
+  const auto args = EnvoyDriver(admin, options).args(0);
+  EXPECT_THAT(args, testing::Contains("info"));
+  const auto format = std::find(args.begin(), args.end(), "--log-format");
+  ASSERT_NE(format, args.end());
+  EXPECT_THAT(*(format + 1), HasSubstr(R"("message":"%j")"));
+}
+
+TEST_F(EnvoyDriverTest, TellsWhenItFlushed) {
+  set("GET /stats", 200, "server.uptime: 17\n");
+  EXPECT_EQ(*wait<Result<std::uint64_t>>([this](auto done) { driver->flush_mark("f1e0", done); }), 17U);
+  set("GET /stats", 200, "");
+  EXPECT_FALSE(wait<Result<std::uint64_t>>([this](auto done) { driver->flush_mark("f1e0", done); }));
+}
+
 TEST_F(EnvoyDriverTest, ASuccessorHasItsPredecessorsWorkersAndLetsItDrain) {
+  options.json_log = false;
   options.concurrency = 0;
   options.drain = std::chrono::seconds(7);
   options.parent_shutdown = std::chrono::seconds(3);  // would cut what still drains

@@ -67,6 +67,13 @@ struct Host final : GenerationHost {
     timers.push_back(loop.after(wait, [done = std::move(done)] { done(ReapedGeneration{false, -1}); }));
   }
 
+  void binaries(Done<HostedBinaries> done) override { answer(std::move(done), Result<HostedBinaries>(stored)); }
+  void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+            std::function<void(Status)> done) override {
+    calls.push_back((mark == BinaryMark::kGood ? "good " : "quarantine ") + sha256 + " " + reason);
+    answer(std::move(done), marked);
+  }
+
   // A process ends by itself, with a wait(2) status; without a name the one that was started last.
   void finish(int status, const std::string& generation = "") {
     if (generations.empty()) return;
@@ -89,6 +96,8 @@ struct Host final : GenerationHost {
   std::vector<HostedGeneration> generations;
   Result<Validation> validation = Validation{true, "", "1.40.0"};
   std::deque<Error> start_error;
+  HostedBinaries stored{"5ha", ""};
+  Status marked;
   bool broken = false;
   bool term_works = true;
   bool kill_works = true;
@@ -112,7 +121,7 @@ inline ProbeResult early_probe(ProxyState state) {
   return out;
 }
 
-struct Driver final : ProxyDriver {
+struct Driver : ProxyDriver {
   std::vector<std::string> args(unsigned) const override { return {"--concurrency", "2"}; }
   // Answers at once: the supervisor must bear that too.
   void probe(const std::string& generation, Done<ProbeResult> done) override {
@@ -129,6 +138,10 @@ struct Driver final : ProxyDriver {
     done(drain_result);
   }
   void count_connections(const std::string&, Done<std::uint64_t> done) override { done(connections); }
+  void probe_data(const std::string&, std::function<void(Status)> done) override {
+    ++data_probes;
+    done(data_path);
+  }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
   std::vector<Listener> listening(const std::vector<std::uint16_t>&) const override { return kernel; }
 
@@ -141,6 +154,8 @@ struct Driver final : ProxyDriver {
   std::vector<std::string> probed;
   int diagnoses = 0;
   int drains = 0;
+  Status data_path;
+  int data_probes = 0;
 };
 
 struct Watcher final : ProcessWatcher {

@@ -68,6 +68,12 @@ class ChildHost final : public GenerationHost {
     if (wait <= milliseconds(0)) return answer(std::move(done), Result<ReapedGeneration>(ReapedGeneration{false, -1}));
     timer_ = loop_.after(milliseconds(5), [this, wait, done] { reap("f1e0", wait - milliseconds(5), done); });
   }
+  void binaries(Done<HostedBinaries> done) override {
+    answer(std::move(done), Result<HostedBinaries>(HostedBinaries{"test", ""}));
+  }
+  void mark(const std::string&, BinaryMark, const std::string&, std::function<void(Status)> done) override {
+    loop_.post([done] { done(Status()); });
+  }
 
  private:
   template <typename T>

@@ -14,7 +14,6 @@ struct SupervisorTest : testing::Test {
   SupervisorTest() { make(); }
 
   void make() {
-    Supervisor::Options options;
     options.bootstrap = [this](const std::string& generation) {
       return bootstrap_ok ? "{" + generation + "}" : std::string();
     };
@@ -57,6 +56,7 @@ struct SupervisorTest : testing::Test {
   fake::Host host{loop};
   fake::Driver driver;
   fake::Watcher watcher;
+  Supervisor::Options options;
   bool bootstrap_ok = true;
   std::optional<MemoryRoom> room;
   std::unique_ptr<Supervisor> supervisor;

@@ -235,6 +235,7 @@ TEST_F(SupervisorTest, AnEndIsToldAtOnceAndHealedWithinTheFirstBackOff) {
 }
 
 TEST_F(SupervisorTest, ASeriesOfEndsIsSlowedDownAndCalledFailed) {
+  host.marked = Error(Code::kFailedPrecondition, "HWS-BR-028", "no other one was good");
   start_live();
   bool failed = false;
   for (int i = 0; i < 40; ++i) {
