@@ -110,6 +110,11 @@ struct AdminServer::Impl {
                                     done);
       case v1::Request::kProxyHistory:
         return operations.proxy_job(HistoryJob{request.proxy_history().after()}, done);
+      case v1::Request::kDrain:
+        return operations.proxy_job(
+            DrainJob{request.drain().listeners(), request.drain().time_ms(), request.drain().until_reboot()}, done);
+      case v1::Request::kUndrain:
+        return operations.proxy_job(UndrainJob{}, done);
       case v1::Request::kProxyStatus:
         return operations.proxy_job(ProxyStatusJob{}, done);
       case v1::Request::kProxyAsk:

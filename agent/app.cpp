@@ -333,13 +333,19 @@ Status App::start(config::Config config) {
   return {};
 }
 
-void App::stop(std::function<void()> done) {
+std::chrono::seconds App::shutdown_bound() const {
+  return impl_->membership ? impl_->membership->shutdown_bound() : std::chrono::seconds(0);
+}
+
+void App::stop(Ending ending, std::function<void()> done) {
   notify_stopping();
   if (!impl_->membership) return done();
-  impl_->membership->stop([this, done = std::move(done)] {
+  auto gone = [this, done = std::move(done)] {
     impl_->membership.reset();
     done();
-  });
+  };
+  if (ending == Ending::kMachine) return impl_->membership->shut_down(std::move(gone));
+  impl_->membership->stop(std::move(gone));
 }
 
 }  // namespace hawser

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mesh_proxy.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/backoff.h"
@@ -12,7 +13,35 @@
 
 namespace hawser {
 
-MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFacts& facts)
+namespace {
+
+constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
+
+Drain::Proxy drained_by(proxy::Supervisor& supervisor, proxy::EnvoyDriver& driver) {
+  Drain::Proxy out;
+  out.serving = [&supervisor]() -> std::optional<Drain::Proxy::Serving> {
+    if (!supervisor.live()) return std::nullopt;
+    const auto status = supervisor.status();
+    return Drain::Proxy::Serving{status.generation, status.pid};
+  };
+  out.drain_inbound = [&driver](const std::string& generation, std::function<void(Status)> done) {
+    driver.drain_inbound(generation, std::move(done));
+  };
+  out.connections = [&driver](const std::string& generation, auto done) {
+    driver.connections(generation, std::move(done));
+  };
+  out.expect_drained = [&supervisor](pid_t pid) { supervisor.expect_drained(pid); };
+  out.restart = [&supervisor](std::function<void(Status)> done) {
+    supervisor.restart([done = std::move(done)](const Result<proxy::Supervisor::Restarted>& result) {
+      done(result ? Status() : Status(result.error()));
+    });
+  };
+  return out;
+}
+
+}  // namespace
+
+MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFacts& facts, Drain::Withhold withhold)
     : history_(std::make_unique<proxy::History>(
           context.loop,
           proxy::History::Storage{&context.slow, context.state_dir + "/supervisor/history.json", boot_id()})) {
@@ -58,16 +87,30 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   };
   supervisor_ = std::make_unique<proxy::Supervisor>(context.loop, *host_, *driver_, *watcher_, options, context.health,
                                                     context.metrics);
+  drain_ = std::make_unique<Drain>(Drain::Context{context.loop, context.slow, context.health, context.metrics,
+                                                  context.state_dir + "/supervisor/drain.json", boot_id(),
+                                                  config.workload.withdraw_wait, config.proxy.drain},
+                                   drained_by(*supervisor_, *driver_), std::move(withhold));
+  drain_->start();
+}
+
+bool MeshProxy::listens(bool ipv6) const {
+  const auto listeners = supervisor_->status().listeners;
+  return std::any_of(listeners.begin(), listeners.end(), [ipv6](const proxy::Listener& listener) {
+    const bool captured = listener.port == kOutboundPort || listener.port == kInboundPort;
+    return captured && listener.bound && (listener.address.find(':') != std::string::npos) == ipv6;
+  });
 }
 
 void MeshProxy::forget() {
   counters_->forget();
   history_->forget();
+  drain_->forget();
 }
 
 void MeshProxy::forget(SlowWorker& slow, const std::string& state_dir) {
   slow.submit([state_dir] {
-    for (const char* name : {"/counters", "/counters.damaged", "/history.json", "/history.json.damaged"})
+    for (const char* name : {"/counters", "/counters.damaged", "/history.json", "/history.json.damaged", "/drain.json"})
       if (auto removed = file::remove_durable(state_dir + "/supervisor" + name); !removed)
         log::warn(removed.error().to_string());
   });

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "broker/client.h"
 #include "config/config.h"
+#include "drain.h"
 #include "host_facts.h"
 #include "proxy/admin_client.h"
 #include "proxy/broker_host.h"
@@ -35,13 +36,17 @@ class MeshProxy {
     std::string state_dir;
   };
 
-  MeshProxy(Context context, const config::Config& config, const HostFacts& facts);
+  MeshProxy(Context context, const config::Config& config, const HostFacts& facts, Drain::Withhold withhold);
 
+  // Is a listener for captured traffic bound in this family?
+  bool listens(bool ipv6) const;
   proxy::Supervisor& supervisor() { return *supervisor_; }
   const proxy::Supervisor& supervisor() const { return *supervisor_; }
   proxy::EnvoyDriver& driver() { return *driver_; }
   ProxyQuestions& questions() { return *questions_; }
   proxy::History& history() { return *history_; }
+  Drain& drain() { return *drain_; }
+  const Drain& drain() const { return *drain_; }
   // The host leaves: what was kept of the proxy on disk goes, too.
   void forget();
   // The same where there's no proxy yet.
@@ -57,6 +62,7 @@ class MeshProxy {
   std::unique_ptr<proxy::BrokerHost> host_;
   std::unique_ptr<proxy::PidfdWatcher> watcher_;
   std::unique_ptr<proxy::Supervisor> supervisor_;
+  std::unique_ptr<Drain> drain_;
 };
 
 }  // namespace hawser

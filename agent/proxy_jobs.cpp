@@ -107,6 +107,14 @@ struct Runner {
   void operator()(const ProxyQuestion& question) const {
     proxy.questions().ask(proxy.supervisor().status().generation, question, done);
   }
+  void operator()(const DrainJob& job) const {
+    Drain::Order order;
+    order.listeners = job.listeners;
+    order.until_reboot = job.until_reboot;
+    if (job.time_ms > 0) order.time = std::chrono::milliseconds(job.time_ms);
+    proxy.drain().begin(order, done);
+  }
+  void operator()(const UndrainJob&) const { proxy.drain().end(done); }
 };
 
 }  // namespace

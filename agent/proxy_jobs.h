@@ -24,8 +24,14 @@ struct RestartJob {
 struct HistoryJob {
   std::uint64_t after = 0;  // only what is newer than this entry
 };
+struct DrainJob {
+  bool listeners = false;
+  std::uint32_t time_ms = 0;  // 0: as configured
+  bool until_reboot = false;
+};
+struct UndrainJob {};
 struct ProxyStatusJob {};
-using ProxyJob = std::variant<RestartJob, HistoryJob, ProxyStatusJob, ProxyQuestion>;
+using ProxyJob = std::variant<RestartJob, HistoryJob, ProxyStatusJob, ProxyQuestion, DrainJob, UndrainJob>;
 
 // What: does such a job; the answer is a JSON document. Threading: on the loop. Failure: HWS-MB-002 (no proxy runs),
 // HWS-PX-033 (no such hand-over), and the job's own (proxy/supervisor.h).

@@ -35,12 +35,14 @@ void fill(const proxy::GenerationState& state, v1::Generation& out) {
 
 FailurePolicy to_policy(const v1::PlanRequest& request) {
   if (!request.has_on_failure()) return {};
-  return {request.on_failure().inbound_closed(), request.on_failure().outbound_closed()};
+  const auto& policy = request.on_failure();
+  return {policy.inbound_closed(), policy.outbound_closed(), policy.max_open_seconds()};
 }
 
 void to_proto(const FailurePolicy& policy, v1::FailurePolicy& out) {
   out.set_inbound_closed(policy.inbound_closed);
   out.set_outbound_closed(policy.outbound_closed);
+  out.set_max_open_seconds(policy.max_open_seconds);
 }
 
 Interception::Terms to_terms(const v1::PlanRequest& request) {
@@ -143,6 +145,7 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
 
 void Jobs::plan(const v1::Request& request, const Answer& answer) {
   if (request.plan().restore()) return restore(answer);
+  if (request.plan().fail()) return answer(of_status(interception_.fail()));
   auto applied = interception_.plan(to_intent(request.plan().intent()), to_terms(request.plan()));
   if (!applied) return answer(failed(applied.error()));
   v1::Response out;
@@ -208,6 +211,8 @@ void Jobs::observe(bool with_rules, const Answer& answer) {
   observed->set_transactions(interception_.transactions());
   observed->set_draining(state->draining);
   fill(interception_.record(), *observed);
+  observed->set_open_until(static_cast<std::uint64_t>(interception_.open().until));
+  observed->set_opens_closed(interception_.open().closed);
   fill(interception_.drift(), *observed->mutable_drift());
   observed->set_active(state->active);
   observed->set_confirmed(state->confirmed);

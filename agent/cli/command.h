@@ -31,6 +31,7 @@ struct Context {
 using Register = void (*)(CLI::App& app, Context& context);
 void add_status(CLI::App& app, Context& context);
 void add_join(CLI::App& app, Context& context);
+void add_drain(CLI::App& app, Context& context);
 void add_leave(CLI::App& app, Context& context);
 void add_wait(CLI::App& app, Context& context);
 void add_cert(CLI::App& app, Context& context);

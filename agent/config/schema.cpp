@@ -44,6 +44,7 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("drain", seconds(config.proxy.drain));
     map.scalar("start_timeout", seconds(config.proxy.start_timeout));
     map.scalar("parent_shutdown", seconds(config.proxy.parent_shutdown));
+    map.scalar("shutdown_drain", seconds(config.proxy.shutdown_drain));
     const std::vector<std::string> levels{"trace", "debug", "info", "warning", "error", "critical", "off"};
     map.scalar("log_level", choice(levels, [&config, &levels](std::size_t i) { config.proxy.log_level = levels[i]; }));
     map.scalar("log_format", choice({"json", "text"}, [&config](std::size_t i) { config.proxy.json_log = i == 0; }));

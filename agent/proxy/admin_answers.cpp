@@ -2,6 +2,7 @@
 #include "proxy/admin_answers.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <ctime>
@@ -14,6 +15,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxNames = 16;
+// Where callers come in: mTLS, and HBONE.
+constexpr std::array<std::uint16_t, 2> kInboundPorts{15006, 15008};
 
 Error unexpected(const std::string& what) {
   return {Code::kInternal, "HWS-PX-002", "the proxy's admin interface answered " + what,
@@ -154,11 +157,11 @@ std::map<std::string, std::uint64_t> parse_stats(std::string_view body) {
   return out;
 }
 
-std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
-                              const std::vector<std::uint16_t>& uncounted) {
+std::vector<ListenerConnections> connections_by_listener(const std::map<std::string, std::uint64_t>& stats,
+                                                         const std::vector<std::uint16_t>& uncounted) {
   constexpr std::string_view kPrefix = "listener.";
   constexpr std::string_view kSuffix = ".downstream_cx_active";
-  std::uint64_t sum = 0;
+  std::vector<ListenerConnections> out;
   for (const auto& [name, value] : stats) {
     std::string_view listener = name;
     if (listener.substr(0, kPrefix.size()) != kPrefix || !ends_with(listener, kSuffix)) continue;
@@ -167,8 +170,16 @@ std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
     if (listener.find(".worker_") != std::string_view::npos || listener.substr(0, 15) == "envoy_internal_") continue;
     const auto on_port = [listener](std::uint16_t port) { return is_on_port(listener, port); };
     if (std::any_of(uncounted.begin(), uncounted.end(), on_port)) continue;
-    sum += value;
+    const bool inbound = std::any_of(kInboundPorts.begin(), kInboundPorts.end(), on_port);
+    out.push_back({std::string(listener), value, inbound});
   }
+  return out;
+}
+
+std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
+                              const std::vector<std::uint16_t>& uncounted) {
+  std::uint64_t sum = 0;
+  for (const auto& item : connections_by_listener(stats, uncounted)) sum += item.connections;
   return sum;
 }
 

@@ -22,8 +22,10 @@ Result<ProbeResult> parse_server_info(std::string_view body);
 Result<std::vector<Listener>> parse_listeners(std::string_view body);
 // GET /stats, text: lines "name: value"; histograms are left out.
 std::map<std::string, std::uint64_t> parse_stats(std::string_view body);
-// Active downstream connections in those stats, of listeners on none of the `uncounted` ports. Envoy counts each
-// connection by listener and again by worker; internal listeners count what others have counted.
+// Active downstream connections in those stats, by listener, of listeners on none of the `uncounted` ports. Envoy
+// counts each connection by listener and again by worker; internal listeners count what others have counted.
+std::vector<ListenerConnections> connections_by_listener(const std::map<std::string, std::uint64_t>& stats,
+                                                         const std::vector<std::uint16_t>& uncounted);
 std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
                               const std::vector<std::uint16_t>& uncounted);
 // GET /init_dump: what initialization waits for, where Envoy names it.

@@ -25,6 +25,13 @@ struct Listener {
   bool bound = true;
 };
 
+// Open connections of users at a listener.
+struct ListenerConnections {
+  std::string listener;  // as the proxy's statistics name it
+  std::uint64_t connections = 0;
+  bool inbound = false;  // callers of this host's services; else its own programs, as callers
+};
+
 // What one look at a generation shows.
 struct ProbeResult {
   ProxyState state = ProxyState::kPreInitializing;

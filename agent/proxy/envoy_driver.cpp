@@ -262,6 +262,25 @@ void EnvoyDriver::begin_drain(const std::string& generation, DrainKind kind, std
   });
 }
 
+void EnvoyDriver::drain_inbound(const std::string& generation, std::function<void(Status)> done) {
+  impl_->admin.post(generation, "/drain_listeners?inboundonly&graceful",
+                    [done = std::move(done)](Result<AdminReply> reply) {
+                      const auto body = body_of(std::move(reply), "/drain_listeners");
+                      done(body ? Status() : Status(body.error()));
+                    });
+}
+
+void EnvoyDriver::connections(const std::string& generation, Done<std::vector<ListenerConnections>> done) {
+  impl_->admin.get(generation, "/stats?usedonly&filter=" + AdminClient::encode("downstream_cx_active$"),
+                   [weak = std::weak_ptr(impl_), done = std::move(done)](Result<AdminReply> reply) {
+                     auto self = weak.lock();
+                     if (!self) return;
+                     const auto body = body_of(std::move(reply), "/stats");
+                     if (!body) return done(body.error());
+                     done(connections_by_listener(parse_stats(*body), self->options.uncounted_ports));
+                   });
+}
+
 void EnvoyDriver::count_connections(const std::string& generation, Done<std::uint64_t> done) {
   impl_->admin.get(generation, "/stats?usedonly&filter=" + AdminClient::encode("downstream_cx_active$"),
                    [weak = std::weak_ptr(impl_), done = std::move(done)](Result<AdminReply> reply) {

@@ -50,6 +50,10 @@ class EnvoyDriver final : public ProxyDriver {
   std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const override;
   // Any question of the admin interface that changes nothing: a path with its query.
   void ask(const std::string& generation, const std::string& target, AdminClient::Done done);
+  // Inbound listeners only: callers are asked to go, and for the drain time new ones are still taken; then the
+  // listeners close, for as long as this generation lives.
+  void drain_inbound(const std::string& generation, std::function<void(Status)> done);
+  void connections(const std::string& generation, Done<std::vector<ListenerConnections>> done);
   // The certificates that Envoy presents now: the proof that a rotation has reached it.
   void certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done);
 

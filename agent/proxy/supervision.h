@@ -59,6 +59,7 @@ std::string_view phase_name(Phase phase);
 struct SupervisionOptions {
   std::string generation = "f1e0";  // of a cold start
   std::vector<std::uint16_t> required_ports{15001, 15006};
+  std::uint16_t inbound_port = 15006;  // the one of them that a drain closes
   std::chrono::milliseconds start_timeout{30000};
   std::chrono::milliseconds warm_poll{50};
   std::chrono::milliseconds slow_poll{500};  // when it's overdue
@@ -225,6 +226,9 @@ class Supervision {
   std::vector<SupervisionAction> handle(SupervisionEvent event, Loop::Monotonic now);
   Phase phase() const { return phase_; }
   const Facts& facts() const { return facts_; }
+  // This process has had its inbound listeners drained on purpose: that they are closed is no fault of its. No pid:
+  // none has, and one whose listeners are closed is replaced.
+  void expect_drained(pid_t pid) { drained_ = pid; }
   bool live() const { return phase_ == Phase::kLive || phase_ == Phase::kHandingOver; }
   // Changes with each phase: an answer to a question of an earlier turn is to be dropped. Exited is for any turn.
   unsigned turn() const { return turn_; }
@@ -332,6 +336,7 @@ class Supervision {
 
   std::set<std::string> retired_;  // left to end; they accept nothing any more
   std::string elder_;              // runs beside the one at hand, which isn't known to be LIVE yet
+  pid_t drained_ = 0;              // see expect_drained()
   bool leftover_ = false;          // a hand-over failed: the new one may run all the same
   bool unasked_ = false;           // it serves, but its admin interface is gone
   std::optional<Monotonic> mute_since_;

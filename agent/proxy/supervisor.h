@@ -106,6 +106,9 @@ class Supervisor {
   // Runs when a restart has changed the generation that serves; nothing was down.
   void on_replaced(OnLive callback) { on_replaced_ = std::move(callback); }
 
+  // See supervision.h.
+  void expect_drained(pid_t pid) { machine_.expect_drained(pid); }
+
   bool live() const { return machine_.live(); }
   Status status() const;
   // All that run, the serving one first.

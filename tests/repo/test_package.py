@@ -89,6 +89,11 @@ def test_the_brokers_rules_outlive_its_restart_and_the_proxies_outlive_it():
         assert not values(name, "Unit", "BindsTo") and not values(name, "Unit", "PartOf")
 
 
+def test_at_shutdown_the_agent_goes_before_what_it_needs_for_that():
+    after = values("hawser.service", "Unit", "After")[0].split()
+    assert {"hawser-broker.service", "dbus.service"} <= set(after)
+
+
 def test_folders_have_the_owners_of_the_design():
     lines = (PACKAGING / "tmpfiles.d/hawser.conf").read_text().splitlines()
     rows = {f[1]: tuple(f[2:5]) for f in (line.split() for line in lines) if f and not f[0].startswith("#")}

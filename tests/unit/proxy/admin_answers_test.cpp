@@ -89,6 +89,20 @@ TEST(Connections, CountsEachListenerOnceAndOnlyUsers) {
   EXPECT_EQ(sum_connections(stats, {15021, 15090}), 7U);
 }
 
+TEST(Connections, AreToldByListenerAndByWhoCalls) {
+  const auto stats = parse_stats(
+      "listener.0.0.0.0_15006.downstream_cx_active: 3\n"
+      "listener.0.0.0.0_15006.worker_0.downstream_cx_active: 3\n"
+      "listener.[__]_15008.downstream_cx_active: 2\n"
+      "listener.0.0.0.0_15001.downstream_cx_active: 4\n"
+      "listener.0.0.0.0_15021.downstream_cx_active: 9\n");
+  std::map<std::string, std::pair<std::uint64_t, bool>> seen;
+  for (const auto& item : connections_by_listener(stats, {15021}))
+    seen[item.listener] = {item.connections, item.inbound};
+  EXPECT_THAT(seen, ElementsAre(Pair("0.0.0.0_15001", Pair(4U, false)), Pair("0.0.0.0_15006", Pair(3U, true)),
+                                Pair("[__]_15008", Pair(2U, true))));
+}
+
 TEST(InitDump, NamesTheTargets) {
   EXPECT_THAT(
       parse_init_dump(R"({"unready_targets_dumps": [{"name": "listener x", "target_names": ["SdsApi default"]}]})"),

@@ -173,6 +173,14 @@ TEST_F(EnvoyDriverTest, AnInspectionThatIsNotWholeIsNone) {
   EXPECT_FALSE(wait<Result<Inspection>>([this](auto done) { driver->inspect("f1e0", done); }).has_value());
 }
 
+TEST_F(EnvoyDriverTest, ADrainOfInboundLeavesOwnProgramsAlone) {
+  set("POST /drain_listeners", 200, "OK\n");
+  EXPECT_TRUE(wait<Status>([this](auto done) { driver->drain_inbound("f1e0", done); }).has_value());
+  EXPECT_THAT(stub->asked(), ElementsAre("POST /drain_listeners?inboundonly&graceful"));
+  set("POST /drain_listeners", 503, "");
+  EXPECT_FALSE(wait<Status>([this](auto done) { driver->drain_inbound("f1e0", done); }).has_value());
+}
+
 TEST_F(EnvoyDriverTest, CountsUsersConnections) {
   set("GET /stats", 200,
       "listener.0.0.0.0_15006.downstream_cx_active: 2\nlistener.0.0.0.0_15021.downstream_cx_active: 9\n");
