@@ -54,6 +54,7 @@ struct Arguments {
   std::string succession = "adopt";
   unsigned guardian_wait_ms = 10'000;
   unsigned guardian_live_ms = 20'000;
+  unsigned validate_wait_ms = 30'000;
 };
 
 struct User {
@@ -204,6 +205,7 @@ int run(const Arguments& arguments) {
   generation_options.boot_folder = arguments.state_dir + "/proxy/boot";
   generation_options.good_folder = arguments.state_dir + "/proxy";
   generation_options.log_folder = arguments.proxy_log_dir;
+  generation_options.validate_timeout = std::chrono::milliseconds(arguments.validate_wait_ms);
   broker::Generations generations(loop, *launcher, store, generation_options);
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
@@ -286,6 +288,7 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--succession", arguments.succession)->check(CLI::IsMember({"adopt", "replace"}))->group("");
   app.add_option("--guardian-wait", arguments.guardian_wait_ms)->check(CLI::Range(100, 600'000))->group("");
   app.add_option("--guardian-live", arguments.guardian_live_ms)->check(CLI::Range(100, 600'000))->group("");
+  app.add_option("--validate-wait", arguments.validate_wait_ms)->check(CLI::Range(100, 600'000))->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -32,6 +32,7 @@ class Generations {
     std::string shm_folder = "/dev/shm";
     std::string log_folder;  // empty: the proxy writes to our standard error
     std::chrono::milliseconds validate_timeout{30'000};
+    std::uint64_t validate_memory = 1ULL << 30U;  // bytes: Envoy needs 62 MB for a small one
     std::chrono::milliseconds max_wait{120'000};
   };
   struct Validation {

@@ -36,9 +36,10 @@ class FakeLauncher final : public proxy::Launcher {
   void validate(proxy::CheckSpec spec, Checked done) override {
     checks.push_back(spec);
     const bool version = spec.argv.back() == "--version";
-    done(proxy::CheckResult{version ? 0 : 1, version ? "envoy  version: c0ffee/1.40.0/Clean/RELEASE/SSL\n" : "bad\n"});
+    done(proxy::CheckResult{version ? 0 : 1, version ? "envoy  version: c0ffee/1.40.0/Clean/RELEASE/SSL\n" : verdict});
   }
 
+  std::string verdict = "bad\n";
   std::vector<proxy::CheckSpec> checks;
   std::vector<proxy::GenerationSpec> specs;
   std::vector<proxy::GenerationState> states;
@@ -149,6 +150,24 @@ TEST_F(GenerationsTest, AValidationSeesTheVeryCommandLineOfTheStart) {
   expected.at(2) = boot_ / "f1e1.validate.json";
   expected.insert(expected.end(), {"--mode", "validate"});
   EXPECT_EQ(launcher_.checks.back().argv, expected);
+}
+
+TEST_F(GenerationsTest, TheProxysReasonIsKeptWhateverItQuotes) {
+  Generations generations(loop_, launcher_, store_, options_);
+  std::string detail;
+  const auto validate = [&] {
+    generations.validate({"f1e1", "{}", "", {}}, [&detail](const auto& result) { detail = result->detail; });
+  };
+  const std::string chatter(50'000, 'i'), quoted(300'000, 'q');
+  launcher_.verdict = "[1][info] " + chatter + "\n[1][critical] no such field" + quoted + "\nand at its end\n";
+  validate();
+  EXPECT_EQ(detail.find("[1][critical] no such field"), 0U) << detail;
+  EXPECT_NE(detail.find("and at its end"), std::string::npos);
+  EXPECT_LT(detail.size(), 4200U);
+  EXPECT_GE(launcher_.checks.back().keep, chatter.size() + quoted.size());
+  launcher_.verdict = "it says \xff\xfe\x1b[31m";
+  validate();
+  EXPECT_EQ(detail, "it says ???[31m");  // a text that protobuf and a terminal can take
 }
 
 TEST_F(GenerationsTest, WhatIsKnownToWorkIsNotValidatedAgainButAnyChangeIs) {
