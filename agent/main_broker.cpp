@@ -56,6 +56,7 @@ struct Arguments {
   std::string succession = "adopt";
   unsigned guardian_wait_ms = 10'000;
   unsigned guardian_live_ms = 20'000;
+  unsigned validate_wait_ms = 30'000;
 };
 
 struct User {
@@ -208,6 +209,7 @@ int run(const Arguments& arguments) {
   generation_options.log_folder = arguments.proxy_log_dir;
   std::error_code ignored;
   generation_options.self = std::filesystem::read_symlink("/proc/self/exe", ignored).string();
+  generation_options.validate_timeout = std::chrono::milliseconds(arguments.validate_wait_ms);
   broker::Generations generations(loop, *launcher, store, generation_options);
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
@@ -290,6 +292,7 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--succession", arguments.succession)->check(CLI::IsMember({"adopt", "replace"}))->group("");
   app.add_option("--guardian-wait", arguments.guardian_wait_ms)->check(CLI::Range(100, 600'000))->group("");
   app.add_option("--guardian-live", arguments.guardian_live_ms)->check(CLI::Range(100, 600'000))->group("");
+  app.add_option("--validate-wait", arguments.validate_wait_ms)->check(CLI::Range(100, 600'000))->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -31,9 +31,19 @@ std::string version_in(const std::string& output) {
   return second == std::string::npos ? std::string() : output.substr(first + 1, second - first - 1);
 }
 
-std::string trimmed(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  return text;
+constexpr std::size_t kMaxOutput = 2 * kMaxBootstrap;  // it may quote the whole bootstrap
+constexpr std::size_t kMaxWords = 4096;
+
+// What the proxy says about a bootstrap that it refuses. Around the reason there may be any amount of other lines, and
+// of the bootstrap itself: its reason is where it begins to complain, or where it ends.
+std::string words_in(std::string output) {
+  if (const auto at = output.find("[critical]"); at != std::string::npos)
+    output.erase(0, output.rfind('\n', at) + 1);  // npos + 1 is 0
+  while (!output.empty() && (output.back() == '\n' || output.back() == ' ')) output.pop_back();
+  if (output.size() > kMaxWords) output.replace(kMaxWords / 2, output.size() - kMaxWords, " ... ");
+  for (char& c : output)
+    if (c != '\n' && c != '\t' && (c < 0x20 || c > 0x7e)) c = '?';  // it may quote anything
+  return output;
 }
 
 }  // namespace
@@ -130,12 +140,13 @@ void Generations::run_validation(const proxy::Binary& binary, const std::vector<
   check.gid = options_.proxy_gid;
   check.errors_too = true;
   check.timeout = options_.validate_timeout;
-  check.keep = 4096;
+  check.keep = kMaxOutput;
+  check.memory = options_.validate_memory;
   launcher_.validate(check, [known = std::move(known), done](const Result<proxy::CheckResult>& result) {
     if (!result) return done(result.error());
     Validation out = known;
     out.valid = result->exit_code == 0;
-    if (!out.valid) out.detail = trimmed(result->output);
+    if (!out.valid) out.detail = words_in(result->output);
     done(out);
   });
 }

@@ -33,6 +33,7 @@ class Generations {
     std::string self;        // our own program, which can also be a repair (proxy/shared_mark.h)
     std::string log_folder;  // empty: the proxy writes to our standard error
     std::chrono::milliseconds validate_timeout{30'000};
+    std::uint64_t validate_memory = 1ULL << 30U;  // bytes: Envoy needs 62 MB for a small one
     std::chrono::milliseconds max_wait{120'000};
   };
   struct Validation {

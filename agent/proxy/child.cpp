@@ -2,6 +2,7 @@
 #include "proxy/child.h"
 
 #include <linux/close_range.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <boost/asio/readable_pipe.hpp>
@@ -26,12 +27,15 @@ using Executor = asio::io_context::executor_type;
 struct LastSteps {
   uid_t uid = 0;
   gid_t gid = 0;
+  std::uint64_t memory = 0;
 
   bp::error_code on_exec_setup(bp::posix::default_launcher& /*launcher*/, const bp::filesystem::path& /*binary*/,
                                const char* const*(&)) const {
     // Boost 1.81 lets some descriptors through, among them the other end of our own pipe. Marked rather than closed:
     // the launcher still reports failures through one of them.
     if (::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return {errno, bp::system_category()};
+    const rlimit data{memory, memory};
+    if (memory != 0 && ::setrlimit(RLIMIT_DATA, &data) != 0) return {errno, bp::system_category()};
     if (uid == 0) return {};
     const int err = become_unprivileged(uid, gid);
     errno = err;
@@ -60,9 +64,10 @@ class Run : public std::enable_shared_from_this<Run> {
     if (spec_.collect_stderr) {
       // Both into one pipe: the write end is bound to stdout, and stderr follows it in the child.
       process_.emplace(launcher(executor, error, spec_.binary, spec_.args, stdio, StderrToStdout{},
-                                LastSteps{spec_.uid, spec_.gid}));
+                                LastSteps{spec_.uid, spec_.gid, spec_.memory}));
     } else {
-      process_.emplace(launcher(executor, error, spec_.binary, spec_.args, stdio, LastSteps{spec_.uid, spec_.gid}));
+      process_.emplace(
+          launcher(executor, error, spec_.binary, spec_.args, stdio, LastSteps{spec_.uid, spec_.gid, spec_.memory}));
     }
     if (error)
       return finish(Error(Code::kInternal, "HWS-BR-025", "can't start " + spec_.binary + ": " + error.message(),

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct ChildSpec {
   bool collect_stderr = false;  // else it goes to ours
   std::chrono::milliseconds timeout{10'000};
   std::size_t keep = 16384;  // bytes of output, from its end
+  std::uint64_t memory = 0;  // RLIMIT_DATA; 0: as ours
 };
 
 struct ChildResult {

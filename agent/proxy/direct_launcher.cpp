@@ -273,6 +273,7 @@ void DirectLauncher::validate(CheckSpec spec, Checked done) {
   child.collect_stderr = spec.errors_too;
   child.timeout = spec.timeout;
   child.keep = spec.keep;
+  child.memory = spec.memory;
   run_child(impl_->loop, std::move(child), [done = std::move(done)](Result<ChildResult> result) {
     if (!result) return done(result.error());
     done(CheckResult{result->exit_code, std::move(result->output)});

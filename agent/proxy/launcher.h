@@ -52,6 +52,7 @@ struct CheckSpec {
   bool errors_too = false;  // keep its standard error as well
   std::chrono::milliseconds timeout{10'000};
   std::size_t keep = 16384;  // bytes of output, from its end
+  std::uint64_t memory = 0;  // bytes of its own that it may have (RLIMIT_DATA); 0: as many as it wants
 };
 
 struct CheckResult {

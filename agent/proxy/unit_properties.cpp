@@ -157,6 +157,7 @@ UnitProperties short_run_properties(const ShortRun& run) {
   out.push_back({"TimeoutStartUSec", limit});
   out.push_back({"RuntimeMaxUSec", limit});
   out.push_back({"TimeoutStopUSec", kMicroseconds});
+  if (run.memory != 0) out.push_back({"LimitDATA", run.memory});
   if (run.output >= 0) {
     out.push_back({"StandardOutputFileDescriptor", UnitDescriptor{run.output}});
     if (run.errors_too) out.push_back({"StandardErrorFileDescriptor", UnitDescriptor{run.output}});

@@ -57,6 +57,7 @@ struct ShortRun {
   int output = -1;  // borrowed; what it writes goes there
   bool errors_too = false;
   std::chrono::milliseconds limit{10'000};
+  std::uint64_t memory = 0;  // as in CheckSpec
 };
 
 std::string unit_of(const std::string& generation);

@@ -11,7 +11,7 @@ import typing
 import yaml
 
 STRICT, PERMISSIVE = "STRICT", "PERMISSIVE"
-HTTP, TCP = "HTTP", "TCP"
+HTTP, HTTP2, TCP = "HTTP", "HTTP2", "TCP"  # HTTP2 is what Istio also calls GRPC
 ROOT_NAMESPACE = "istio-system"
 
 

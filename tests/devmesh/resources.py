@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing
 
 from devmesh import ca, inbound, istio_filters, protos, tls_context
-from devmesh.config import HTTP, TCP, Config, Port, Service
+from devmesh.config import HTTP, HTTP2, TCP, Config, Port, Service
 from devmesh.registry import Node, Row
 from devmesh.snapshot import CDS, EDS, LDS, RDS, Snapshot, any_of, named
 
@@ -29,7 +29,7 @@ def build(
             snapshot.add(EDS, assignment(config, service, port, rows))
             if port.protocol == TCP and service.vip:
                 snapshot.add(LDS, _tcp_listener(service, port))
-    for number in sorted({p.number for s in config.services for p in s.ports if p.protocol == HTTP}):
+    for number in sorted({p.number for s in config.services for p in s.ports if p.protocol in (HTTP, HTTP2)}):
         snapshot.add(LDS, _http_listener(number))
         snapshot.add(RDS, _routes(config, node, number))
     if group := config.group(node.namespace, node.group or ""):
@@ -91,13 +91,14 @@ def original_dst_filter() -> dict[str, typing.Any]:
     )
 
 
-def http_options(*, as_downstream: bool = False) -> dict[str, typing.Any]:
-    """HTTP/1.1 towards the server, or whatever the client spoke."""
+def http_options(*, as_downstream: bool = False, http2: bool = False) -> dict[str, typing.Any]:
+    """HTTP/1.1 (or 2) towards the server, or whatever the client spoke."""
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     if as_downstream:
         both = {"http_protocol_options": {}, "http2_protocol_options": {}}
         return {options: any_of(options, use_downstream_protocol_config=both)}
-    return {options: any_of(options, explicit_http_config={"http_protocol_options": {}})}
+    protocol: dict[str, typing.Any] = {"http2_protocol_options" if http2 else "http_protocol_options": {}}
+    return {options: any_of(options, explicit_http_config=protocol)}
 
 
 def thresholds() -> dict[str, typing.Any]:
@@ -171,8 +172,8 @@ def _cluster(config: Config, service: Service, port: Port) -> dict[str, typing.A
         "circuit_breakers": thresholds(),
         "common_lb_config": {"healthy_panic_threshold": {}},
     }
-    if port.protocol == HTTP:
-        cluster["typed_extension_protocol_options"] = http_options()
+    if port.protocol in (HTTP, HTTP2):
+        cluster["typed_extension_protocol_options"] = http_options(http2=port.protocol == HTTP2)
     if service.mtls:
         sni = f"outbound_.{port.number}_._.{service.host}"
         cluster["transport_socket"] = tls_context.upstream(sni, _peers(config, service))
@@ -222,7 +223,7 @@ def _routes(config: Config, node: Node, number: int) -> dict[str, typing.Any]:
     hosts = []
     for service in config.services:
         for port in service.ports:
-            if port.number == number and port.protocol == HTTP:
+            if port.number == number and port.protocol in (HTTP, HTTP2):
                 hosts.append(_virtual_host(service, port, node))
     hosts.append(
         {

@@ -54,6 +54,18 @@ TEST(Child, OneThatTakesTooLongIsKilled) {
   EXPECT_EQ(result.error().id(), "HWS-BR-026");
 }
 
+TEST(Child, OneThatWantsTooMuchMemoryGetsNone) {
+  const std::string hungry = "x=$(head -c 64000000 /dev/zero | tr '\\0' x) && echo had it";
+  EXPECT_EQ(run(hungry, [](ChildSpec& spec) { spec.env = {"PATH=/usr/bin:/bin"}; })->output, "had it\n");
+  const auto refused = run(hungry, [](ChildSpec& spec) {
+    spec.env = {"PATH=/usr/bin:/bin"};
+    spec.memory = 32U << 20U;
+  });
+  ASSERT_TRUE(refused);
+  EXPECT_NE(refused->exit_code, 0);
+  EXPECT_EQ(refused->output, "");
+}
+
 TEST(Child, AMissingProgramIsAnError) {
   auto result = run("", [](ChildSpec& spec) { spec.binary = "/nonexistent/program"; });
   ASSERT_FALSE(result);

@@ -78,6 +78,7 @@ TEST(UnitProperties, HaveTheTypesThatSystemdExpects) {
                                                      {"LimitNOFILE", "t"},
                                                      {"LimitNOFILESoft", "t"},
                                                      {"LimitCORE", "t"},
+                                                     {"LimitDATA", "t"},
                                                      {"TimeoutStartUSec", "t"},
                                                      {"TimeoutStopUSec", "t"},
                                                      {"RuntimeMaxUSec", "t"},
@@ -92,6 +93,7 @@ TEST(UnitProperties, HaveTheTypesThatSystemdExpects) {
   ShortRun run;
   run.output = 9;
   run.errors_too = true;
+  run.memory = 1;
   run.writable = {"-/run/x"};
   auto all = generation_properties(generation());
   for (auto& property : short_run_properties(run)) all.push_back(std::move(property));
@@ -153,6 +155,9 @@ TEST(UnitProperties, AShortRunEndsAndVanishesByItself) {
   EXPECT_EQ(value<std::uint64_t>(properties, "RuntimeMaxUSec"), 1'500'000U);
   EXPECT_EQ(value<std::string>(properties, "CollectMode"), "inactive-or-failed");
   EXPECT_EQ(find(properties, "StandardErrorFileDescriptor"), nullptr);
+  EXPECT_EQ(find(properties, "LimitDATA"), nullptr);
+  run.memory = 1U << 30U;
+  EXPECT_EQ(value<std::uint64_t>(short_run_properties(run), "LimitDATA"), 1U << 30U);
 }
 
 TEST(UnitNames, AreThoseOfGenerationsAndOfNothingElse) {
