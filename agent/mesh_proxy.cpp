@@ -32,7 +32,10 @@ Drain::Proxy drained_by(proxy::Supervisor& supervisor, proxy::EnvoyDriver& drive
   };
   out.expect_drained = [&supervisor](pid_t pid) { supervisor.expect_drained(pid); };
   out.restart = [&supervisor](std::function<void(Status)> done) {
-    supervisor.restart([done = std::move(done)](const Result<proxy::Supervisor::Restarted>& result) {
+    // Of the three the one that takes over what is left of a drained proxy: its outbound listeners.
+    proxy::HandOverRequest request;
+    request.kind = proxy::HandOverKind::kHotRestart;
+    supervisor.restart(request, [done = std::move(done)](const Result<proxy::Supervisor::Restarted>& result) {
       done(result ? Status() : Status(result.error()));
     });
   };
