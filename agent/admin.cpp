@@ -33,7 +33,12 @@ std::string encode(const Result<std::string>& outcome) {
 bool open_to_all(const v1::Request& request) {
   return request.has_status() || request.has_wait() || request.has_cert_show() || request.has_xds_bootstrap() ||
          request.has_xds_status() || request.has_trust_show() || request.has_identity_show() ||
-         request.has_proxy_history();
+         request.has_proxy_history() || request.has_proxy_status() || request.has_events();
+}
+
+ProxyQuestion question_of(const v1::ProxyAskRequest& ask) {
+  return {ask.what(),       ask.generation(), ask.resource(), ask.mask(),
+          ask.name_regex(), ask.endpoints(),  ask.token(),    ask.offset()};
 }
 
 }  // namespace
@@ -100,9 +105,22 @@ struct AdminServer::Impl {
         return operations.intercept_drain(std::chrono::seconds(std::min(request.intercept_drain().seconds(), 86'400U)),
                                           done);
       case v1::Request::kProxyRestart:
-        return operations.proxy_job(RestartJob{}, done);
+        return operations.proxy_job(RestartJob{request.proxy_restart().hand_over(), request.proxy_restart().plan(),
+                                               request.proxy_restart().binary_sha256()},
+                                    done);
       case v1::Request::kProxyHistory:
         return operations.proxy_job(HistoryJob{request.proxy_history().after()}, done);
+      case v1::Request::kDrain:
+        return operations.proxy_job(
+            DrainJob{request.drain().listeners(), request.drain().time_ms(), request.drain().until_reboot()}, done);
+      case v1::Request::kUndrain:
+        return operations.proxy_job(UndrainJob{}, done);
+      case v1::Request::kProxyStatus:
+        return operations.proxy_job(ProxyStatusJob{}, done);
+      case v1::Request::kProxyAsk:
+        return operations.proxy_job(question_of(request.proxy_ask()), done);
+      case v1::Request::kEvents:
+        return done(operations.events(request.events().after_history(), request.events().after_health()));
       case v1::Request::kXdsDebug:
         return operations.relay_job(
             DebugJob{request.xds_debug().type(), request.xds_debug().resource(), request.xds_debug().timeout_ms()},

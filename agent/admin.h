@@ -13,10 +13,9 @@
 
 namespace hawser {
 
-// What: admin.sock. `status`, `wait`, `cert show`, `trust show`, `identity show` and `xds status` and
-// `proxy history` are open to all; the
-// rest needs root or the admin group. Threading: on the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request
-// not understood); the rest is the operation's own.
+// What: admin.sock. `status`, `wait`, `cert show`, `trust show`, `identity show`, `xds status`,
+// `proxy history`, `proxy status` and `events` are open to all; the rest needs root or the admin group. Threading: on
+// the loop. Failure: HWS-AD-001 (not allowed), HWS-AD-002 (request not understood); the rest is the operation's own.
 class AdminServer {
  public:
   using Done = std::function<void(Result<std::string>)>;  // the JSON document of the answer
@@ -34,6 +33,7 @@ class AdminServer {
     std::function<void(Done)> intercept_confirm;
     std::function<void(std::chrono::seconds time, Done)> intercept_drain;
     std::function<void(ProxyJob, Done)> proxy_job;
+    std::function<Result<std::string>(std::uint64_t after_history, std::uint64_t after_health)> events;
     std::function<void(RelayJob, Done)> relay_job;
     std::function<Result<std::string>()> xds_status;
     std::function<Result<std::string>()> trust_show;

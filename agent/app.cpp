@@ -13,6 +13,7 @@
 #include "interception_options.h"
 #include "lifecycle.h"
 #include "membership.h"
+#include "mesh_proxy.h"
 #include "relay_jobs.h"
 #include "status/health_items.h"
 #include "status/time_text.h"
@@ -102,6 +103,9 @@ struct App::Impl {
     operations.proxy_job = [this](const ProxyJob& job, const AdminServer::Done& done) {
       if (!membership) return done(not_joined());
       run_proxy_job(*membership, job, done);
+    };
+    operations.events = [this](std::uint64_t after_history, std::uint64_t after_health) -> Result<std::string> {
+      return events(after_history, after_health);
     };
     operations.relay_job = [this](const RelayJob& job, const AdminServer::Done& done) {
       if (!membership) return done(not_joined());
@@ -195,6 +199,15 @@ struct App::Impl {
       if (!proved) return done(proved.error());
       done(cert_show());
     });
+  }
+
+  Result<std::string> events(std::uint64_t after_history, std::uint64_t after_health) {
+    json out = {{"schema_version", 1}, {"health", json::parse(health.transitions_json(after_health), nullptr, false)}};
+    out["proxy"] = json::array();
+    MeshProxy* proxy = membership ? membership->proxy() : nullptr;
+    if (proxy != nullptr)
+      for (const auto& entry : proxy->history().after(after_history)) out["proxy"].push_back(entry_json(entry));
+    return as_line(out);
   }
 
   void wait(const std::string& name, std::chrono::milliseconds timeout, const AdminServer::Done& done) {
@@ -320,13 +333,19 @@ Status App::start(config::Config config) {
   return {};
 }
 
-void App::stop(std::function<void()> done) {
+std::chrono::seconds App::shutdown_bound() const {
+  return impl_->membership ? impl_->membership->shutdown_bound() : std::chrono::seconds(0);
+}
+
+void App::stop(Ending ending, std::function<void()> done) {
   notify_stopping();
   if (!impl_->membership) return done();
-  impl_->membership->stop([this, done = std::move(done)] {
+  auto gone = [this, done = std::move(done)] {
     impl_->membership.reset();
     done();
-  });
+  };
+  if (ending == Ending::kMachine) return impl_->membership->shut_down(std::move(gone));
+  impl_->membership->stop(std::move(gone));
 }
 
 }  // namespace hawser

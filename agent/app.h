@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,8 +30,11 @@ class App {
   App& operator=(const App&) = delete;
 
   Status start(config::Config config);
-  // For a restart of hawserd: the proxy, its rules and the registration's grace time carry the host meanwhile.
-  void stop(std::function<void()> done);
+  // Of the service alone, as for a restart: the proxy, its rules and the registration's grace time carry the host
+  // meanwhile. Of the machine: machine_shutdown.h.
+  enum class Ending { kService, kMachine };
+  void stop(Ending ending, std::function<void()> done);
+  std::chrono::seconds shutdown_bound() const;  // how much longer the latter may take
 
  private:
   struct Impl;

@@ -66,7 +66,7 @@ struct Search {
 
 void ask(const std::shared_ptr<Search>& search, std::size_t index) {
   if (index == xds::kIstioExtensionCount) return search->done(search->lacking);
-  search->host.validate(kGeneration, bootstrap_with(xds::kIstioExtensions[index]), {},
+  search->host.validate(kGeneration, bootstrap_with(xds::kIstioExtensions[index]), {}, {},
                         [search, index](const Result<proxy::Validation>& result) {
                           if (!result) return search->done(result.error());
                           // Other complaints are about the configuration, which is none of the extension's own.

@@ -21,10 +21,6 @@ constexpr auto kCallTimeout = std::chrono::seconds(5);
 constexpr auto kWatchEvery = std::chrono::seconds(2);
 constexpr auto kSecondLook = std::chrono::milliseconds(300);
 constexpr auto kConfirmEvery = std::chrono::milliseconds(250);
-// The failure policy, which the broker carries out when nobody else is left: inbound is refused, because nobody would
-// check who calls; outbound goes direct, because the host has to work.
-constexpr bool kInboundClosed = true;
-constexpr bool kOutboundClosed = false;
 
 std::string failed_probes(const v1::PlanResponse& plan) {
   std::string text;
@@ -52,14 +48,16 @@ Interception::Interception(Loop& loop, broker::BrokerClient& broker, Metrics& me
       backoff_(std::chrono::milliseconds(500), std::chrono::seconds(15), random_seed()) {}
 Interception::~Interception() = default;
 
-v1::Request Interception::plan_request(const Options& settings, bool outbound) const {
+v1::Request Interception::plan_request(const Options& settings) const {
   v1::Request request;
   auto* plan = request.mutable_plan();
   plan->set_confirm_seconds(static_cast<std::uint32_t>(settings.confirm.count()));
-  plan->mutable_on_failure()->set_inbound_closed(kInboundClosed);
-  plan->mutable_on_failure()->set_outbound_closed(kOutboundClosed);
+  // The broker carries it out, also when nobody else is left.
+  auto* policy = plan->mutable_on_failure();
+  policy->set_inbound_closed(settings.inbound_closed);
+  policy->set_outbound_closed(settings.outbound_closed);
+  policy->set_max_open_seconds(static_cast<std::uint32_t>(settings.max_open.count()));
   netfilter::Intent intent = settings.intent;
-  intent.capture_outbound = outbound && intent.capture_outbound;
   intent.ipv4 = listeners_.ipv4;
   intent.ipv6 = listeners_.ipv6;
   if (intent.dns.capture != netfilter::Dns::Capture::kOff) {
@@ -88,6 +86,11 @@ void Interception::begin() {
     if (alive.expired() || state_ != State::kApplying) return;
     const bool trying = answer && answer->observe().active() && answer->observe().revert();
     if (trying) return resume_try(answer->observe().digest());
+    const bool in_force = answer && answer->observe().active() && answer->observe().confirmed();
+    if (in_force && events_.as_it_is && events_.as_it_is()) {
+      dns_state_ = dns_state();
+      return confirmed();
+    }
     send_plan();
   });
 }
@@ -103,7 +106,7 @@ std::string Interception::dns_state() const {
 
 void Interception::send_plan() {
   dns_state_ = dns_state();
-  broker_.call(plan_request(options_, true), kPlanTimeout,
+  broker_.call(plan_request(options_), kPlanTimeout,
                [this, alive = std::weak_ptr<bool>(alive_)](Result<v1::Response> answer) {
                  if (alive.expired() || state_ != State::kApplying) return;
                  if (!answer && answer.error().id() == "HWS-BR-038") return keep_confirmed(answer.error());
@@ -179,7 +182,7 @@ void Interception::look() {
                           "the rules are gone: the broker was restarted, or somebody removed them",
                           "they are applied again by themselves"));
     }
-    if (state_ == State::kActive && dns_state() != dns_state_) {
+    if (state_ == State::kActive && dns_state() != dns_state_ && !(events_.as_it_is && events_.as_it_is())) {
       log::info("interception is applied again: resolv.conf or the DNS listener changed");
       state_ = State::kApplying;
       return send_plan();
@@ -212,26 +215,37 @@ void Interception::retry(const Error& error) {
 void Interception::proxy_down() {
   timer_.reset();
   if (state_ != State::kActive && state_ != State::kApplying && state_ != State::kTrying) return;
-  revive_timer_ = loop_.after(options_.revive, [this] { let_outbound_go(); });
+  revive_timer_ = loop_.after(options_.revive, [this] { fail(); });
 }
 
-void Interception::let_outbound_go() {
+void Interception::fail() {
   state_ = State::kFailedOpen;
-  metrics_.add("hawser_interception_fail_open_total", "Times that outbound traffic was let go for want of a proxy");
-  const Error error(Code::kUnavailable, "HWS-IC-003",
-                    "the proxy didn't come back: outbound traffic goes direct, inbound stays refused",
+  const bool inbound = options_.intent.capture_inbound && !options_.inbound_closed;
+  const bool outbound = options_.intent.capture_outbound && !options_.outbound_closed;
+  if (inbound || outbound)
+    metrics_.add("hawser_interception_fail_open_total", "Times that traffic was let go for want of a proxy");
+  show_failed(false);
+  if ((inbound || outbound) && options_.max_open.count() > 0)
+    timer_ = loop_.after(options_.max_open, [this] {
+      metrics_.add("hawser_interception_fail_closed_total", "Times that what was let go is refused after its time");
+      show_failed(true);
+    });
+  v1::Request request;
+  request.mutable_plan()->set_fail(true);
+  broker_.call(request, kPlanTimeout, [](const Result<v1::Response>& answer) {
+    if (!answer) log::error("the failure policy couldn't be applied: " + answer.error().to_string());
+  });
+}
+
+void Interception::show_failed(bool time_is_over) {
+  const auto way = [time_is_over](bool closed) {
+    return closed ? " stays refused" : time_is_over ? " is refused, since it was open for long enough" : " goes direct";
+  };
+  const Error error(Code::kUnavailable, time_is_over ? "HWS-IC-009" : "HWS-IC-003",
+                    std::string("the proxy didn't come back: outbound traffic") + way(options_.outbound_closed) +
+                        ", inbound" + way(options_.inbound_closed),
                     "hawser status names what holds the proxy up");
   health_.report("interception", HealthState::kFailed, error.message(), &error);
-  auto request = plan_request(options_, false);
-  request.mutable_plan()->set_confirm_seconds(0);
-  request.mutable_plan()->set_without_proxy(true);
-  if (!options_.intent.capture_inbound) {
-    request.clear_plan();
-    request.mutable_remove();
-  }
-  broker_.call(request, kPlanTimeout, [](const Result<v1::Response>& answer) {
-    if (!answer) log::error("outbound couldn't be let go: " + answer.error().to_string());
-  });
 }
 
 void Interception::remove(std::function<void(Status)> done) {

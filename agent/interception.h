@@ -18,13 +18,13 @@
 namespace hawser {
 
 // What: hawserd's side of interception: asks the broker for the plan that the configuration and the bound listeners
-// call for, looks at the probes, confirms, and lets outbound traffic go when the proxy stays away. Threading: on the
-// loop. Failure: reported as the health item "interception" and tried again with back-off; the broker withdraws by
+// call for, looks at the probes, confirms, and has the failure policy applied when the proxy stays away. Threading: on
+// the loop. Failure: reported as the health item "interception" and tried again with back-off; the broker withdraws by
 // itself what isn't confirmed. The rules go with the broker; so they are looked at every two seconds, and applied anew
 // when they are gone. An operator may apply other settings, or try them: then only the operator confirms, and the
 // broker goes back by itself. Metrics: hawser_interception_active, hawser_interception_applies_total{result},
-// hawser_interception_fail_open_total, hawser_interception_lost_total, hawser_interception_drift_found_total,
-// hawser_interception_drift_healed_total, hawser_interception_drift_backing_off.
+// hawser_interception_fail_open_total, hawser_interception_fail_closed_total, hawser_interception_lost_total,
+// hawser_interception_drift_found_total, hawser_interception_drift_healed_total, hawser_interception_drift_backing_off.
 class Interception {
  public:
   struct Listeners {
@@ -34,7 +34,13 @@ class Interception {
   struct Options {
     netfilter::Intent intent;  // with both families; what has no listener is left out
     std::chrono::seconds confirm{30};
-    std::chrono::seconds revive{10};  // how long captured traffic waits for a dead proxy before outbound is let go
+    std::chrono::seconds revive{
+        10};  // how long captured traffic waits for a dead proxy; then the failure policy applies
+    // By default inbound is refused, because nobody would check who calls; outbound goes direct, because the host has
+    // to work.
+    bool inbound_closed = true;
+    bool outbound_closed = false;
+    std::chrono::seconds max_open{0};  // what is open is closed after that, by the broker; 0: it stays open
   };
 
   Interception(Loop& loop, broker::BrokerClient& broker, Metrics& metrics, HealthSink& health, Options options);
@@ -42,11 +48,12 @@ class Interception {
 
   struct Events {
     std::function<bool()> may_confirm;                    // does the control plane work?
+    std::function<bool()> as_it_is;                       // leave what is in force and confirmed unprobed
     std::function<void()> active;                         // in force, probed and confirmed
     std::function<void(const std::string& reason)> lost;  // no longer in force
   };
   void apply(Listeners listeners, Events events);
-  // The proxy died: what it captured is refused meanwhile; after Options::revive outbound goes direct.
+  // The proxy died: what it captured is refused meanwhile; after Options::revive the failure policy applies.
   void proxy_down();
   using Answer = std::function<void(Result<nlohmann::json>)>;
   struct Wish {
@@ -92,8 +99,9 @@ class Interception {
   void look();
   void lost(const Error& error);
   void retry(const Error& error);
-  void let_outbound_go();
-  broker::v1::Request plan_request(const Options& settings, bool outbound) const;
+  void fail();
+  void show_failed(bool time_is_over);
+  broker::v1::Request plan_request(const Options& settings) const;
   std::string dns_state() const;
 
   Loop& loop_;

@@ -13,7 +13,8 @@ namespace v1 = broker::v1;
 
 json policy_of(const v1::FailurePolicy& policy) {
   return {{"inbound", policy.inbound_closed() ? "closed" : "open"},
-          {"outbound", policy.outbound_closed() ? "closed" : "open"}};
+          {"outbound", policy.outbound_closed() ? "closed" : "open"},
+          {"max_open_seconds", policy.max_open_seconds()}};
 }
 
 const char* state_of(const v1::ObserveResponse& seen) {
@@ -37,6 +38,8 @@ json interception_json(const v1::Response& response) {
               {"confirm_until", seen.confirm_until()},
               {"revert", seen.revert()},
               {"on_failure", policy_of(seen.on_failure())},
+              {"open_until", seen.open_until()},
+              {"opens_closed", seen.opens_closed()},
               {"requests_refused", seen.requests_refused()},
               {"drift",
                {{"found", drift.found()},

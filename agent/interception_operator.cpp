@@ -49,7 +49,7 @@ void Interception::apply_settings(Wish wish, Answer done) {
     return done(Error(Code::kFailedPrecondition, "HWS-IC-005", "there is no proxy to lead traffic to (" + state() + ")",
                       "hawser status; wait for PROXY_READY"));
   if (kept_out) timer_.reset();  // this is the next attempt
-  auto request = plan_request(wish.settings, true);
+  auto request = plan_request(wish.settings);
   auto& plan = *request.mutable_plan();
   plan.set_revert(true);  // also without a trial: a proxy that doesn't answer must not cost what worked
   plan.set_by_operator(true);

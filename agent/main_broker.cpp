@@ -13,6 +13,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 
 #include "base/asio_loop.h"
 #include "base/log.h"
@@ -36,6 +37,7 @@
 #include "proxy/binary_store.h"
 #include "proxy/direct_launcher.h"
 #include "proxy/holder.h"
+#include "proxy/shared_mark.h"
 #include "proxy/systemd_launcher.h"
 
 namespace hawser {
@@ -206,6 +208,8 @@ int run(const Arguments& arguments) {
   generation_options.good_folder = arguments.state_dir + "/proxy";
   generation_options.log_folder = arguments.proxy_log_dir;
   generation_options.validate_timeout = std::chrono::milliseconds(arguments.validate_wait_ms);
+  std::error_code ignored;
+  generation_options.self = std::filesystem::read_symlink("/proc/self/exe", ignored).string();
   broker::Generations generations(loop, *launcher, store, generation_options);
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};
@@ -306,6 +310,9 @@ int main(int argc, char** argv) {
   // Our own inner use: see proxy/holder.h.
   if (argc == 3 && std::string_view(argv[1]) == "--hold") return hawser::proxy::hold(argv[2]);
   if (argc == 3 && std::string_view(argv[1]) == "--sweep") return hawser::proxy::sweep(argv[2]);
+  // As the proxy's user: see proxy/shared_mark.h.
+  if (argc == 3 && std::string_view(argv[1]) == "--clear-mark")
+    return hawser::proxy::clear_shared_mark_program(argv[2]);
   // The package's last resort: see broker/withdraw.h.
   if (argc == 2 && std::string_view(argv[1]) == "--withdraw") return hawser::broker::withdraw();
   return hawser::parse_and_run(argc, argv);

@@ -14,11 +14,11 @@ int main(int argc, char** argv) {
   app.add_option("--config-dir", context.paths.drop_in_dir, "Folder of drop-ins")->capture_default_str();
   app.add_option("--admin-socket", context.admin_socket, "hawserd's socket")->capture_default_str();
   for (const auto add :
-       {hawser::cli::add_status, hawser::cli::add_join, hawser::cli::add_leave, hawser::cli::add_wait,
-        hawser::cli::add_cert, hawser::cli::add_identity, hawser::cli::add_image, hawser::cli::add_intercept,
-        hawser::cli::add_config, hawser::cli::add_proxy, hawser::cli::add_xds_bootstrap, hawser::cli::add_xds_debug,
-        hawser::cli::add_xds_hold, hawser::cli::add_xds_snapshot, hawser::cli::add_xds_status, hawser::cli::add_trust,
-        hawser::cli::add_version})
+       {hawser::cli::add_status, hawser::cli::add_join, hawser::cli::add_leave, hawser::cli::add_drain,
+        hawser::cli::add_wait, hawser::cli::add_cert, hawser::cli::add_identity, hawser::cli::add_image,
+        hawser::cli::add_intercept, hawser::cli::add_config, hawser::cli::add_events, hawser::cli::add_proxy,
+        hawser::cli::add_xds_bootstrap, hawser::cli::add_xds_debug, hawser::cli::add_xds_hold,
+        hawser::cli::add_xds_snapshot, hawser::cli::add_xds_status, hawser::cli::add_trust, hawser::cli::add_version})
     add(app, context);
   try {
     app.parse(argc, argv);

@@ -8,11 +8,14 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <chrono>
 #include <cstdio>
 
 #include "app.h"
 #include "base/log.h"
+#include "base/service_notify.h"
 #include "config/load.h"
+#include "machine_shutdown.h"
 
 namespace {
 
@@ -35,10 +38,20 @@ void tune_malloc() {
 
 // For a name server or a disk that doesn't answer: the host that shuts down doesn't wait for the thread that does. What
 // is durable is written so that any moment may be the last.
-constexpr unsigned kStopSeconds = 3;
-void bound_stop() {
+constexpr std::chrono::seconds kStopTime{3};
+void bound_stop(std::chrono::seconds more) {
   ::signal(SIGALRM, [](int) { ::_exit(EX_OK); });
-  ::alarm(kStopSeconds);
+  ::alarm(static_cast<unsigned>((kStopTime + more).count()));
+}
+
+void stop(hawser::App& app, hawser::AsioLoop& loop) {
+  constexpr std::chrono::milliseconds kAskTime{500};
+  const bool machine = hawser::machine_shuts_down(kAskTime);
+  const auto more = machine ? app.shutdown_bound() : std::chrono::seconds(0);
+  bound_stop(more);
+  // TimeoutStopSec= may be shorter than what is configured.
+  if (machine) hawser::notify_extend(kStopTime + more);
+  app.stop(machine ? hawser::App::Ending::kMachine : hawser::App::Ending::kService, [&loop] { loop.stop(); });
 }
 
 // Keys and tokens pass through libraries' memory, which only the whole process can keep out of core files, and out of
@@ -84,8 +97,7 @@ int main(int argc, char** argv) {
   }
   signals.async_wait([&](const boost::system::error_code& error, int) {
     if (error) return;
-    bound_stop();
-    app.stop([&loop] { loop.stop(); });
+    stop(app, loop);
   });
   block_signals(SIG_UNBLOCK);
   loop.run();

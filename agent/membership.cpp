@@ -18,6 +18,7 @@
 #include "interception_options.h"
 #include "lease.h"
 #include "local_servers.h"
+#include "machine_shutdown.h"
 #include "membership_json.h"
 #include "mesh_proxy.h"
 #include "proxy_node.h"
@@ -36,7 +37,6 @@ namespace hawser {
 namespace {
 using nlohmann::json;
 constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
-
 }  // namespace
 
 struct Membership::Impl : std::enable_shared_from_this<Impl> {
@@ -150,6 +150,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   Status start_http() {
     status::EndpointSources sources;
     sources.not_ready = [this]() -> std::string {
+      if (proxy && !proxy->drain().reason().empty()) return proxy->drain().reason();
       if (life().reached(Event::kIntercepting)) return {};
       const auto last = life().last();
       return "reached " + (last ? std::string(event_name(*last)) : "nothing");
@@ -233,26 +234,27 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // --- PROXY_READY -------------------------------------------------------------------------------------------------
 
   void start_proxy() {
-    proxy = std::make_unique<MeshProxy>(
-        MeshProxy::Context{context.loop, *broker, health(), context.metrics, context.run_dir, context.state_dir}, config,
-        facts);
+    proxy =
+        std::make_unique<MeshProxy>(MeshProxy::Context{context.loop, context.slow, *broker, health(), context.metrics,
+                                                       context.run_dir, context.state_dir},
+                                    config, facts, [this](const std::string& reason) { registration->drain(reason); });
     proxy::Supervisor& supervisor = proxy->supervisor();
-    supervisor.on_replaced([this](const std::string& generation, pid_t) { relay->set_serving(generation); });
+    supervisor.on_replaced([this](const std::string& generation, pid_t) {
+      relay->set_serving(generation);
+      proxy->drain().on_serving();
+    });
     prepare_interception();
     registration->start();
     supervisor.start([this](const std::string& generation, pid_t) { on_live(generation); },
-                      [this](const std::string& reason) { on_down(reason); });
+                     [this](const std::string& reason) { on_down(reason); });
   }
 
   void on_live(const std::string& generation) {
     relay->set_serving(generation);
     life().reach(Event::kProxyReady);
-    Interception::Listeners bound;
-    for (const auto& listener : proxy->supervisor().status().listeners) {
-      if (!listener.bound || (listener.port != kOutboundPort && listener.port != kInboundPort)) continue;
-      (listener.address.find(':') == std::string::npos ? bound.ipv4 : bound.ipv6) = true;
-    }
+    const Interception::Listeners bound{proxy->listens(false), proxy->listens(true)};
     Interception::Events events;
+    events.as_it_is = [this] { return proxy->drain().listeners_closed(); };
     events.may_confirm = [this] { return relay->status().connected || snapshot->confirmed_before(); };
     events.active = [this, bound] { on_intercepting(bound); };
     events.lost = [this](const std::string& reason) {
@@ -260,6 +262,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       life().lose(Event::kIntercepting, reason);
     };
     interception->apply(bound, std::move(events));
+    proxy->drain().on_serving();
   }
 
   void on_down(const std::string& reason) {
@@ -313,7 +316,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     leaving = "withdrawn; serving on until callers have heard of it";
     const auto go = [self = shared_from_this(), drain, done = std::move(done)] { self->take_out(drain, done); };
     if (!registration) return go();
-    registration->withdraw(go);
+    registration->withdraw(config.workload.withdraw_wait, go);
   }
 
   // New connections go direct at once, old ones drain through the proxy; so both happen side by side.
@@ -353,6 +356,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
         log::error("identity couldn't be erased: " + erased.error().to_string());
       if (auto erased = self->trust->erase(); !erased) log::error(erased.error().to_string());
       self->life().lose(Event::kConfigured, "left");
+      if (self->proxy) self->proxy->forget();
+      MeshProxy::forget(self->context.slow, self->context.state_dir);
       self->identity->remove_exports([self, done](const Status& removed) {
         if (!removed) log::error(removed.error().to_string());
         self->snapshot->erase([self, done](const Status& erased) {
@@ -367,6 +372,18 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   void stop(std::function<void()> done) {
     if (std::exchange(ending, true)) return done();
+    let_go(std::move(done));
+  }
+
+  // Unlike a restart of hawserd this ends what callers are connected to: they hear of it first.
+  void shut_down(std::function<void()> done) {
+    if (std::exchange(ending, true)) return done();
+    timer.reset();
+    take_down(registration.get(), proxy.get(), config,
+              [self = shared_from_this(), done = std::move(done)] { self->let_go(done); });
+  }
+
+  void let_go(std::function<void()> done) {
     timer.reset();
     if (registration) registration->stop();
     if (interception) interception->stop();
@@ -405,6 +422,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     if (auto cert = certificate()) status["identity"] = *cert;
     if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
     if (snapshot) status["snapshot"] = snapshot->describe();
+    if (proxy) status["drain"] = proxy->drain().describe();
     if (proxy) status["proxy"] = proxy_json(proxy->supervisor().status());
     status["interception"] = {{"state", interception ? interception->state() : "none"}};
     status["registration"] =
@@ -426,6 +444,12 @@ void Membership::leave(std::chrono::seconds drain, std::function<void(Status)> d
 }
 void Membership::stop(std::function<void()> done) {
   impl_->stop(std::move(done));
+}
+std::chrono::seconds Membership::shutdown_bound() const {
+  return take_down_bound(impl_->config);
+}
+void Membership::shut_down(std::function<void()> done) {
+  impl_->shut_down(std::move(done));
 }
 void Membership::renew(std::function<void(Status)> done) {
   impl_->renew(std::move(done));

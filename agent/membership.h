@@ -52,6 +52,10 @@ class Membership {
   Status start(const std::string& token, bool joining);
   void leave(std::chrono::seconds drain, std::function<void(Status)> done);
   void stop(std::function<void()> done);
+  // The machine goes down: the plane is told, callers get a moment to hear of it, the proxy drains and is stopped; then
+  // as stop(). Takes no longer than shutdown_bound() and what stop() takes.
+  void shut_down(std::function<void()> done);
+  std::chrono::seconds shutdown_bound() const;
 
   void renew(std::function<void(Status)> done);
   // With a new token, which is stored first.

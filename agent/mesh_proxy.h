@@ -10,12 +10,15 @@
 #include "base/metrics.h"
 #include "broker/client.h"
 #include "config/config.h"
+#include "drain.h"
 #include "host_facts.h"
 #include "proxy/admin_client.h"
 #include "proxy/broker_host.h"
+#include "proxy/counter_keeper.h"
 #include "proxy/envoy_driver.h"
 #include "proxy/history.h"
 #include "proxy/supervisor.h"
+#include "proxy_view.h"
 
 namespace hawser {
 
@@ -25,6 +28,7 @@ class MeshProxy {
  public:
   struct Context {
     AsioLoop& loop;
+    SlowWorker& slow;
     broker::BrokerClient& broker;
     HealthSink& health;
     Metrics& metrics;
@@ -32,21 +36,33 @@ class MeshProxy {
     std::string state_dir;
   };
 
-  MeshProxy(Context context, const config::Config& config, const HostFacts& facts);
+  MeshProxy(Context context, const config::Config& config, const HostFacts& facts, Drain::Withhold withhold);
 
+  // Is a listener for captured traffic bound in this family?
+  bool listens(bool ipv6) const;
   proxy::Supervisor& supervisor() { return *supervisor_; }
   const proxy::Supervisor& supervisor() const { return *supervisor_; }
   proxy::EnvoyDriver& driver() { return *driver_; }
+  ProxyQuestions& questions() { return *questions_; }
   proxy::History& history() { return *history_; }
+  Drain& drain() { return *drain_; }
+  const Drain& drain() const { return *drain_; }
+  // The host leaves: what was kept of the proxy on disk goes, too.
+  void forget();
+  // The same where there's no proxy yet.
+  static void forget(SlowWorker& slow, const std::string& state_dir);
 
  private:
   // In order of construction; destroyed backwards.
   std::unique_ptr<proxy::History> history_;
   std::unique_ptr<proxy::AdminClient> admin_;
   std::unique_ptr<proxy::EnvoyDriver> driver_;
+  std::unique_ptr<ProxyQuestions> questions_;
+  std::unique_ptr<proxy::CounterKeeper> counters_;
   std::unique_ptr<proxy::BrokerHost> host_;
   std::unique_ptr<proxy::PidfdWatcher> watcher_;
   std::unique_ptr<proxy::Supervisor> supervisor_;
+  std::unique_ptr<Drain> drain_;
 };
 
 }  // namespace hawser

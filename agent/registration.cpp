@@ -134,6 +134,10 @@ void Registration::not_intercepted(const std::string& reason) {
   reporter_.set_interception(false, reason.empty() ? "traffic isn't intercepted" : reason);
 }
 
+void Registration::drain(const std::string& reason) {
+  reporter_.set_drain(reason);
+}
+
 void Registration::connected(bool connected) {
   if (!connected || !refusal_) return;
   refusal_.reset();
@@ -150,12 +154,11 @@ void Registration::failed(const Error& error) {
   context_.health.report("registration", HealthState::kDegraded, refusal_->message(), &*refusal_);
 }
 
-void Registration::withdraw(std::function<void()> done) {
+void Registration::withdraw(std::chrono::milliseconds wait, std::function<void()> done) {
   services_.stop();
   healer_.stop();
   const bool announced = reporter_.told() == true;
   reporter_.withdraw();
-  const auto wait = config_.workload.withdraw_wait;
   // Whoever wasn't told to come, or can't be told to stop coming, isn't waited for.
   if (!announced || wait.count() == 0 || !context_.relay.status().connected) return done();
   log::info("withdrawn; serving on until callers have heard of it", {{"wait_ms", std::to_string(wait.count())}});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -46,11 +47,14 @@ class Registration {
   // In force and verified, for these families.
   void intercepted(bool ipv4, bool ipv6);
   void not_intercepted(const std::string& reason);
+  // While there's a reason, callers are sent elsewhere (drain.h); empty: taken back.
+  void drain(const std::string& reason);
   void connected(bool connected);
   void failed(const Error& error);
 
-  // Tells the plane to send no more traffic, goes on serving for as long as callers may take to hear of it, then calls.
-  void withdraw(std::function<void()> done);
+  // Tells the plane to send no more traffic, goes on serving for `wait`, as callers take time to hear of it, then
+  // calls.
+  void withdraw(std::chrono::milliseconds wait, std::function<void()> done);
   void stop();
 
   // Where hawserd's own connections must go to the proxy's inbound port.

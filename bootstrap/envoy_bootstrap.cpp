@@ -180,6 +180,8 @@ std::string envoy_bootstrap(const EnvoyOptions& options) {
   out["admin"] = {{"address", {{"pipe", {{"path", admin}, {"mode", 432}}}}}};  // 0660
   out["layered_runtime"] = runtime();
   out["stats_config"] = stats_config();
+  // What isn't flushed at a hot restart is counted twice, by this process and by the next.
+  out["stats_flush_interval"] = "1s";
   out["overload_manager"] = overload_manager();
   out["dynamic_resources"] = dynamic_resources(options.generation);
   out["static_resources"]["clusters"] = Json::array({

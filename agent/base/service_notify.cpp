@@ -16,6 +16,11 @@ void notify_stopping() {
   sd_notify(0, "STOPPING=1");
 }
 
+void notify_extend(std::chrono::seconds time) {
+  const auto microseconds = std::chrono::microseconds(time).count();
+  sd_notify(0, ("EXTEND_TIMEOUT_USEC=" + std::to_string(microseconds)).c_str());
+}
+
 void notify_status(const std::string& text) {
   std::string line = "STATUS=" + text;
   // A line break would begin another assignment, such as READY=1.

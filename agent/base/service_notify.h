@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -13,6 +14,8 @@ namespace hawser {
 
 void notify_ready();
 void notify_stopping();
+// Stopping takes up to this long from now, whatever TimeoutStopSec= says.
+void notify_extend(std::chrono::seconds time);
 // One line for `systemctl status`; line breaks become spaces.
 void notify_status(const std::string& text);
 

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMaxBootstrap = 512U << 10U;
 // Readable for the proxy by the folder's setgid group, for nobody else.
 constexpr mode_t kBootstrapMode = 0640;
+constexpr auto kVersionTimeout = std::chrono::milliseconds(3000);
 
 Status check_bootstrap(const std::string& bootstrap) {
   if (!bootstrap.empty() && bootstrap.size() <= kMaxBootstrap) return {};
@@ -33,12 +34,17 @@ std::string version_in(const std::string& output) {
 constexpr std::size_t kMaxOutput = 2 * kMaxBootstrap;  // it may quote the whole bootstrap
 constexpr std::size_t kMaxWords = 4096;
 
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
 // What the proxy says about a bootstrap that it refuses. Around the reason there may be any amount of other lines, and
 // of the bootstrap itself: its reason is where it begins to complain, or where it ends.
 std::string words_in(std::string output) {
   if (const auto at = output.find("[critical]"); at != std::string::npos)
     output.erase(0, output.rfind('\n', at) + 1);  // npos + 1 is 0
-  while (!output.empty() && (output.back() == '\n' || output.back() == ' ')) output.pop_back();
+  output = trimmed(std::move(output));
   if (output.size() > kMaxWords) output.replace(kMaxWords / 2, output.size() - kMaxWords, " ... ");
   for (char& c : output)
     if (c != '\n' && c != '\t' && (c < 0x20 || c > 0x7e)) c = '?';  // it may quote anything
@@ -68,7 +74,7 @@ void Generations::validate(const Wanted& wanted, Validated done) {
   // A start after a boot or a crash: two runs of Envoy would tell what is known.
   if (const std::string version = LastGood(options_.good_folder).version_of(resolved); !version.empty()) {
     versions_[binary->sha256] = version;
-    return done(Validation{true, "", version});
+    return done(Validation{true, "", version, ""});
   }
   const std::string path = bootstrap_path(wanted.generation, ".validate.json");
   auto argv = make_proxy_argv(binary->path, path, *name, wanted.args);
@@ -81,9 +87,13 @@ void Generations::validate(const Wanted& wanted, Validated done) {
     (void)file::remove_durable(path);
     done(result);
   };
-  find_version(*binary, [this, binary = *binary, argv = *argv, finished](const Result<std::string>& version) {
+  find_version(*binary, [this, binary = *binary, argv = *argv, epoch = name->epoch,
+                         finished](const Result<std::string>& version) {
     if (!version) return finished(version.error());
-    run_validation(binary, argv, *version, finished);
+    if (epoch == 0) return run_validation(binary, argv, {true, "", *version, ""}, finished);
+    find_hot_restart_version(binary, [this, binary, argv, version = *version, finished](const std::string& hot) {
+      run_validation(binary, argv, {true, "", version, hot}, finished);
+    });
   });
 }
 
@@ -106,8 +116,28 @@ void Generations::find_version(const proxy::Binary& binary, std::function<void(R
   });
 }
 
-void Generations::run_validation(const proxy::Binary& binary, const std::vector<std::string>& argv,
-                                 const std::string& version, const Validated& done) {
+void Generations::find_hot_restart_version(const proxy::Binary& binary, std::function<void(std::string)> done) {
+  if (const auto known = hot_restart_versions_.find(binary.sha256); known != hot_restart_versions_.end())
+    return done(known->second);
+  proxy::CheckSpec check;
+  check.binary = binary.path;
+  check.argv = {binary.path, "--hot-restart-version"};
+  check.uid = options_.proxy_uid;
+  check.gid = options_.proxy_gid;
+  check.errors_too = true;  // it's told there
+  check.timeout = kVersionTimeout;
+  check.keep = 64;
+  launcher_.validate(check,
+                     [this, sha256 = binary.sha256, done = std::move(done)](const Result<proxy::CheckResult>& result) {
+                       std::string version = result && result->exit_code == 0 ? trimmed(result->output) : std::string();
+                       if (version.find_first_not_of("0123456789.") != std::string::npos) version.clear();
+                       if (!version.empty()) hot_restart_versions_[sha256] = version;
+                       done(std::move(version));
+                     });
+}
+
+void Generations::run_validation(const proxy::Binary& binary, const std::vector<std::string>& argv, Validation known,
+                                 const Validated& done) {
   proxy::CheckSpec check;
   check.binary = binary.path;
   check.argv = argv;
@@ -117,11 +147,10 @@ void Generations::run_validation(const proxy::Binary& binary, const std::vector<
   check.timeout = options_.validate_timeout;
   check.keep = kMaxOutput;
   check.memory = options_.validate_memory;
-  launcher_.validate(check, [version, done](const Result<proxy::CheckResult>& result) {
+  launcher_.validate(check, [known = std::move(known), done](const Result<proxy::CheckResult>& result) {
     if (!result) return done(result.error());
-    Validation out;
+    Validation out = known;
     out.valid = result->exit_code == 0;
-    out.version = version;
     if (!out.valid) out.detail = words_in(result->output);
     done(out);
   });
@@ -172,6 +201,39 @@ Status Generations::signal(const std::string& generation, int signal) {
   return launcher_.signal(generation, signal);
 }
 
+void Generations::repair(const std::string& generation, std::function<void(Status)> done) {
+  auto name = parse_generation(generation);
+  if (!name) return done(name.error());
+  bool runs = false;
+  for (const auto& state : launcher_.list()) {
+    if (!state.running) continue;
+    const auto other = parse_generation(state.name);
+    if (state.name == generation)
+      runs = true;
+    else if (other && other->family == name->family)
+      return done(Error(Code::kFailedPrecondition, "HWS-BR-042", state.name + " runs beside " + generation,
+                        "a mark is taken out only when no successor is on its way"));
+  }
+  if (!runs || options_.self.empty())
+    return done(Error(Code::kFailedPrecondition, "HWS-BR-042", generation + " doesn't run", "hawser status"));
+  proxy::CheckSpec check;
+  check.binary = options_.self;
+  check.argv = {options_.self, "--clear-mark", options_.shm_folder + "/" + shared_memory_name(*name)};
+  check.uid = options_.proxy_uid;
+  check.gid = options_.proxy_gid;
+  check.errors_too = true;
+  check.keep = 512;
+  launcher_.validate(check, [generation, done = std::move(done)](const Result<proxy::CheckResult>& result) {
+    if (!result) return done(result.error());
+    if (result->exit_code != 0)
+      return done(Error(Code::kInternal, "HWS-BR-043",
+                        "the mark in the shared memory of " + generation + " stays: " + trimmed(result->output),
+                        "hawser proxy restart --hand-over planned-cold needs no such repair"));
+    log::info("a left-over mark was taken out of a proxy's shared memory", {{"generation", generation}});
+    done({});
+  });
+}
+
 bool Generations::any_running() const {
   const auto all = launcher_.list();
   return std::any_of(all.begin(), all.end(), [](const auto& state) { return state.running; });
@@ -187,6 +249,13 @@ void Generations::remember_good() {
     }
   if (newest.empty()) return;
   if (auto kept = LastGood(options_.good_folder).promote(newest); !kept) log::warn(kept.error().to_string());
+}
+
+Status Generations::quarantine(const std::string& sha256, const std::string& reason) {
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(loop_.wall().time_since_epoch());
+  auto done = store_.quarantine(sha256, reason, now.count());
+  if (done) log::warn("a proxy binary is quarantined", {{"sha256", sha256}, {"reason", reason}});
+  return done;
 }
 
 void Generations::forget_good() {

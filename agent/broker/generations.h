@@ -19,8 +19,8 @@ namespace hawser::broker {
 // What: the policy of starting proxies: only binaries of the store, only as the proxy's user, only with a command line
 // that the broker makes, with a bootstrap that only the broker can write.
 // Threading: on the loop. Failure: HWS-BR-011…012 (proxy_args.h), HWS-BR-016 (bootstrap), HWS-BR-017 (signal),
-// HWS-BR-018 (busy), those of BinaryStore and Launcher. Durability: the bootstrap is on disk before its
-// generation starts, and until it's reaped.
+// HWS-BR-018 (busy), HWS-BR-042 (nothing to repair now), HWS-BR-043 (repair failed), those of BinaryStore and Launcher.
+// Durability: the bootstrap is on disk before its generation starts, and until it's reaped.
 class Generations {
  public:
   struct Options {
@@ -30,6 +30,7 @@ class Generations {
     std::string good_folder = "/var/lib/hawser/proxy";
     std::string admin_folder = "/run/hawser/proxy";
     std::string shm_folder = "/dev/shm";
+    std::string self;        // our own program, which can also be a repair (proxy/shared_mark.h)
     std::string log_folder;  // empty: the proxy writes to our standard error
     std::chrono::milliseconds validate_timeout{30'000};
     std::uint64_t validate_memory = 1ULL << 30U;  // bytes: Envoy needs 62 MB for a small one
@@ -39,6 +40,7 @@ class Generations {
     bool valid = false;
     std::string detail;
     std::string version;
+    std::string hot_restart_version = {};  // of one that isn't the first of its family; empty: not known
   };
   struct Wanted {
     std::string generation;
@@ -54,11 +56,17 @@ class Generations {
   void start(const Wanted& wanted, proxy::Launcher::Started done);
   Status signal(const std::string& generation, int signal);
   void reap(const std::string& generation, std::chrono::milliseconds wait, proxy::Launcher::Reaped done);
+  // Takes the mark of a successor that is gone out of the family's shared memory, while this generation alone runs.
+  void repair(const std::string& generation, std::function<void(Status)> done);
   std::vector<proxy::GenerationState> list() const { return launcher_.list(); }
   bool any_running() const;
 
   // The newest running generation is known to work; see last_good.h.
   void remember_good();
+  // What hawserd has seen of a binary; see binary_store.h.
+  Status quarantine(const std::string& sha256, const std::string& reason);
+  Status mark_good(const std::string& sha256) { return store_.mark_good(sha256); }
+  const proxy::BinaryFolder& binaries() const { return store_.folder(); }
   // With everything that was written down to start it faster.
   void forget_good();
   // Starts the last good one again.
@@ -68,9 +76,11 @@ class Generations {
   using Validated = std::function<void(Result<Validation>)>;
 
   std::string bootstrap_path(const std::string& generation, const char* suffix) const;
-  void run_validation(const proxy::Binary& binary, const std::vector<std::string>& argv, const std::string& version,
+  void run_validation(const proxy::Binary& binary, const std::vector<std::string>& argv, Validation known,
                       const Validated& done);
   void find_version(const proxy::Binary& binary, std::function<void(Result<std::string>)> done);
+  // Empty where it isn't told.
+  void find_hot_restart_version(const proxy::Binary& binary, std::function<void(std::string)> done);
 
   AsioLoop& loop_;
   proxy::Launcher& launcher_;
@@ -78,6 +88,7 @@ class Generations {
   Options options_;
   bool validating_ = false;
   std::map<std::string, std::string> versions_;  // by digest; as many as the store has
+  std::map<std::string, std::string> hot_restart_versions_;
 };
 
 }  // namespace hawser::broker

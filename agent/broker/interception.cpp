@@ -140,6 +140,7 @@ Status Interception::bring_in(netfilter::Plan plan, PlanRecord::InForce in_force
   }
   end_drain(Error(Code::kAborted, "HWS-BR-014", "new rules were applied while the old ones drained", "remove again"));
   confirm_timer_.reset();
+  if (!record_.in_force->policy) open_timer_.reset();
   intent_ = record_.in_force->intent;
   confirmed_ = false;
   in_force_now(std::move(plan));
@@ -215,6 +216,7 @@ Status Interception::confirm(const std::string& digest) {
   if (auto saved = confirmed.save(options_.plan_path); !saved) return saved;
   (void)failpoint::fails("confirm.recorded", "rules");
   record_ = std::move(confirmed);
+  end_open();
   confirm_timer_.reset();
   confirmed_ = true;
   log::info("interception confirmed", {{"digest", digest_}});
@@ -235,6 +237,7 @@ Status Interception::withdraw(const std::string& why) {
 
 void Interception::remove(Done done, std::chrono::milliseconds drain) {
   nothing_in_force();
+  end_open();
   if (auto removed = backend_.remove_rules(); !removed) return done(removed);
   record_ = {};
   if (auto forgotten = record_.save(options_.plan_path); !forgotten) return done(forgotten);
@@ -300,6 +303,7 @@ Result<Interception::State> Interception::observe() {
 
 void Interception::stop(Rules rules) {
   confirm_timer_.reset();
+  open_timer_.reset();
   drift_.rest();
   end_drain(Error(Code::kCancelled, "HWS-BR-014", "the broker is stopping", "remove again when it runs"));
   drain_timer_.reset();

@@ -128,7 +128,15 @@ class Interception {
   bool listeners_bound();
   // The confirmed plan in force and probed; what is in force already isn't touched.
   Status restore();
+  // What is open is closed FailurePolicy::max_open_seconds after the first time, until a plan is confirmed again.
   Status apply_policy();
+  // The same by hawserd's word. Without a confirmed plan nothing is kept: HWS-BR-013.
+  Status fail();
+  struct Open {
+    std::int64_t until = 0;    // Unix milliseconds; 0: nothing is open, or for ever
+    std::uint32_t closed = 0;  // times
+  };
+  Open open() const;
 
  private:
   netfilter::Intent with_exemptions(netfilter::Intent intent) const;
@@ -146,6 +154,10 @@ class Interception {
   Status give_up(const std::string& why);
   Status go_back(const std::string& why);
   Status probe_confirmed();
+  FailurePolicy policy_now() const;
+  void limit_open(std::chrono::milliseconds left);
+  void close_open();
+  void end_open();
   // What fails closed stays in the kernel without us.
   static void apply_policy_to(netfilter::Plan& plan, const FailurePolicy& policy);
   static std::string failures(const std::vector<netfilter::ProbeResult>& probes);
@@ -172,6 +184,9 @@ class Interception {
   std::optional<netfilter::Plan> plan_;  // the same
   bool confirmed_ = false;
   std::unique_ptr<Loop::Timer> confirm_timer_;
+  std::unique_ptr<Loop::Timer> open_timer_;
+  std::optional<Loop::Monotonic> open_until_;  // since the policy came into force, and past it
+  std::uint32_t opens_closed_ = 0;
   std::unique_ptr<Loop::Timer> drain_timer_;
   Loop::Monotonic drain_end_{};
   std::chrono::milliseconds drain_time_;

@@ -76,6 +76,14 @@ Status Interception::resume(const PlanRecord::InForce& in_force) {
     // Whatever the clock did meanwhile.
     expect_confirmation(std::clamp(left, milliseconds(0), milliseconds(options_.max_confirm)));
   }
+  // What a predecessor closed in the end isn't opened again for the same outage.
+  const bool closed = in_force.on_failure.inbound_closed && in_force.on_failure.outbound_closed;
+  if (in_force.policy && closed) open_until_ = loop_.now();
+  if (in_force.policy && in_force.open_until != 0) {
+    const milliseconds now = std::chrono::duration_cast<milliseconds>(loop_.wall().time_since_epoch());
+    const milliseconds most = std::chrono::seconds(in_force.on_failure.max_open_seconds);
+    limit_open(std::clamp(milliseconds(in_force.open_until) - now, milliseconds(0), most));
+  }
   digest_ = in_force.digest;
   auto compiled = netfilter::compile(in_force.intent, kernel_.guard());
   // The host has changed since, sshd's ports for one: it's hawserd's to bring a new plan.
@@ -181,21 +189,66 @@ Status Interception::probe_confirmed() {
   return Error(Code::kFailedPrecondition, "HWS-BR-010", "the rules don't lead to the proxy: " + failed, kProbeHint);
 }
 
+FailurePolicy Interception::policy_now() const {
+  FailurePolicy out = record_.on_failure;
+  if (open_until_ && loop_.now() >= *open_until_) out.inbound_closed = out.outbound_closed = true;
+  return out;
+}
+
+void Interception::limit_open(milliseconds left) {
+  open_until_ = loop_.now() + left;
+  open_timer_ = loop_.after(left, [this] { close_open(); });
+}
+
+void Interception::end_open() {
+  open_timer_.reset();
+  open_until_.reset();
+}
+
+void Interception::close_open() {
+  open_timer_.reset();
+  ++opens_closed_;
+  log::error("what failed open is refused from now on",
+             {{"after_s", std::to_string(record_.on_failure.max_open_seconds)}});
+  if (const Status closed = apply_policy(); !closed)
+    log::error("it can't be refused", {{"error", closed.error().to_string()}});
+}
+
+Interception::Open Interception::open() const {
+  if (!open_timer_) return {0, opens_closed_};
+  const auto left = std::chrono::duration_cast<milliseconds>(*open_until_ - loop_.now());
+  const auto now = std::chrono::duration_cast<milliseconds>(loop_.wall().time_since_epoch());
+  return {(now + left).count(), opens_closed_};
+}
+
+Status Interception::fail() {
+  if (record_.confirmed) return apply_policy();
+  (void)withdraw("the proxy stays away, and nothing was confirmed");
+  return Error(Code::kFailedPrecondition, "HWS-BR-013", "there is no confirmed plan whose failure policy would apply",
+               "apply one");
+}
+
 Status Interception::apply_policy() {
   if (!record_.confirmed) return {};
   netfilter::Intent intent = with_exemptions(*record_.confirmed);
   intent.refuse = true;
-  intent.capture_inbound = intent.capture_inbound && record_.on_failure.inbound_closed;
-  intent.capture_outbound = intent.capture_outbound && record_.on_failure.outbound_closed;
+  const FailurePolicy policy = policy_now();
+  const bool open =
+      (intent.capture_inbound && !policy.inbound_closed) || (intent.capture_outbound && !policy.outbound_closed);
+  // A later attempt of a proxy that fails again doesn't begin the time anew.
+  if (open && policy.max_open_seconds > 0 && !open_timer_)
+    limit_open(open_until_ ? std::chrono::duration_cast<milliseconds>(*open_until_ - loop_.now())
+                           : milliseconds(std::chrono::seconds(policy.max_open_seconds)));
+  intent.capture_inbound = intent.capture_inbound && policy.inbound_closed;
+  intent.capture_outbound = intent.capture_outbound && policy.outbound_closed;
   if (!intent.capture_inbound && !intent.capture_outbound) return withdraw("it fails open");
   auto compiled = netfilter::compile(intent, kernel_.guard());
   if (!compiled) return compiled.error();
   const std::string inbound = intent.capture_inbound ? "refused" : "open";
   const std::string outbound = intent.capture_outbound ? "refused" : "open";
-  if (auto applied = bring_in(
-          *compiled, PlanRecord::InForce{compiled->digest, std::move(intent), false, 0, true, record_.on_failure});
-      !applied)
-    return applied;
+  PlanRecord::InForce in_force{compiled->digest, std::move(intent), false, 0, true, policy};
+  in_force.open_until = this->open().until;
+  if (auto applied = bring_in(*compiled, std::move(in_force)); !applied) return applied;
   log::warn("the failure policy is in force", {{"inbound", inbound}, {"outbound", outbound}});
   return {};
 }

@@ -35,12 +35,14 @@ void fill(const proxy::GenerationState& state, v1::Generation& out) {
 
 FailurePolicy to_policy(const v1::PlanRequest& request) {
   if (!request.has_on_failure()) return {};
-  return {request.on_failure().inbound_closed(), request.on_failure().outbound_closed()};
+  const auto& policy = request.on_failure();
+  return {policy.inbound_closed(), policy.outbound_closed(), policy.max_open_seconds()};
 }
 
 void to_proto(const FailurePolicy& policy, v1::FailurePolicy& out) {
   out.set_inbound_closed(policy.inbound_closed);
   out.set_outbound_closed(policy.outbound_closed);
+  out.set_max_open_seconds(policy.max_open_seconds);
 }
 
 Interception::Terms to_terms(const v1::PlanRequest& request) {
@@ -129,6 +131,11 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
       return lease(request, answer);
     case v1::Request::kVerify:
       return verify(answer);
+    case v1::Request::kRepair:
+      return generations_.repair(request.repair().generation(),
+                                 [answer = std::move(answer)](const Status& status) { answer(of_status(status)); });
+    case v1::Request::kBinary:
+      return binary(request, answer);
     case v1::Request::JOB_NOT_SET:
       break;
   }
@@ -138,6 +145,7 @@ void Jobs::handle(const v1::Request& request, Answer answer) {
 
 void Jobs::plan(const v1::Request& request, const Answer& answer) {
   if (request.plan().restore()) return restore(answer);
+  if (request.plan().fail()) return answer(of_status(interception_.fail()));
   auto applied = interception_.plan(to_intent(request.plan().intent()), to_terms(request.plan()));
   if (!applied) return answer(failed(applied.error()));
   v1::Response out;
@@ -203,6 +211,8 @@ void Jobs::observe(bool with_rules, const Answer& answer) {
   observed->set_transactions(interception_.transactions());
   observed->set_draining(state->draining);
   fill(interception_.record(), *observed);
+  observed->set_open_until(static_cast<std::uint64_t>(interception_.open().until));
+  observed->set_opens_closed(interception_.open().closed);
   fill(interception_.drift(), *observed->mutable_drift());
   observed->set_active(state->active);
   observed->set_confirmed(state->confirmed);
@@ -217,6 +227,8 @@ void Jobs::observe(bool with_rules, const Answer& answer) {
     counter->set_bytes(traffic.bytes);
   }
   for (const auto& generation : generations_.list()) fill(generation, *observed->add_generations());
+  observed->set_current_sha256(generations_.binaries().target(proxy::BinaryLink::kCurrent));
+  observed->set_last_good_sha256(generations_.binaries().target(proxy::BinaryLink::kLastGood));
   observed->set_requests_refused(refused_());
   fill(guardian_.view(), *observed->mutable_guardian());
   answer(out);
@@ -232,6 +244,7 @@ void Jobs::validate(const v1::Request& request, Answer answer) {
         out.mutable_validate()->set_valid(result->valid);
         out.mutable_validate()->set_detail(result->detail);
         out.mutable_validate()->set_version(result->version);
+        out.mutable_validate()->set_hot_restart_version(result->hot_restart_version);
         answer(out);
       });
 }
@@ -256,6 +269,19 @@ void Jobs::reap(const v1::Request& request, Answer answer) {
                       out.mutable_reap()->set_exit_status(state->exit_status);
                       answer(out);
                     });
+}
+
+void Jobs::binary(const v1::Request& request, const Answer& answer) {
+  const auto& asked = request.binary();
+  switch (asked.mark()) {
+    case v1::BinaryRequest::QUARANTINE:
+      return answer(of_status(generations_.quarantine(asked.sha256(), asked.reason())));
+    case v1::BinaryRequest::GOOD:
+      return answer(of_status(generations_.mark_good(asked.sha256())));
+    default:
+      return answer(failed(Error(Code::kUnimplemented, "HWS-BR-005", "the broker doesn't know this mark of a binary",
+                                 "hawserd and hawser-broker must be of the same release")));
+  }
 }
 
 }  // namespace hawser::broker

@@ -36,6 +36,7 @@ class Jobs {
   void validate(const v1::Request& request, Answer answer);
   void start(const v1::Request& request, Answer answer);
   void reap(const v1::Request& request, Answer answer);
+  void binary(const v1::Request& request, const Answer& answer);
 
   Interception& interception_;
   Generations& generations_;

@@ -11,12 +11,13 @@ namespace {
 constexpr std::size_t kMaxPlan = 1U << 20U;
 
 FailurePolicy to_policy(const v1::FailurePolicy& proto) {
-  return {proto.inbound_closed(), proto.outbound_closed()};
+  return {proto.inbound_closed(), proto.outbound_closed(), proto.max_open_seconds()};
 }
 
 void to_proto(const FailurePolicy& policy, v1::FailurePolicy& out) {
   out.set_inbound_closed(policy.inbound_closed);
   out.set_outbound_closed(policy.outbound_closed);
+  out.set_max_open_seconds(policy.max_open_seconds);
 }
 
 }  // namespace
@@ -38,7 +39,7 @@ Result<PlanRecord> PlanRecord::load(const std::string& path) {
   out.in_force = InForce{in_force.digest(),    to_intent(in_force.intent()),
                          in_force.confirmed(), static_cast<std::int64_t>(in_force.confirm_until()),
                          in_force.policy(),    to_policy(in_force.on_failure()),
-                         in_force.revert()};
+                         in_force.revert(),    static_cast<std::int64_t>(in_force.open_until())};
   return out;
 }
 
@@ -58,6 +59,7 @@ Status PlanRecord::save(const std::string& path) const {
     out->set_policy(in_force->policy);
     to_proto(in_force->on_failure, *out->mutable_on_failure());
     out->set_revert(in_force->revert);
+    out->set_open_until(static_cast<std::uint64_t>(in_force->open_until));
   }
   const std::string bytes = stored.SerializeAsString();
   // A hawserd that comes back brings in what is in force already: a full disk must not refuse what needs no space.

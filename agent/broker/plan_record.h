@@ -14,6 +14,7 @@ namespace hawser::broker {
 struct FailurePolicy {
   bool inbound_closed = true;
   bool outbound_closed = false;
+  std::uint32_t max_open_seconds = 0;  // after that what is open is closed; 0: it stays open
 };
 
 // What: what the broker knows of its plans across its own end. Threading: blocking. Failure: HWS-BR-015 (damaged),
@@ -27,6 +28,7 @@ struct PlanRecord {
     bool policy = false;             // the failure policy, and not what hawserd asked for
     FailurePolicy on_failure = {};   // becomes the record's when it's confirmed
     bool revert = false;             // unconfirmed in time, it gives way to `confirmed`
+    std::int64_t open_until = 0;     // of the policy, Unix milliseconds: what is open is closed then; 0: no limit
   };
   std::optional<netfilter::Intent> confirmed;  // the last one
   std::string confirmed_digest;

@@ -31,14 +31,17 @@ struct Context {
 using Register = void (*)(CLI::App& app, Context& context);
 void add_status(CLI::App& app, Context& context);
 void add_join(CLI::App& app, Context& context);
+void add_drain(CLI::App& app, Context& context);
 void add_leave(CLI::App& app, Context& context);
 void add_wait(CLI::App& app, Context& context);
 void add_cert(CLI::App& app, Context& context);
 void add_identity(CLI::App& app, Context& context);
 void add_image(CLI::App& app, Context& context);
 void add_intercept(CLI::App& app, Context& context);
+void add_events(CLI::App& app, Context& context);
 void add_config(CLI::App& app, Context& context);
 void add_proxy(CLI::App& app, Context& context);
+void add_proxy_restart(CLI::App& proxy, Context& context);
 void add_xds_bootstrap(CLI::App& app, Context& context);
 void add_xds_debug(CLI::App& app, Context& context);
 void add_xds_hold(CLI::App& app, Context& context);

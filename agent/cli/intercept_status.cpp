@@ -48,6 +48,17 @@ std::string confirmation(const json& view) {
          (view.value("revert", false) ? ", else what was confirmed before comes back" : ", else it is withdrawn");
 }
 
+// How long what fails open stays so.
+std::string opening(const json& view) {
+  const auto most = view["on_failure"].value("max_open_seconds", 0U);
+  const auto until = view.value("open_until", std::uint64_t{0});
+  const auto closed = view.value("opens_closed", 0U);
+  std::string out = most == 0 ? "" : ", open for at most " + std::to_string(most) + " s";
+  if (until != 0) out += "; open now, until " + clock_time(until);
+  if (closed != 0) out += "; closed after that " + std::to_string(closed) + (closed == 1 ? " time" : " times");
+  return out;
+}
+
 void print_drift(const json& drift) {
   std::printf("  drift     %llu found, %llu healed%s\n",
               static_cast<unsigned long long>(drift.value("found", std::uint64_t{0})),
@@ -66,8 +77,8 @@ void print(const json& view) {
   if (!text(view, "digest").empty())
     std::printf("  plan      sha256:%s%s\n", text(view, "digest").c_str(), confirmation(view).c_str());
   if (view.contains("on_failure"))
-    std::printf("  failure   inbound %s, outbound %s\n", text(view["on_failure"], "inbound").c_str(),
-                text(view["on_failure"], "outbound").c_str());
+    std::printf("  failure   inbound %s, outbound %s%s\n", text(view["on_failure"], "inbound").c_str(),
+                text(view["on_failure"], "outbound").c_str(), opening(view).c_str());
   if (view.contains("drift")) print_drift(view["drift"]);
   for (const auto& counter : view.value("counters", json::array()))
     std::printf("  %-20s %10llu packets %12llu bytes\n", text(counter, "purpose").c_str(),

@@ -180,6 +180,13 @@ struct SdsSettings {
   PrivateKeyProvider provider;                    // key: private_key_provider
 };
 
+// What becomes of captured traffic without a proxy; per direction.
+struct OnFailure {
+  bool inbound_closed = true;
+  bool outbound_closed = false;
+  std::chrono::seconds max_open{0};  // what is open is closed after that; 0: it stays open
+};
+
 // Users and groups are numbers here: they're resolved when the file is read.
 struct Interception {
   bool inbound = true;
@@ -204,7 +211,8 @@ struct Interception {
   netfilter::Dns::Capture dns = netfilter::Dns::Capture::kOff;
   std::uint16_t dns_port = 15053;
   std::vector<std::string> dns_resolvers;  // empty: the host's
-  std::chrono::seconds confirm{30};        // an apply that isn't confirmed by then is withdrawn by the broker
+  OnFailure on_failure;
+  std::chrono::seconds confirm{30};  // an apply that isn't confirmed by then is withdrawn by the broker
 };
 
 struct HealthProbe {
@@ -241,6 +249,15 @@ struct Proxy {
   std::chrono::seconds drain{5};
   std::chrono::seconds start_timeout{30};
   std::chrono::seconds parent_shutdown{60};
+  std::chrono::seconds shutdown_drain{5};  // when the machine shuts down
+  // Below warning Envoy writes 133 lines a start.
+  std::string log_level = "warning";
+  bool json_log = true;
+  std::chrono::seconds wedge_after{10};  // 0: never
+  std::chrono::seconds probation{1800};  // of a new binary
+  std::string hand_over = "auto";        // side-by-side, hot-restart, planned-cold
+  std::chrono::seconds canary{5};        // both serve for as long
+  bool auto_cold = false;                // may auto choose planned-cold?
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/schema.h"
 
+#include <array>
+
 #include "config/schema_control_plane.h"
 #include "config/schema_parts.h"
 #include "config/schema_value.h"
@@ -42,6 +44,17 @@ void read_document(MapReader& root, Config& config) {
     map.scalar("drain", seconds(config.proxy.drain));
     map.scalar("start_timeout", seconds(config.proxy.start_timeout));
     map.scalar("parent_shutdown", seconds(config.proxy.parent_shutdown));
+    map.scalar("shutdown_drain", seconds(config.proxy.shutdown_drain));
+    const std::vector<std::string> levels{"trace", "debug", "info", "warning", "error", "critical", "off"};
+    map.scalar("log_level", choice(levels, [&config, &levels](std::size_t i) { config.proxy.log_level = levels[i]; }));
+    map.scalar("log_format", choice({"json", "text"}, [&config](std::size_t i) { config.proxy.json_log = i == 0; }));
+    map.scalar("wedge_after", seconds(config.proxy.wedge_after));
+    map.scalar("probation", seconds(config.proxy.probation));
+    map.scalar("hand_over", choice({"auto", "side-by-side", "hot-restart", "planned-cold"}, [&config](std::size_t i) {
+                 config.proxy.hand_over = std::array{"auto", "side-by-side", "hot-restart", "planned-cold"}[i];
+               }));
+    map.scalar("canary", seconds(config.proxy.canary));
+    map.scalar("auto_cold", boolean(config.proxy.auto_cold));
   });
   root.map("compat", [&](MapReader& map) {
     map.scalar("istio_extensions",

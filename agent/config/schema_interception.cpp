@@ -222,6 +222,12 @@ void read_dns(MapReader& map, Interception& out) {
   checked_list(map, "resolvers", out.dns_resolvers, check_address);
 }
 
+void read_on_failure(MapReader& map, OnFailure& out) {
+  map.scalar("inbound", choice({"closed", "open"}, [&out](std::size_t i) { out.inbound_closed = i == 0; }));
+  map.scalar("outbound", choice({"closed", "open"}, [&out](std::size_t i) { out.outbound_closed = i == 0; }));
+  map.scalar("max_open", seconds(out.max_open));
+}
+
 }  // namespace
 
 void read_interception(MapReader& map, Interception& out) {
@@ -240,6 +246,7 @@ void read_interception(MapReader& map, Interception& out) {
   map.scalar("hbone_port", number(out.hbone_port, 0, 65535));
   map.scalar("drop_invalid", boolean(out.drop_invalid));
   map.map("dns", [&out](MapReader& dns) { read_dns(dns, out); });
+  map.map("on_failure", [&out](MapReader& failure) { read_on_failure(failure, out.on_failure); });
   map.scalar("confirm", seconds(out.confirm));
   for (const unsigned port : {15001U, 15006U})
     if (out.hbone_port == port) map.fail("hbone_port", bad(std::to_string(port) + " is the proxy's own"));

@@ -2,8 +2,10 @@
 #include "proxy/admin_answers.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -13,6 +15,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxNames = 16;
+// Where callers come in: mTLS, and HBONE.
+constexpr std::array<std::uint16_t, 2> kInboundPorts{15006, 15008};
 
 Error unexpected(const std::string& what) {
   return {Code::kInternal, "HWS-PX-002", "the proxy's admin interface answered " + what,
@@ -153,11 +157,11 @@ std::map<std::string, std::uint64_t> parse_stats(std::string_view body) {
   return out;
 }
 
-std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
-                              const std::vector<std::uint16_t>& uncounted) {
+std::vector<ListenerConnections> connections_by_listener(const std::map<std::string, std::uint64_t>& stats,
+                                                         const std::vector<std::uint16_t>& uncounted) {
   constexpr std::string_view kPrefix = "listener.";
   constexpr std::string_view kSuffix = ".downstream_cx_active";
-  std::uint64_t sum = 0;
+  std::vector<ListenerConnections> out;
   for (const auto& [name, value] : stats) {
     std::string_view listener = name;
     if (listener.substr(0, kPrefix.size()) != kPrefix || !ends_with(listener, kSuffix)) continue;
@@ -166,8 +170,16 @@ std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
     if (listener.find(".worker_") != std::string_view::npos || listener.substr(0, 15) == "envoy_internal_") continue;
     const auto on_port = [listener](std::uint16_t port) { return is_on_port(listener, port); };
     if (std::any_of(uncounted.begin(), uncounted.end(), on_port)) continue;
-    sum += value;
+    const bool inbound = std::any_of(kInboundPorts.begin(), kInboundPorts.end(), on_port);
+    out.push_back({std::string(listener), value, inbound});
   }
+  return out;
+}
+
+std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
+                              const std::vector<std::uint16_t>& uncounted) {
+  std::uint64_t sum = 0;
+  for (const auto& item : connections_by_listener(stats, uncounted)) sum += item.connections;
   return sum;
 }
 
@@ -210,6 +222,49 @@ Result<std::vector<CertificateInUse>> parse_certs(std::string_view body) {
     out.push_back(std::move(found));
   }
   return out;
+}
+
+std::string expired_among(const std::vector<CertificateInUse>& certificates, Loop::Wall now) {
+  const std::time_t seconds =
+      std::chrono::system_clock::to_time_t(std::chrono::time_point_cast<std::chrono::system_clock::duration>(now));
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32] = {};
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  // Envoy writes UTC in the same form, so that the texts are in the order of the times.
+  for (const auto& certificate : certificates)
+    if (!certificate.expires.empty() && certificate.expires < text) return certificate.serial;
+  return {};
+}
+
+namespace {
+
+// Empty: its socket can be shared, or it has none.
+std::string unshared_listener(const json& listener) {
+  const json& bind = member(listener, "bind_to_port");
+  if ((bind.is_boolean() && !bind.get<bool>()) || member(listener, "internal_listener").is_object()) return {};
+  const std::string name = text_of(member(listener, "name")).value_or("?");
+  const json& address = member(listener, "address");
+  if (member(address, "pipe").is_object()) return name + " listens on a path";
+  if (member(listener, "udp_listener_config").is_object() ||
+      text_of(member(member(address, "socket_address"), "protocol")).value_or("TCP") != "TCP")
+    return name + " is for UDP, whose flows would be torn apart";
+  const json& reuse = member(listener, "enable_reuse_port");
+  if (reuse.is_boolean() && !reuse.get<bool>()) return name + " has enable_reuse_port: false";
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> parse_unshared(std::string_view body) {
+  const json document = parse_json(body);
+  if (!document.is_object()) return unexpected("/config_dump without an object");
+  for (const json& item : member(document, "configs")) {
+    const json& fixed = member(item, "listener");
+    const json& listener = fixed.is_object() ? fixed : member(member(item, "active_state"), "listener");
+    if (auto found = unshared_listener(listener); !found.empty()) return found;
+  }
+  return std::string();
 }
 
 }  // namespace hawser::proxy

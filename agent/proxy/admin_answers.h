@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/loop.h"
 #include "base/result.h"
 #include "proxy/driver.h"
 
@@ -21,8 +22,10 @@ Result<ProbeResult> parse_server_info(std::string_view body);
 Result<std::vector<Listener>> parse_listeners(std::string_view body);
 // GET /stats, text: lines "name: value"; histograms are left out.
 std::map<std::string, std::uint64_t> parse_stats(std::string_view body);
-// Active downstream connections in those stats, of listeners on none of the `uncounted` ports. Envoy counts each
-// connection by listener and again by worker; internal listeners count what others have counted.
+// Active downstream connections in those stats, by listener, of listeners on none of the `uncounted` ports. Envoy
+// counts each connection by listener and again by worker; internal listeners count what others have counted.
+std::vector<ListenerConnections> connections_by_listener(const std::map<std::string, std::uint64_t>& stats,
+                                                         const std::vector<std::uint16_t>& uncounted);
 std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
                               const std::vector<std::uint16_t>& uncounted);
 // GET /init_dump: what initialization waits for, where Envoy names it.
@@ -30,12 +33,13 @@ std::vector<std::string> parse_init_dump(std::string_view body);
 // GET /config_dump?resource=dynamic_listeners: why listeners were refused, by name.
 std::map<std::string, std::string> parse_listener_errors(std::string_view body);
 
-struct CertificateInUse {
-  std::string serial;   // lower-case hex
-  std::string uri;      // first URI name
-  std::string expires;  // RFC 3339
-};
 // GET /certs: the leaf of each chain that Envoy presents.
 Result<std::vector<CertificateInUse>> parse_certs(std::string_view body);
+
+// The serial of one whose time is over; empty: none.
+std::string expired_among(const std::vector<CertificateInUse>& certificates, Loop::Wall now);
+// GET /config_dump?resource=static_listeners (or dynamic_listeners): a listener that no other process can share, and
+// why; empty: all have TCP sockets with reuse_port, which is Envoy's default.
+Result<std::string> parse_unshared(std::string_view body);
 
 }  // namespace hawser::proxy

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <sstream>
@@ -19,16 +18,16 @@ namespace hawser::proxy {
 namespace {
 
 constexpr std::size_t kMaxMemory = 64U << 10U;
-constexpr const char* kProgram = "envoy";
 constexpr const char* kInstall = "install one with `hawser proxy install FILE`";
-
-bool is_digest(const std::string& text) {
-  return text.size() == 64 &&
-         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
 
 Error untrusted(const std::string& path, const std::string& why) {
   return {Code::kPermissionDenied, "HWS-BR-031", path + " " + why, "remove it, then " + std::string(kInstall)};
+}
+
+Error quarantined(const std::string& sha256, const Quarantine& why) {
+  return {Code::kFailedPrecondition, "HWS-BR-027",
+          "the proxy binary " + sha256.substr(0, 12) + " is quarantined: " + why.reason,
+          "use another (hawser proxy list), or `hawser proxy allow " + sha256.substr(0, 12) + "`"};
 }
 
 std::int64_t nanoseconds(const timespec& time) {
@@ -86,16 +85,33 @@ Status BinaryStore::forget() {
 }
 
 Result<std::string> BinaryStore::current() const {
-  char target[256] = {};
-  const std::string link = folder_ + "/current";
-  const ssize_t n = ::readlink(link.c_str(), target, sizeof target - 1);
-  if (n < 0)
-    return Error(Code::kFailedPrecondition, "HWS-BR-030", "no proxy binary is installed in " + folder_, kInstall);
-  std::string name(target, static_cast<std::size_t>(n));
-  // Only the name counts: a link to elsewhere is no way out of the store.
-  if (const auto slash = name.rfind('/'); slash != std::string::npos) name.erase(0, slash + 1);
-  if (!is_digest(name)) return untrusted(link, "doesn't point at a binary of the store");
+  const std::string link = folder_.path() + "/current";
+  struct stat info {};
+  if (::lstat(link.c_str(), &info) != 0)
+    return Error(Code::kFailedPrecondition, "HWS-BR-030", "no proxy binary is installed in " + folder_.path(),
+                 kInstall);
+  std::string name = folder_.target(BinaryLink::kCurrent);
+  if (name.empty()) return untrusted(link, "doesn't point at a binary of the store");
   return name;
+}
+
+Status BinaryStore::quarantine(const std::string& sha256, const std::string& reason, std::int64_t now) {
+  if (folder_.quarantine(sha256)) return {};
+  if (folder_.has(sha256) && folder_.target(BinaryLink::kCurrent) == sha256) {
+    const std::string good = folder_.target(BinaryLink::kLastGood);
+    if (good.empty() || good == sha256 || !folder_.has(good) || folder_.quarantine(good))
+      return Error(Code::kFailedPrecondition, "HWS-BR-028",
+                   "the current proxy binary stays in use: there is no other that was good",
+                   "install another one: `hawser proxy install FILE`");
+    // First, so that a crash in between leaves something that may be started.
+    if (auto pointed = folder_.point(BinaryLink::kCurrent, good); !pointed) return pointed;
+  }
+  return folder_.set_quarantine(sha256, {reason, now, "hawserd"});
+}
+
+Status BinaryStore::mark_good(const std::string& sha256) {
+  if (const auto why = folder_.quarantine(sha256)) return quarantined(sha256, *why);
+  return folder_.point(BinaryLink::kLastGood, sha256);
 }
 
 Status BinaryStore::check_folder(const std::string& path) const {
@@ -115,11 +131,12 @@ Result<Binary> BinaryStore::resolve(const std::string& sha256) {
     if (!link) return link.error();
     name = *link;
   }
-  if (!is_digest(name))
+  if (!is_sha256(name))
     return Error(Code::kInvalidArgument, "HWS-BR-030", "\"" + name + "\" is no SHA-256 in lower-case hex", kInstall);
-  for (const std::string& folder : {folder_, folder_ + "/" + name})
+  for (const std::string& folder : {folder_.path(), folder_.folder_of(name)})
     if (auto safe = check_folder(folder); !safe) return safe.error();
-  const std::string path = folder_ + "/" + name + "/" + kProgram;
+  if (const auto why = folder_.quarantine(name)) return quarantined(name, *why);
+  const std::string path = folder_.program_of(name);
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return Error(Code::kNotFound, "HWS-BR-030", "no such proxy binary: " + path, kInstall);
   struct stat info {};

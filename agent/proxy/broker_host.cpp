@@ -2,6 +2,7 @@
 #include "proxy/broker_host.h"
 
 #include "hawser/broker.pb.h"
+#include "proxy/proxy_words.h"
 
 namespace hawser::proxy {
 namespace {
@@ -40,25 +41,30 @@ void BrokerHost::observe(Done<std::vector<HostedGeneration>> done) {
 }
 
 void BrokerHost::validate(const std::string& generation, const std::string& bootstrap,
-                          const std::vector<std::string>& args, Done<Validation> done) {
+                          const std::vector<std::string>& args, const std::string& binary_sha256,
+                          Done<Validation> done) {
   v1::Request request;
   auto& job = *request.mutable_validate();
   job.set_generation(generation);
   job.set_bootstrap(bootstrap);
+  job.set_binary_sha256(binary_sha256);
   for (const auto& arg : args) job.add_args(arg);
   call_(request, kValidate, [done = std::move(done)](const Result<v1::Response>& response) {
     if (!response) return done(response.error());
     if (!response->has_validate()) return done(unexpected("validate"));
-    done(Validation{response->validate().valid(), response->validate().detail(), response->validate().version()});
+    const auto& seen = response->validate();
+    done(Validation{seen.valid(), proxy_words(seen.detail()), seen.version(), seen.hot_restart_version()});
   });
 }
 
 void BrokerHost::start(const std::string& generation, const std::string& bootstrap,
-                       const std::vector<std::string>& args, Done<StartedGeneration> done) {
+                       const std::vector<std::string>& args, const std::string& binary_sha256,
+                       Done<StartedGeneration> done) {
   v1::Request request;
   auto& job = *request.mutable_start();
   job.set_generation(generation);
   job.set_bootstrap(bootstrap);
+  job.set_binary_sha256(binary_sha256);
   for (const auto& arg : args) job.add_args(arg);
   call_(request, kStart, [done = std::move(done)](const Result<v1::Response>& response) {
     if (!response) return done(response.error());
@@ -86,6 +92,36 @@ void BrokerHost::reap(const std::string& generation, std::chrono::milliseconds w
     if (!response) return done(response.error());
     if (!response->has_reap()) return done(unexpected("reap"));
     done(ReapedGeneration{response->reap().ended(), response->reap().exit_status()});
+  });
+}
+
+void BrokerHost::repair(const std::string& generation, std::function<void(Status)> done) {
+  v1::Request request;
+  request.mutable_repair()->set_generation(generation);
+  call_(request, kValidate, [done = std::move(done)](const Result<v1::Response>& response) {
+    done(response ? Status() : Status(response.error()));
+  });
+}
+
+void BrokerHost::binaries(Done<HostedBinaries> done) {
+  v1::Request request;
+  request.mutable_observe();
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    if (!response) return done(response.error());
+    if (!response->has_observe()) return done(unexpected("observe"));
+    done(HostedBinaries{response->observe().current_sha256(), response->observe().last_good_sha256()});
+  });
+}
+
+void BrokerHost::mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+                      std::function<void(Status)> done) {
+  v1::Request request;
+  auto& job = *request.mutable_binary();
+  job.set_sha256(sha256);
+  job.set_mark(mark == BinaryMark::kGood ? v1::BinaryRequest::GOOD : v1::BinaryRequest::QUARANTINE);
+  job.set_reason(reason);
+  call_(request, kQuick, [done = std::move(done)](const Result<v1::Response>& response) {
+    done(response ? Status() : Status(response.error()));
   });
 }
 

@@ -19,11 +19,15 @@ class BrokerHost final : public GenerationHost {
 
   void observe(Done<std::vector<HostedGeneration>> done) override;
   void validate(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
-                Done<Validation> done) override;
+                const std::string& binary_sha256, Done<Validation> done) override;
   void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
-             Done<StartedGeneration> done) override;
+             const std::string& binary_sha256, Done<StartedGeneration> done) override;
   void signal(const std::string& generation, int signal, std::function<void(Status)> done) override;
   void reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) override;
+  void repair(const std::string& generation, std::function<void(Status)> done) override;
+  void binaries(Done<HostedBinaries> done) override;
+  void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+            std::function<void(Status)> done) override;
 
  private:
   Call call_;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,13 @@ struct Listener {
   bool bound = true;
 };
 
+// Open connections of users at a listener.
+struct ListenerConnections {
+  std::string listener;  // as the proxy's statistics name it
+  std::uint64_t connections = 0;
+  bool inbound = false;  // callers of this host's services; else its own programs, as callers
+};
+
 // What one look at a generation shows.
 struct ProbeResult {
   ProxyState state = ProxyState::kPreInitializing;
@@ -36,6 +44,31 @@ struct ProbeResult {
   // Looked at only in LIVE:
   bool ready = false;
   std::vector<Listener> listeners;
+};
+
+struct CertificateInUse {
+  std::string serial;   // lower-case hex
+  std::string uri;      // first URI name
+  std::string expires;  // RFC 3339
+};
+
+// What a hand-over must know of a generation that is LIVE.
+struct Inspection {
+  std::string unshared;             // what another process can't listen on beside it, and why; empty: it can on all
+  std::string hot_restart_version;  // empty: it doesn't tell
+  std::size_t certificates = 0;     // that it presents
+  std::string expired;              // the serial of one that is over
+  bool workers = false;             // do they run?
+};
+
+enum class DrainKind {
+  kClosing,         // listeners are closed when the drain time is over
+  kStillAccepting,  // never: who ends it decides when
+};
+
+// Whoever holds it keeps a generation from ending because its predecessor did.
+struct StandIn {
+  virtual ~StandIn() = default;
 };
 
 // What: what a kind of proxy must offer to be supervised; Envoy is one (envoy_driver.h). Generations are named, and may
@@ -57,11 +90,22 @@ class ProxyDriver {
   virtual void watch(const std::string& generation, Done<ProbeResult> done) { probe(generation, std::move(done)); }
   // Why it isn't LIVE, or lacks a listener, in words for the operator; empty if it can't be told.
   virtual void diagnose(const std::string& generation, std::function<void(std::string)> done) = 0;
+  virtual void inspect(const std::string& generation, Done<Inspection> done) = 0;
   // Tells clients to go elsewhere; one-way.
-  virtual void begin_drain(const std::string& generation, std::function<void(Status)> done) = 0;
+  virtual void begin_drain(const std::string& generation, DrainKind kind, std::function<void(Status)> done) = 0;
   // Connections of users; not those of probes, scrapers and its own administration.
   virtual void count_connections(const std::string& generation, Done<std::uint64_t> done) = 0;
+  // Does a worker answer a connection that comes as a user's does? An error of kDeadlineExceeded or kUnavailable says
+  // that none does; another one, that it can't be told.
+  virtual void probe_data(const std::string& generation, std::function<void(Status)> done) = 0;
   virtual void scrape(const std::string& generation, Done<std::string> done) = 0;
+  // A number that changes whenever the proxy has flushed its counters: from then on, what it counts is what a successor
+  // is given. Not every kind of proxy has that.
+  virtual void flush_mark(const std::string& /*generation*/, Done<std::uint64_t> done) {
+    done(Error(Code::kUnimplemented, "HWS-PX-001", "this proxy doesn't tell when it flushes its counters"));
+  }
+  // For the predecessor of a generation, which ended before its time. None: not needed, or it can't be.
+  virtual std::unique_ptr<StandIn> stand_in(const std::string& /*generation*/) { return nullptr; }
   // What listens on this host on these ports, as the kernel tells it, whoever it is.
   virtual std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const = 0;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "proxy/proxy_words.h"
 
 namespace hawser::proxy {
 namespace {
@@ -88,6 +89,65 @@ struct EnvoyDriver::Impl : std::enable_shared_from_this<Impl> {
                                  ListeningEndpoint{listener.address, listener.port}) != endpoints->end();
   }
 
+  // One question after the other, each with its own understanding.
+  struct Look {
+    std::string generation;
+    Done<Inspection> done;
+    Inspection seen;
+    std::size_t step = 0;
+  };
+  struct Question {
+    const char* target;
+    std::function<Status(const std::string& body, Inspection& seen)> understand;
+  };
+
+  static const std::vector<Question>& questions() {
+    const auto unshared = [](const std::string& body, Inspection& seen) -> Status {
+      auto found = parse_unshared(body);
+      if (!found) return found.error();
+      if (seen.unshared.empty()) seen.unshared = *found;
+      return {};
+    };
+    static const std::vector<Question> all{
+        {"/config_dump?resource=static_listeners", unshared},
+        {"/config_dump?resource=dynamic_listeners", unshared},
+        {"/hot_restart_version",
+         [](const std::string& body, Inspection& seen) -> Status {
+           seen.hot_restart_version = body.substr(0, body.find_first_not_of("0123456789."));
+           return {};
+         }},
+        {"/certs",
+         [](const std::string& body, Inspection& seen) -> Status {
+           const auto certificates = parse_certs(body);
+           if (!certificates) return certificates.error();
+           seen.certificates = certificates->size();
+           seen.expired = expired_among(*certificates, std::chrono::system_clock::now());
+           return {};
+         }},
+        {"/stats?filter=%5Elistener_manager.workers_started%24",
+         [](const std::string& body, Inspection& seen) -> Status {
+           const auto stats = parse_stats(body);
+           const auto found = stats.find("listener_manager.workers_started");
+           seen.workers = found != stats.end() && found->second == 1;
+           return {};
+         }},
+    };
+    return all;
+  }
+
+  void look_next(const std::shared_ptr<Look>& look) {
+    if (look->step == questions().size()) return look->done(look->seen);
+    const Question& question = questions()[look->step++];
+    admin.get(look->generation, question.target, [weak = weak_from_this(), look, &question](Result<AdminReply> reply) {
+      auto self = weak.lock();
+      if (!self) return;
+      auto body = body_of(std::move(reply), question.target);
+      if (!body) return look->done(body.error());
+      if (auto understood = question.understand(*body, look->seen); !understood) return look->done(understood.error());
+      self->look_next(look);
+    });
+  }
+
   void diagnose_rest(const std::string& generation, std::string known, std::function<void(std::string)> done) {
     admin.get(generation, "/init_dump",
               [weak = weak_from_this(), generation, known = std::move(known),
@@ -123,19 +183,18 @@ EnvoyDriver::EnvoyDriver(AdminClient& admin, Options options)
 EnvoyDriver::~EnvoyDriver() = default;
 
 std::vector<std::string> EnvoyDriver::args(unsigned workers) const {
-  // Below warning Envoy writes 133 lines a start.
   // Immediate: after a change of a listener, connections that follow the old rules (an allow-list, mTLS) are closed at
   // their next response instead of over the whole drain time.
   const auto drain = std::max<std::int64_t>(impl_->options.drain.count(), 1);
   const auto parent = std::max<std::int64_t>(impl_->options.parent_shutdown.count(), drain + 1);
-  std::vector<std::string> out{"--log-level",
-                               "warning",
-                               "--drain-strategy",
-                               "immediate",
-                               "--drain-time-s",
-                               std::to_string(drain),
-                               "--parent-shutdown-time-s",
-                               std::to_string(parent)};
+  std::vector<std::string> out{
+      "--log-level",    impl_->options.log_level, "--drain-strategy",         "immediate",
+      "--drain-time-s", std::to_string(drain),    "--parent-shutdown-time-s", std::to_string(parent)};
+  if (impl_->options.json_log) {
+    // By the bootstrap four lines of five would stay plain.
+    out.emplace_back("--log-format");
+    out.emplace_back(kJsonLogFormat);
+  }
   const unsigned concurrency = std::max(impl_->options.concurrency, workers);
   if (concurrency > 0) {
     out.emplace_back("--concurrency");
@@ -187,11 +246,39 @@ void EnvoyDriver::diagnose(const std::string& generation, std::function<void(std
       });
 }
 
-void EnvoyDriver::begin_drain(const std::string& generation, std::function<void(Status)> done) {
-  impl_->admin.post(generation, "/drain_listeners?graceful", [done = std::move(done)](Result<AdminReply> reply) {
+void EnvoyDriver::inspect(const std::string& generation, Done<Inspection> done) {
+  auto look = std::make_shared<Impl::Look>();
+  look->generation = generation;
+  look->done = std::move(done);
+  impl_->look_next(look);
+}
+
+void EnvoyDriver::begin_drain(const std::string& generation, DrainKind kind, std::function<void(Status)> done) {
+  const std::string target =
+      kind == DrainKind::kClosing ? "/drain_listeners?graceful" : "/drain_listeners?graceful&skip_exit";
+  impl_->admin.post(generation, target, [done = std::move(done)](Result<AdminReply> reply) {
     const auto body = body_of(std::move(reply), "/drain_listeners");
     done(body ? Status() : Status(body.error()));
   });
+}
+
+void EnvoyDriver::drain_inbound(const std::string& generation, std::function<void(Status)> done) {
+  impl_->admin.post(generation, "/drain_listeners?inboundonly&graceful",
+                    [done = std::move(done)](Result<AdminReply> reply) {
+                      const auto body = body_of(std::move(reply), "/drain_listeners");
+                      done(body ? Status() : Status(body.error()));
+                    });
+}
+
+void EnvoyDriver::connections(const std::string& generation, Done<std::vector<ListenerConnections>> done) {
+  impl_->admin.get(generation, "/stats?usedonly&filter=" + AdminClient::encode("downstream_cx_active$"),
+                   [weak = std::weak_ptr(impl_), done = std::move(done)](Result<AdminReply> reply) {
+                     auto self = weak.lock();
+                     if (!self) return;
+                     const auto body = body_of(std::move(reply), "/stats");
+                     if (!body) return done(body.error());
+                     done(connections_by_listener(parse_stats(*body), self->options.uncounted_ports));
+                   });
 }
 
 void EnvoyDriver::count_connections(const std::string& generation, Done<std::uint64_t> done) {
@@ -205,10 +292,40 @@ void EnvoyDriver::count_connections(const std::string& generation, Done<std::uin
                    });
 }
 
+void EnvoyDriver::probe_data(const std::string&, std::function<void(Status)> done) {
+  if (!impl_->options.data_path) return done({});
+  impl_->options.data_path([weak = std::weak_ptr(impl_), done = std::move(done)](Status result) {
+    if (!weak.expired()) done(std::move(result));
+  });
+}
+
 void EnvoyDriver::scrape(const std::string& generation, Done<std::string> done) {
   impl_->admin.get(generation, "/stats/prometheus", [done = std::move(done)](Result<AdminReply> reply) {
     done(body_of(std::move(reply), "/stats/prometheus"));
   });
+}
+
+// Set at each flush, and at no other time.
+void EnvoyDriver::flush_mark(const std::string& generation, Done<std::uint64_t> done) {
+  constexpr auto kStat = "server.uptime";
+  impl_->admin.get(generation, "/stats?filter=" + AdminClient::encode(R"(^server\.uptime$)"),
+                   [done = std::move(done)](Result<AdminReply> reply) {
+                     const auto body = body_of(std::move(reply), "/stats");
+                     if (!body) return done(body.error());
+                     const auto stats = parse_stats(*body);
+                     const auto found = stats.find(kStat);
+                     if (found != stats.end()) return done(found->second);
+                     done(Error(Code::kInternal, "HWS-PX-002", std::string("the proxy doesn't tell its ") + kStat));
+                   });
+}
+
+std::unique_ptr<StandIn> EnvoyDriver::stand_in(const std::string& generation) {
+  const auto id = generation_id(generation);
+  if (!id || id->epoch == 0 || !impl_->options.stand_in) return nullptr;
+  auto opened = impl_->options.stand_in(*id);
+  if (opened) return std::move(*opened);
+  log::debug("nobody stands in for a predecessor", {{"generation", generation}, {"cause", opened.error().to_string()}});
+  return nullptr;
 }
 
 std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& ports) const {
@@ -219,6 +336,10 @@ std::vector<Listener> EnvoyDriver::listening(const std::vector<std::uint16_t>& p
     if (std::find(ports.begin(), ports.end(), endpoint.port) != ports.end())
       out.push_back({"", endpoint.address, endpoint.port, true});
   return out;
+}
+
+void EnvoyDriver::ask(const std::string& generation, const std::string& target, AdminClient::Done done) {
+  impl_->admin.get(generation, target, std::move(done));
 }
 
 void EnvoyDriver::certificates(const std::string& generation, Done<std::vector<CertificateInUse>> done) {

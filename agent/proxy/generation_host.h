@@ -26,6 +26,7 @@ struct Validation {
   bool valid = false;
   std::string detail;  // the proxy's own words when not valid
   std::string version;
+  std::string hot_restart_version = {};  // "11.104"; empty: not known
 };
 
 struct StartedGeneration {
@@ -38,6 +39,14 @@ struct ReapedGeneration {
   int exit_status = -1;
 };
 
+// Of the store; empty: none.
+struct HostedBinaries {
+  std::string current_sha256;    // what a start without a digest uses
+  std::string last_good_sha256;  // what has served well
+};
+
+enum class BinaryMark { kQuarantine, kGood };
+
 // What: who runs proxy generations for the supervisor: the broker, or a test. The supervisor itself has no privilege.
 // Threading: on the loop; each callback runs once, on the loop, maybe at once; those of a host that is destroyed never.
 // Failure: the host's own ids (HWS-BR-…).
@@ -48,13 +57,22 @@ class GenerationHost {
 
   virtual ~GenerationHost() = default;
   virtual void observe(Done<std::vector<HostedGeneration>> done) = 0;
+  // `binary_sha256`: of the store; empty: its current one.
   virtual void validate(const std::string& generation, const std::string& bootstrap,
-                        const std::vector<std::string>& args, Done<Validation> done) = 0;
+                        const std::vector<std::string>& args, const std::string& binary_sha256,
+                        Done<Validation> done) = 0;
   virtual void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
-                     Done<StartedGeneration> done) = 0;
+                     const std::string& binary_sha256, Done<StartedGeneration> done) = 0;
   virtual void signal(const std::string& generation, int signal, std::function<void(Status)> done) = 0;
   // Waits for its end up to `wait`; then its files are removed and it is forgotten.
   virtual void reap(const std::string& generation, std::chrono::milliseconds wait, Done<ReapedGeneration> done) = 0;
+  // Takes out the mark that a successor left which was ended before it was LIVE. Only when none is on its way.
+  virtual void repair(const std::string& generation, std::function<void(Status)> done) = 0;
+  virtual void binaries(Done<HostedBinaries> done) = 0;
+  // Durable. A quarantined binary isn't started or validated (HWS-BR-027) until an operator allows it again; if it was
+  // current, the last good one is from then on. HWS-BR-028: it is current, and no other was good; it stays as it is.
+  virtual void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+                    std::function<void(Status)> done) = 0;
 };
 
 }  // namespace hawser::proxy

@@ -15,6 +15,7 @@ struct GenerationId {
   unsigned family = 0;
   unsigned epoch = 0;
 
+  unsigned base_id() const { return 4100 + family; }  // Envoy's, as the broker gives it
   std::string text() const { return "f" + std::to_string(family) + "e" + std::to_string(epoch); }
 };
 

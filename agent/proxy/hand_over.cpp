@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
+// The way up to the start of the new one. The choice and the gates are in hand_over_gates.cpp, the rest in
+// hand_over_new.cpp.
 #include "proxy/hand_over.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "proxy/supervision.h"
-
 namespace hawser::proxy {
-namespace {
 
 using hand_over::Deed;
 
-// Both generations hold the whole configuration while the old one drains.
-constexpr std::uint64_t kRoomTenths = 12;
-
-std::string megabytes(std::uint64_t bytes) {
-  return std::to_string(bytes >> 20U) + " MiB";
+HandOver::HandOver(HandOverOptions options) : options_(std::move(options)) {
+  take(options_.request.kind.value_or(HandOverKind::kHotRestart), "it was asked for");
 }
 
-Error not_now(std::string what, std::string hint) {
-  return {Code::kFailedPrecondition, "HWS-PX-021", std::move(what), std::move(hint)};
+// Side by side and cold: one of two families, the one that doesn't run.
+void HandOver::take(HandOverKind kind, std::string why) {
+  outcome_.kind = kind;
+  outcome_.why = std::move(why);
+  const GenerationId& old = options_.old_id;
+  const GenerationId id = kind == HandOverKind::kHotRestart ? GenerationId{old.family, old.epoch + 1}
+                                                            : GenerationId{old.family == 1 ? 2U : 1U, 0};
+  outcome_.generation = id.text();
 }
 
-}  // namespace
+std::string_view step_name(HandOver::Step step) {
+  static constexpr std::string_view kNames[] = {
+      "LOOKING", "PROVING",  "INSPECTING", "REPAIRING", "VALIDATING", "DRAINING", "ENDING_OLD", "LAUNCHING",
+      "WARMING", "CHECKING", "CANARY",     "LEAVING",   "KILLING",    "REAPING",  "AFTERMATH",  "DONE"};
+  return kNames[static_cast<std::size_t>(step)];
+}
 
-HandOver::HandOver(HandOverOptions options)
-    : options_(std::move(options)), new_id_{options_.old_id.family, options_.old_id.epoch + 1} {}
-
-std::vector<hand_over::Action> HandOver::begin() {
+std::vector<hand_over::Action> HandOver::begin(Monotonic now) {
   out_.clear();
-  if (new_id_.epoch > GenerationId::kMaxEpoch)
-    finish(not_now("epoch " + std::to_string(options_.old_id.epoch) + " is the last one of a family",
-                   "end the proxy (kill its pid): hawserd starts epoch 0 at once"));
-  else
-    act(Deed::kObserve);
+  gate_since_ = now;
+  act(Deed::kObserve);
   return std::move(out_);
 }
 
@@ -58,158 +58,223 @@ void HandOver::finish(std::optional<Error> error) {
   outcome_.error = std::move(error);
 }
 
-// ---- before the new one exists
+bool HandOver::may_be_called_off() const {
+  switch (step_) {
+    case Step::kLooking:
+    case Step::kProving:
+    case Step::kInspecting:
+    case Step::kRepairing:
+    case Step::kValidating:
+      return true;
+    case Step::kLaunching:
+    case Step::kWarming:
+      return !is(HandOverKind::kPlannedCold);
+    case Step::kChecking:
+    case Step::kCanary:
+      return is(HandOverKind::kSideBySide);
+    case Step::kDraining:
+    case Step::kEndingOld:
+    case Step::kLeaving:
+    case Step::kKilling:
+    case Step::kReaping:
+    case Step::kAftermath:
+    case Step::kDone:
+      return false;
+  }
+  return false;
+}
 
-void HandOver::on(const hand_over::Observed& observed, Monotonic) {
+// ---- the old one
+
+void HandOver::on(const hand_over::Observed& observed, Monotonic now) {
   if (step_ != Step::kLooking) return;
   if (!observed.result) return finish(observed.result.error());
   bool old_runs = false;
+  std::optional<Error> error;
   for (const auto& found : *observed.result) {
     if (!found.running) continue;
-    if (found.name == old_name() && found.pid == options_.old_pid) {
+    if (found.name == old_name() && found.pid == options_.old_pid)
       old_runs = true;
-      continue;
-    }
-    return finish(not_now(found.name + " (pid " + std::to_string(found.pid) + ") still runs",
-                          "try again when it has ended; proxy.parent_shutdown bounds how long a predecessor stays"));
+    else if (!error)
+      error = Error(Code::kFailedPrecondition, "HWS-PX-021",
+                    found.name + " (pid " + std::to_string(found.pid) + ") still runs",
+                    "try again when it has ended; proxy.parent_shutdown bounds how long a predecessor stays");
   }
-  if (!old_runs) return finish(not_now(old_name() + " doesn't run any more", "hawser status"));
+  if (!old_runs)
+    return finish(
+        Error(Code::kFailedPrecondition, "HWS-PX-021", old_name() + " doesn't run any more", "hawser status"));
+  if (!gate("predecessor", old_name(), std::move(error), "no other generation runs", now)) return;
   enter(Step::kProving);
   act(Deed::kProbeOld);
 }
 
-std::optional<Error> HandOver::judge_old(const ProbeResult& probe) const {
-  if (probe.epoch != options_.old_id.epoch)
-    return not_now(old_name() + " says that it is epoch " + std::to_string(probe.epoch), "hawser status");
-  if (probe.state != ProxyState::kLive || !probe.ready)
-    return not_now(old_name() + " is " + std::string(proxy_state_name(probe.state)) + ", not ready",
-                   "only a LIVE proxy can hand over; hawser status says what it lacks");
-  if (probe.initializing)
-    return Error(Code::kFailedPrecondition, "HWS-PX-022",
-                 "an attempt that was cut off has left its mark in the shared memory of " + old_name() +
-                     ": it refuses any successor",
-                 "a cold start clears it: kill pid " + std::to_string(options_.old_pid) +
-                     ", hawserd starts another one at once (connections are refused for under a second)");
-  if (options_.concurrency != 0 && options_.concurrency < probe.concurrency)
-    return not_now("proxy.concurrency is " + std::to_string(options_.concurrency) + ", but " + old_name() + " runs " +
-                       std::to_string(probe.concurrency) + " workers: connections in their queues would be lost",
-                   "set it to " + std::to_string(probe.concurrency) + " or more, or leave and join");
-  if (options_.room && options_.room->available * 10 < options_.room->used * kRoomTenths)
-    return Error(Code::kResourceExhausted, "HWS-PX-023",
-                 "two proxies need room: " + megabytes(options_.room->available) + " are free, " + old_name() +
-                     " holds " + megabytes(options_.room->used),
-                 "free memory: 1.2 times what the proxy holds must be available");
-  return std::nullopt;
-}
-
-void HandOver::on(const hand_over::OldProbed& probed, Monotonic) {
-  if (step_ == Step::kProving) {
-    if (!probed.result)
-      return finish(not_now(old_name() + " can't be asked: " + probed.result.error().message(),
-                            "without its admin interface it can't hand over; hawser status says why"));
-    if (auto error = judge_old(*probed.result)) return finish(std::move(*error));
-    workers_ = probed.result->concurrency;
-    enter(Step::kValidating);
-    return act(Deed::kValidate);
+void HandOver::on(const hand_over::OldProbed& probed, Monotonic now) {
+  if (step_ == Step::kAftermath) return aftermath(probed.result);
+  if (step_ != Step::kProving) return;
+  const auto trouble = trouble_with_old(probed.result);
+  if (probed.result && !trouble) old_ = *probed.result;
+  note("ready", old_name(), !trouble, trouble ? trouble->message() : "LIVE and ready", now);
+  if (trouble) {
+    // One that can't hand over can be ended all the same.
+    if (is(HandOverKind::kPlannedCold)) return validate();
+    if (options_.request.kind || !options_.cold_allowed) {
+      if (!options_.request.plan) return finish(*trouble);
+      if (!refusal_) refusal_ = *trouble;
+      return finish(refusal_);
+    }
+    take(HandOverKind::kPlannedCold, trouble->message());
+    return validate();
   }
-  if (step_ != Step::kAftermath) return;
-  if (!probed.result && ++failures_ < kAftermathLooks) return act(Deed::kProbeOld, kAskAgain);
-  outcome_.old_mute = !probed.result;
-  const bool mark = !probed.result || probed.result->initializing;
-  finish(mark ? left_mark(*cause_, outcome_.old_mute) : *cause_);
+  enter(Step::kInspecting);
+  act(Deed::kInspectOld);
 }
 
-Error HandOver::left_mark(const Error& cause, bool mute) const {
-  const std::string state = mute ? " serves on without its admin interface, and accepts no successor any more"
-                                 : " serves on, but accepts no successor any more";
-  return {cause.code(), cause.id(), cause.message() + "; " + old_name() + state,
-          "when the cause is gone, a cold start puts it right: kill pid " + std::to_string(options_.old_pid) +
-              " (connections are refused for under a second)"};
+void HandOver::on(const hand_over::OldInspected& inspected, Monotonic now) {
+  if (step_ != Step::kInspecting) return;
+  if (inspected.result) old_inspection_ = *inspected.result;
+  if (choose(now)) validate();
 }
 
-void HandOver::on(const hand_over::Validated& validated, Monotonic) {
+void HandOver::on(const hand_over::Repaired& repaired, Monotonic now) {
+  const bool gone = static_cast<bool>(repaired.result);
+  if (step_ == Step::kAftermath) {
+    if (gone && !outcome_.old_mute)
+      return finish(Error(cause_->code(), cause_->id(),
+                          cause_->message() + "; " + old_name() + " serves on, and the mark that was left is taken out",
+                          cause_->hint()));
+    return finish(left_mark(*cause_, outcome_.old_mute));
+  }
+  if (step_ != Step::kRepairing) return;
+  repaired_ = gone;
+  const Error error(Code::kFailedPrecondition, "HWS-PX-022",
+                    "an attempt that was cut off has left its mark in the shared memory of " + old_name() +
+                        ": it refuses any successor" + (gone ? "" : " (" + repaired.result.error().message() + ")"),
+                    "hawser proxy restart --hand-over planned-cold (connections are refused for under a second)");
+  if (!gone && !options_.request.kind && options_.cold_allowed) {
+    note("mark", old_name(), false, error.message(), now);
+    take(HandOverKind::kPlannedCold, error.message());
+    return validate();
+  }
+  if (!gate("mark", old_name(), gone ? std::nullopt : std::optional(error), "a left-over mark was taken out", now))
+    return;
+  if (hot_restart_fits(now)) validate();
+}
+
+// ---- the binary and the bootstrap
+
+void HandOver::validate() {
+  enter(Step::kValidating);
+  act(Deed::kValidate);
+}
+
+void HandOver::on(const hand_over::Validated& validated, Monotonic now) {
   if (step_ != Step::kValidating) return;
-  if (!validated.result) return finish(validated.result.error());
-  if (!validated.result->valid)
-    return finish(Error(Code::kFailedPrecondition, "HWS-PX-003",
-                        "the proxy refuses its bootstrap: " + validated.result->detail,
-                        "correct the configuration it comes from (hawser config check)"));
+  std::optional<Error> error;
+  if (!validated.result)
+    error = validated.result.error();
+  else if (!validated.result->valid)
+    error =
+        Error(Code::kFailedPrecondition, "HWS-PX-003", "the proxy refuses its bootstrap: " + validated.result->detail,
+              "correct the configuration it comes from (hawser config check)");
+  const std::string version = validated.result ? validated.result->version : "";
+  if (!gate("validate", new_name(), std::move(error), "Envoy " + version + " accepts its bootstrap", now)) return;
+  if (validated.result && !versions_fit(*validated.result, now)) return;
+  if (options_.request.plan) return finish(refusal_);
+  if (is(HandOverKind::kPlannedCold)) {
+    if (!old_) return end_old(now);
+    enter(Step::kDraining);
+    return act(Deed::kDrainOld);
+  }
+  launch();
+}
+
+void HandOver::launch() {
   enter(Step::kLaunching);
   act(Deed::kLaunch);
 }
 
-// ---- the new one
+// ---- the end of the old one, before its successor's start
 
-void HandOver::on(const hand_over::Launched& launched, Monotonic now) {
-  if (step_ != Step::kLaunching) return;
-  // It may run all the same.
-  if (!launched.result) return kill(launched.result.error());
-  outcome_.pid = launched.result->pid;
-  outcome_.binary_sha256 = launched.result->binary_sha256;
-  if (cause_) return kill(*cause_);
-  enter(Step::kWarming);
-  deadline_ = now + options_.start_timeout;
-  act(Deed::kProbeNew);
+void HandOver::on(const hand_over::Drained& drained, Monotonic now) {
+  if (step_ == Step::kLeaving) {
+    if (!drained.result) return kill(*cause_);
+    return act(Deed::kWait, options_.drain + std::chrono::seconds(1));
+  }
+  if (step_ != Step::kDraining) return;
+  if (!drained.result) {
+    note("drained", old_name(), false, drained.result.error().message(), now);
+    return end_old(now);
+  }
+  deadline_ = now + options_.drain;
+  act(Deed::kCountOld);
 }
 
-bool HandOver::serves(const ProbeResult& probe) const {
-  return probe.ready &&
-         std::all_of(options_.required_ports.begin(), options_.required_ports.end(), [&probe](std::uint16_t port) {
-           return std::any_of(probe.listeners.begin(), probe.listeners.end(),
-                              [port](const Listener& listener) { return listener.port == port && listener.bound; });
-         });
-}
-
-Error HandOver::not_live_in_time() const {
-  return {Code::kDeadlineExceeded, "HWS-PX-024",
-          new_name() + " wasn't LIVE in " + std::to_string(options_.start_timeout.count() / 1000) + " s (" +
-              last_seen_ + ") and was ended",
-          "hawser status shows the control plane's and the identity's state; the proxy's own log tells more"};
-}
-
-void HandOver::on(const hand_over::NewProbed& probed, Monotonic now) {
-  if (step_ != Step::kWarming) return;
+void HandOver::on(const hand_over::Counted& counted, Monotonic now) {
+  if (step_ != Step::kDraining) return;
+  const bool idle = counted.result && *counted.result == 0;
+  // Twice, because a connection may be between the kernel's queue and Envoy's count.
+  idle_counts_ = idle ? idle_counts_ + 1 : 0;
   const bool late = now >= deadline_;
-  if (!probed.result) {
-    last_seen_ = probed.result.error().message();
-    if (late) return kill(cause_ ? *cause_ : not_live_in_time());
-    return act(Deed::kProbeNew, options_.poll);
-  }
-  const ProbeResult& probe = *probed.result;
-  last_seen_ = std::string(proxy_state_name(probe.state));
-  if (probe.epoch != new_id_.epoch)
-    return kill(Error(Code::kInternal, "HWS-PX-024",
-                      new_name() + " says that it is epoch " + std::to_string(probe.epoch) + " and was ended",
-                      "is the installed binary an Envoy? (hawser proxy install)"));
-  if (probe.state == ProxyState::kLive) {
-    // From here on the old one takes no new connection: there's no way back, only on.
-    outcome_.probe = probe;
-    if (serves(probe) || late) return finish(std::nullopt);
-  } else if (late) {
-    return kill(cause_ ? *cause_ : not_live_in_time());
-  }
-  act(Deed::kProbeNew, options_.poll);
+  if (idle_counts_ < 2 && !late && (counted.result || ++failures_ < kPatience)) return act(Deed::kCountOld, kCountPoll);
+  note("drained", old_name(), idle_counts_ >= 2,
+       counted.result ? std::to_string(*counted.result) + " connections are open" : counted.result.error().message(),
+       now);
+  end_old(now);
 }
 
-void HandOver::on(const hand_over::NewEnded&, Monotonic) {
-  if (step_ != Step::kWarming) return;
-  died_ = !cause_;
-  enter(Step::kReaping);
-  act(Deed::kReap, options_.end_wait);
+void HandOver::end_old(Monotonic now) {
+  enter(Step::kEndingOld);
+  down_since_ = now;
+  act(Deed::kEndOld);
+  act(Deed::kWait, options_.end_wait);
 }
 
-void HandOver::on(const hand_over::OldEnded&, Monotonic) {
+void HandOver::old_is_gone(Monotonic now) {
   outcome_.old_ended = true;
+  note("gone", old_name(), true, "it has ended", now);
+  launch();
+}
+
+void HandOver::on(const hand_over::Waited&, Monotonic now) {
+  if (step_ == Step::kLeaving) return act(Deed::kEndNew);
+  if (step_ != Step::kEndingOld) return;
+  if (++failures_ > 1) {
+    const Error error(Code::kInternal, "HWS-PX-007", old_name() + " doesn't end, even by SIGKILL",
+                      "the process hangs in the kernel; see its state in ps, and the kernel's log");
+    note("gone", old_name(), false, error.message(), now);
+    return finish(error);
+  }
+  act(Deed::kKillOld);
+  act(Deed::kWait, options_.end_wait);
+}
+
+// Told by the kernel. Who signalled it, if anybody, doesn't matter.
+void HandOver::on(const hand_over::OldEnded&, Monotonic now) {
+  if (is(HandOverKind::kPlannedCold)) {
+    if (step_ == Step::kDraining) down_since_ = now;
+    if (step_ == Step::kDraining || step_ == Step::kEndingOld) return old_is_gone(now);
+    if (outcome_.old_ended) return;
+  }
+  outcome_.old_ended = true;
+  old_died(now);
+}
+
+void HandOver::old_died(Monotonic now) {
   const Error error(Code::kUnavailable, "HWS-PX-026", old_name() + " ended while it was handing over",
-                    "hawserd starts a proxy anew; its own log tells why it ended");
+                    "hawserd takes the new one, or starts a proxy anew; its own log tells why it ended");
+  const bool independent = is(HandOverKind::kSideBySide);
   switch (step_) {
-    case Step::kLooking:
-    case Step::kProving:
-    case Step::kValidating:
-    case Step::kAftermath:
-      return finish(error);
     case Step::kWarming:
-      return kill(error);  // without its parent it would wait, or abort some seconds later
+      // Hot restart: without its parent it would wait, or abort some seconds later. Side by side it runs on, and is
+      // found by who looks for what runs.
+      return independent ? finish(error) : kill(error);
+    case Step::kChecking:
+    case Step::kCanary:
+      // It is LIVE, and the only one that serves.
+      note(independent ? "canary" : "parent", new_name(), false, error.message() + ": this one is taken at once", now);
+      return finish(std::nullopt);
+    case Step::kLeaving:
+      return kill(error);
     case Step::kLaunching:
     case Step::kKilling:
     case Step::kReaping:
@@ -217,71 +282,50 @@ void HandOver::on(const hand_over::OldEnded&, Monotonic) {
       return;
     case Step::kDone:
       return;
+    case Step::kLooking:
+    case Step::kProving:
+    case Step::kInspecting:
+    case Step::kRepairing:
+    case Step::kValidating:
+    case Step::kDraining:
+    case Step::kEndingOld:
+    case Step::kAftermath:
+      return finish(error);
   }
 }
 
-void HandOver::on(const hand_over::CallOff&, Monotonic now) {
-  const Error error(Code::kAborted, "HWS-PX-027", "the hand-over was called off, for the proxy is to end",
+void HandOver::on(const hand_over::CallOff& call, Monotonic now) {
+  const Error error(Code::kAborted, "HWS-PX-027", "the hand-over was called off, for " + call.why,
                     "nothing is left to do");
   switch (step_) {
     case Step::kLooking:
     case Step::kProving:
+    case Step::kInspecting:
+    case Step::kRepairing:
     case Step::kValidating:
+    case Step::kDraining:
       return finish(error);
     case Step::kLaunching:
-      cause_ = error;
+      if (!is(HandOverKind::kPlannedCold)) cause_ = error;
       return;
     case Step::kWarming:
       // It may have become LIVE meanwhile; the next look tells, and ends it if not.
       cause_ = error;
       deadline_ = now;
       return;
+    case Step::kChecking:
+    case Step::kCanary:
+      if (is(HandOverKind::kSideBySide)) leave(error);
+      return;
+    case Step::kLeaving:
+      return kill(*cause_);
+    case Step::kEndingOld:
     case Step::kKilling:
     case Step::kReaping:
     case Step::kAftermath:
     case Step::kDone:
       return;
   }
-}
-
-// ---- its end
-
-void HandOver::kill(Error cause) {
-  cause_ = std::move(cause);
-  enter(Step::kKilling);
-  act(Deed::kKill);
-}
-
-void HandOver::again_or_give_up(Deed deed, const Error& error) {
-  if (++failures_ < kMaxAsks) return act(deed, deed == Deed::kReap ? options_.end_wait : kAskAgain);
-  finish(error);
-}
-
-void HandOver::on(const hand_over::Killed& killed, Monotonic) {
-  if (step_ != Step::kKilling) return;
-  if (!killed.result && killed.result.error().code() != Code::kNotFound)
-    return again_or_give_up(Deed::kKill, killed.result.error());
-  enter(Step::kReaping);
-  act(Deed::kReap, options_.end_wait);
-}
-
-void HandOver::on(const hand_over::Reaped& reaped, Monotonic) {
-  if (step_ != Step::kReaping) return;
-  if (!reaped.result && reaped.result.error().code() != Code::kNotFound)
-    return again_or_give_up(Deed::kReap, reaped.result.error());
-  if (reaped.result && !reaped.result->ended)
-    return again_or_give_up(Deed::kReap,
-                            Error(Code::kInternal, "HWS-PX-007", new_name() + " doesn't end, even by SIGKILL",
-                                  "the process hangs in the kernel; see its state in ps, and the kernel's log"));
-  if (died_ && !cause_) {
-    const int status = reaped.result ? reaped.result->exit_status : -1;
-    cause_ =
-        Error(Code::kUnavailable, "HWS-PX-024", new_name() + " ended (" + exit_text(status) + ") before it was LIVE",
-              "the proxy's own log tells why; is the installed binary an Envoy that fits? (hawser proxy install)");
-  }
-  if (outcome_.old_ended) return finish(*cause_);
-  enter(Step::kAftermath);
-  act(Deed::kProbeOld);
 }
 
 }  // namespace hawser::proxy

@@ -43,10 +43,4 @@ UniqueFd open_pidfd(const ProcessIdentity& process) {
   return fd;
 }
 
-std::string boot_id() {
-  auto id = file::read_bounded("/proc/sys/kernel/random/boot_id", kMaxStat);
-  if (!id) return {};
-  return id->substr(0, id->find('\n'));
-}
-
 }  // namespace hawser::proxy

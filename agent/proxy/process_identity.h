@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/boot_id.h"
 #include "base/fd.h"
 
 // What: which process a pid number meant, so that a number that was given to another process since isn't taken for it:
@@ -24,6 +25,5 @@ struct ProcessIdentity {
 ProcessIdentity identify(pid_t pid);
 // Unset if that process is gone. Poll it for reading: ready when the process has ended.
 UniqueFd open_pidfd(const ProcessIdentity& process);
-std::string boot_id();
 
 }  // namespace hawser::proxy

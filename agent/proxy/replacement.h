@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/loop.h"
 #include "proxy/driver.h"
@@ -15,13 +18,14 @@
 
 namespace hawser::proxy {
 
-// What: replaces one generation by the next, once: does what hand_over.h decides, through host, driver and watcher.
+// What: replaces one generation by another, once: does what hand_over.h decides, through host, driver and watcher.
 // Destroying it leaves both generations as they are; whoever comes next adopts them.
 // Threading: on the loop; `done` runs once, from the loop, and may destroy the replacement.
 // Failure: in the outcome; the ids are those of hand_over.h.
 class Replacement {
  public:
   using Done = std::function<void(const HandOverOutcome& outcome)>;
+  using OnGate = std::function<void(const Gate& gate)>;
   using Bootstrap = std::function<std::string(const std::string& generation)>;
 
   Replacement(Loop& loop, GenerationHost& host, ProxyDriver& driver, ProcessWatcher& watcher, HandOverOptions options,
@@ -30,9 +34,18 @@ class Replacement {
   Replacement(const Replacement&) = delete;
   Replacement& operator=(const Replacement&) = delete;
 
+  // Runs for each gate when it's met; to be set before start().
+  void on_gate(OnGate callback) { on_gate_ = std::move(callback); }
+  // By hot restart it runs before the new one is started, planned cold before the old one drains; either waits until it
+  // is called back. Side by side the old one goes on counting.
+  using BeforeLaunch = std::function<void(std::function<void()> go)>;
+  void before_launch(BeforeLaunch work) { before_launch_ = std::move(work); }
+
   void start();
   void old_ended();  // told by who watches it
-  void call_off();
+  void call_off(std::string why);
+  bool may_be_called_off() const { return machine_.may_be_called_off(); }
+  const std::vector<Gate>& gates() const { return machine_.gates(); }
   std::string new_name() const { return machine_.new_name(); }
   HandOver::Monotonic started_at() const { return started_at_; }
 
@@ -40,7 +53,11 @@ class Replacement {
   void feed(HandOverEvent event);
   void perform(const std::vector<hand_over::Action>& actions);
   void run(const hand_over::Action& action);
+  void tell_gates();
+  void after_reading(std::function<void()> go);
+  void launch(const std::string& name);
   void tell();
+  void make_bootstrap();
   template <typename Event, typename Value>
   std::function<void(Value)> answer();
 
@@ -50,7 +67,10 @@ class Replacement {
   ProcessWatcher& watcher_;
   HandOver machine_;
   Bootstrap make_bootstrap_;
+  BeforeLaunch before_launch_;
   Done done_;
+  OnGate on_gate_;
+  std::size_t gates_told_ = 0;
   HandOver::Monotonic started_at_;
   std::string bootstrap_;
   std::deque<HandOverEvent> events_;
@@ -60,24 +80,46 @@ class Replacement {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-// What: waits for the end of a generation that hands over or has ended already, and has it reaped. Never signals it:
-// while its successor lives, its end by force would be its successor's too. Threading, failure: as Replacement; a host
-// that doesn't answer is asked again.
+// What: sees a generation off that another has taken over from, and has it reaped. By hot restart it's only waited for:
+// while its successor lives, its end by force would be its successor's too. One that runs by itself, side by side with
+// its successor, is drained first, ended by SIGTERM once it's idle or its time is up, and by SIGKILL if it doesn't end.
+// Threading, failure: as Replacement; a host that doesn't answer is asked again.
 class Retirement {
  public:
   // No status: somebody else has reaped it.
   using Done = std::function<void(std::optional<int> exit_status)>;
+  struct Farewell {
+    ProxyDriver& driver;
+    std::chrono::milliseconds drain{5000};  // as the proxy was told: until then it accepts
+    std::chrono::milliseconds most{60000};  // what open connections get in all
+    std::chrono::milliseconds end_wait{5000};
+    // Runs before it's ended, which waits until it is called back.
+    std::function<void(std::function<void()> go)> before_end = {};
+  };
 
   Retirement(Loop& loop, GenerationHost& host, std::string generation, Done done);
+  // To be drained.
+  Retirement(Loop& loop, GenerationHost& host, std::string generation, Farewell farewell, Done done);
   void start();
 
  private:
   void ask();
+  void drain();
+  void say_farewell();
+  void end(int signal);
+  void send_signal(int signal);
+  // Waits for its end, then goes on with `next` if it hasn't come.
+  void reap(std::chrono::milliseconds wait, std::function<void()> next);
+  void finish(std::optional<int> status);
 
   Loop& loop_;
   GenerationHost& host_;
   std::string generation_;
+  std::optional<Farewell> farewell_;
   Done done_;
+  Loop::Monotonic began_{};
+  unsigned failures_ = 0;
+  unsigned idle_ = 0;
   std::unique_ptr<Loop::Timer> timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

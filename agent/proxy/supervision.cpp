@@ -56,7 +56,9 @@ std::string_view phase_name(Phase phase) {
 }
 
 Supervision::Supervision(SupervisionOptions options)
-    : options_(std::move(options)), backoff_(options_.backoff_base, options_.backoff_cap, options_.seed) {}
+    : options_(std::move(options)),
+      backoff_(options_.backoff_base, options_.backoff_cap, options_.seed),
+      budget_(options_.budget) {}
 
 std::vector<SupervisionAction> Supervision::handle(SupervisionEvent event, Monotonic now) {
   out_.clear();
@@ -68,6 +70,7 @@ void Supervision::enter(Phase phase) {
   phase_ = phase;
   ++turn_;
   failures_ = 0;
+  data_asked_ = false;
 }
 
 void Supervision::report(HealthState state, std::string detail, std::optional<Error> error) {
@@ -90,6 +93,7 @@ void Supervision::observe() {
   facts_ = {};
   replaceable_ = false;
   unasked_ = false;
+  leftover_ = false;
   elder_.clear();
   act(action::Observe{});
 }
@@ -195,6 +199,7 @@ std::string Supervision::missing(const ProbeResult& probe, bool& closed) const {
   for (const auto port : options_.required_ports) {
     const auto has = [port](const Listener& listener) { return listener.port == port; };
     const auto open = [port](const Listener& listener) { return listener.port == port && listener.bound; };
+    if (port == options_.inbound_port && drained_ != 0 && drained_ == facts_.pid) continue;
     if (std::any_of(probe.listeners.begin(), probe.listeners.end(), open)) continue;
     if (std::any_of(probe.listeners.begin(), probe.listeners.end(), has)) closed = true;
     ports += (ports.empty() ? "" : ", ") + std::to_string(port);
@@ -220,6 +225,7 @@ void Supervision::warming(const event::Probed& probed, Monotonic now) {
   bool closed = false;
   const std::string what = missing(*probe, closed);
   if (what.empty()) return go_live(now);
+  if (!elder_.empty() && overdue && independent(elder_)) return end(SIGKILL);  // the elder serves as ever
   const bool live = probe->state == ProxyState::kLive;
   if (!live)
     live_without_since_.reset();
@@ -269,7 +275,12 @@ void Supervision::go_live(Monotonic now) {
   replaceable_ = false;
   live_since_ = now;
   lost_gates_ = 0;
-  if (!elder_.empty()) retire(std::exchange(elder_, {}));
+  alive(now);
+  budget_.live(facts_.binary_sha256, now);
+  if (!elder_.empty()) {
+    const bool drain = independent(elder_);
+    retire(std::exchange(elder_, {}), drain);
+  }
   std::optional<Loop::Duration> down_for;
   if (down_since_) down_for = now - *down_since_;
   down_since_.reset();
@@ -287,6 +298,8 @@ void Supervision::watching(const Result<ProbeResult>& probe, Monotonic now) {
     act(action::Wake{options_.watch_poll});
     // A mute admin interface is no proof: its workers may serve. Whether it runs is the host's to say.
     act(action::Observe{});
+    suspect(now);
+    if (phase_ != Phase::kLive) return;
     if (unasked_)
       report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
     else if (++failures_ >= kPatience)
@@ -295,6 +308,8 @@ void Supervision::watching(const Result<ProbeResult>& probe, Monotonic now) {
   }
   failures_ = 0;
   unasked_ = false;
+  alive(now);
+  if (budget_.proves(facts_.binary_sha256, now)) act(action::Trust{facts_.binary_sha256});
   bool closed = false;
   const std::string what = missing(*probe, closed);
   if (!what.empty() && ++lost_gates_ >= kPatience) return lost(what, now);
@@ -311,7 +326,16 @@ void Supervision::watched_observation(const event::Observed& observed, Monotonic
   const auto& all = *observed.result;
   const auto found =
       std::find_if(all.begin(), all.end(), [this](const auto& item) { return item.name == facts_.generation; });
-  if (found != all.end() && found->running && found->pid == facts_.pid) return;
+  if (found != all.end() && found->running && found->pid == facts_.pid) {
+    // One that a hand-over couldn't end: which of the two serves is to be found out anew.
+    const bool stray = std::any_of(all.begin(), all.end(), [this](const HostedGeneration& item) {
+      return item.running && item.name != facts_.generation && retired_.count(item.name) == 0;
+    });
+    if (stray) return observe();
+    if (hangs_with_predecessor(all, now))
+      end_hung(facts_.generation + " and its predecessor, which should have ended long ago, wait for each other", now);
+    return;
+  }
   announce_down(facts_.generation + " is gone", now);
   observe();
 }
@@ -329,10 +353,12 @@ void Supervision::announce_down(const std::string& reason, Monotonic now) {
 
 // ---- the timer
 
-void Supervision::on(const event::Woke&, Monotonic) {
+void Supervision::on(const event::Woke&, Monotonic now) {
   switch (phase_) {
-    case Phase::kWarming:
     case Phase::kLive:
+      if (wedged(now)) return end_wedged(now);
+      return act(action::Probe{});
+    case Phase::kWarming:
       return act(action::Probe{});
     case Phase::kWaiting:
       return observe();

@@ -12,6 +12,7 @@
 #include "base/backoff.h"
 #include "base/health.h"
 #include "base/loop.h"
+#include "proxy/crash_budget.h"
 #include "proxy/driver.h"
 #include "proxy/generation_host.h"
 #include "proxy/hand_over.h"
@@ -26,15 +27,17 @@
 //      │                       │ fails      │        └────────────────┤
 //      └───── waiting ◄────────┴────────────┴────── reaping ◄─────────┘
 //   stop: (draining ─►) ending ─► stopped, from anywhere
-//   live ─► handing over (hand_over.h) ─► live, as the next epoch or, if that failed, as before
+//   live ─► handing over (hand_over.h) ─► live, as the new one or, if that failed, as before
 //
-// Of two that run, as after a crash of hawserd in the middle of a hand-over, the newer one is taken once it's LIVE, and
-// the older one is left to end; if it isn't LIVE in time it's killed (hand_over.h says why never by SIGTERM), and the
-// older one serves on, without its admin interface: then what the kernel shows must do.
+// Of two that run, as after a crash of hawserd in the middle of a hand-over, the newer one is taken once it's LIVE; the
+// older one is left to end if it's of the same family, else drained and ended. A newer one that isn't LIVE in time is
+// killed (hand_over.h says why never by SIGTERM), and the older one serves on, of the same family maybe without its
+// admin interface: then what the kernel shows must do.
 // Gates: the proxy says LIVE, /ready says so too, and each required port has a listener that the kernel shows bound.
 // Threading: none of its own. Failure: HWS-PX-003 (bootstrap refused), HWS-PX-004 (not LIVE in time), HWS-PX-005 (LIVE
 // without its listeners), HWS-PX-025 (it serves, but can't be asked any more), HWS-PX-006 (it ended), HWS-PX-007 (it
-// won't end), HWS-PX-001 (it doesn't answer).
+// won't end), HWS-PX-001 (it doesn't answer), HWS-PX-040 (it hangs), HWS-PX-042 (its binary
+// was given up).
 namespace hawser::proxy {
 
 enum class Phase {
@@ -56,15 +59,19 @@ std::string_view phase_name(Phase phase);
 struct SupervisionOptions {
   std::string generation = "f1e0";  // of a cold start
   std::vector<std::uint16_t> required_ports{15001, 15006};
+  std::uint16_t inbound_port = 15006;  // the one of them that a drain closes
   std::chrono::milliseconds start_timeout{30000};
   std::chrono::milliseconds warm_poll{50};
   std::chrono::milliseconds slow_poll{500};  // when it's overdue
   std::chrono::milliseconds watch_poll{1000};
   std::chrono::milliseconds drain_poll{50};
-  std::chrono::milliseconds end_wait{5000};  // after SIGTERM, and again after SIGKILL
-  std::chrono::milliseconds steady{30000};   // LIVE for so long: its next end isn't part of a series
+  std::chrono::milliseconds end_wait{5000};      // after SIGTERM, and again after SIGKILL
+  std::chrono::milliseconds steady{30000};       // LIVE for so long: its next end isn't part of a series
+  std::chrono::milliseconds wedge_after{10000};  // without a sign of life by admin interface and data path; 0: never
+  std::chrono::milliseconds parent_shutdown{60000};  // how long a predecessor stays, from its successor's LIVE on
   std::chrono::milliseconds backoff_base{100};
   std::chrono::milliseconds backoff_cap{10000};
+  CrashBudget::Options budget;
   std::uint64_t seed = 1;
 };
 
@@ -86,6 +93,9 @@ struct Started {
 struct Probed {
   Result<ProbeResult> result;
   std::vector<Listener> kernel;  // what listens on the required ports; filled in where there's no result
+};
+struct DataProbed {
+  Status result;
 };
 struct Diagnosed {
   std::string text;
@@ -110,6 +120,14 @@ struct HandOverEnded {
   HandOverOutcome outcome;
   bool listening = true;  // does anybody listen on the required ports?
 };
+// The binary was put aside; the next start is of the last good one. An error: there's none to return to.
+struct GivenUp {
+  Status result;
+};
+// A binary is known to be good, by an earlier hawserd.
+struct KnownGood {
+  std::string binary_sha256;
+};
 // A generation that was left to end is gone.
 struct Retired {
   std::string generation;
@@ -117,14 +135,17 @@ struct Retired {
 }  // namespace event
 using SupervisionEvent =
     std::variant<event::Start, event::Stop, event::Woke, event::Observed, event::Validated, event::Started,
-                 event::Probed, event::Diagnosed, event::Exited, event::DrainBegun, event::Counted, event::Signalled,
-                 event::Reaped, event::HandOverBegun, event::HandOverEnded, event::Retired>;
+                 event::Probed, event::DataProbed, event::Diagnosed, event::Exited, event::DrainBegun, event::Counted,
+                 event::Signalled, event::Reaped, event::HandOverBegun, event::HandOverEnded, event::GivenUp,
+                 event::KnownGood, event::Retired>;
 
 namespace action {
 struct Observe {};
 struct Validate {};
 struct Launch {};
 struct Probe {};
+// Does it answer a user's connection?
+struct ProbeData {};
 struct Diagnose {};
 struct WatchExit {
   pid_t pid = 0;
@@ -152,6 +173,19 @@ struct Report {
   std::string detail;
   std::optional<Error> error;
 };
+// Put the binary aside and return to the last good one, if there is one.
+struct GiveUp {
+  std::string binary_sha256;
+  std::string reason;
+};
+// The binary has served for its probation.
+struct Trust {
+  std::string binary_sha256;
+};
+// Its end wasn't asked for: `exit`, `signal` or `wedged`.
+struct Crashed {
+  std::string cause;
+};
 struct RecordExit {
   int status = -1;
 };
@@ -159,18 +193,19 @@ struct Stopped {
   Status result;
 };
 struct CallOffHandOver {};
-// The next epoch has taken over: to those who were told of the old one.
+// Another generation has taken over: to those who were told of the old one.
 struct Replaced {};
-// Wait for its end, then reap it; no signal.
+// Wait for its end, then reap it; no signal. One that another has taken over from side by side is drained and ended.
 struct Retire {
   std::string generation;
+  bool drain = false;
 };
 }  // namespace action
 using SupervisionAction =
-    std::variant<action::Observe, action::Validate, action::Launch, action::Probe, action::Diagnose, action::WatchExit,
-                 action::BeginDrain, action::Count, action::Signal, action::Reap, action::Wake, action::Live,
-                 action::Down, action::Report, action::RecordExit, action::Stopped, action::CallOffHandOver,
-                 action::Replaced, action::Retire>;
+    std::variant<action::Observe, action::Validate, action::Launch, action::Probe, action::ProbeData, action::Diagnose,
+                 action::WatchExit, action::BeginDrain, action::Count, action::Signal, action::Reap, action::Wake,
+                 action::Live, action::Down, action::Report, action::Crashed, action::GiveUp, action::Trust,
+                 action::RecordExit, action::Stopped, action::CallOffHandOver, action::Replaced, action::Retire>;
 
 class Supervision {
  public:
@@ -191,11 +226,16 @@ class Supervision {
   std::vector<SupervisionAction> handle(SupervisionEvent event, Loop::Monotonic now);
   Phase phase() const { return phase_; }
   const Facts& facts() const { return facts_; }
+  // This process has had its inbound listeners drained on purpose: that they are closed is no fault of its. No pid:
+  // none has, and one whose listeners are closed is replaced.
+  void expect_drained(pid_t pid) { drained_ = pid; }
   bool live() const { return phase_ == Phase::kLive || phase_ == Phase::kHandingOver; }
   // Changes with each phase: an answer to a question of an earlier turn is to be dropped. Exited is for any turn.
   unsigned turn() const { return turn_; }
 
  private:
+  friend struct Fingerprint;  // of the tests' exploration
+
   using Monotonic = Loop::Monotonic;
 
   static constexpr unsigned kPatience = 3;  // looks in a row before something counts as lost
@@ -209,6 +249,7 @@ class Supervision {
   void on(const event::Validated& validated, Monotonic now);
   void on(const event::Started& started, Monotonic now);
   void on(const event::Probed& probed, Monotonic now);
+  void on(const event::DataProbed& probed, Monotonic now);
   void on(const event::Diagnosed& diagnosed, Monotonic now);
   void on(const event::Exited& exited, Monotonic now);
   void on(const event::DrainBegun& begun, Monotonic now);
@@ -217,6 +258,8 @@ class Supervision {
   void on(const event::Reaped& reaped, Monotonic now);
   void on(const event::HandOverBegun&, Monotonic now);
   void on(const event::HandOverEnded& ended, Monotonic now);
+  void on(const event::GivenUp& given_up, Monotonic now);
+  void on(const event::KnownGood& known, Monotonic now);
   void on(const event::Retired& retired, Monotonic now);
 
   template <typename Action>
@@ -229,7 +272,9 @@ class Supervision {
   void observe();
   void take_up(const HostedGeneration& found, bool first_look, Monotonic now);
   const HostedGeneration* choose(const std::vector<HostedGeneration>& all);
-  void retire(const std::string& generation);
+  void retire(const std::string& generation, bool drain);
+  // Of another family than the one at hand: neither depends on the other.
+  bool independent(const std::string& other) const;
   void replace(const HandOverOutcome& outcome, Monotonic now);
   void keep(const HandOverOutcome& outcome, bool listening);
   void mute(const event::Probed& probed, Monotonic now);
@@ -241,13 +286,20 @@ class Supervision {
   void go_live(Monotonic now);
   void watching(const Result<ProbeResult>& probe, Monotonic now);
   void watched_observation(const event::Observed& observed, Monotonic now);
+  void alive(Monotonic now);
+  void suspect(Monotonic now);
+  bool wedged(Monotonic now) const;
+  void end_wedged(Monotonic now);
+  void end_hung(const std::string& detail, Monotonic now);
+  bool hangs_with_predecessor(const std::vector<HostedGeneration>& all, Monotonic now) const;
   void lost(const std::string& reason, Monotonic now);
   void announce_down(const std::string& reason, Monotonic now);
   void retry(HealthState state, const Error& error);
   void ended(int status, Monotonic now);
+  void crashed(const std::string& cause, const std::string& how, Monotonic now);
   void drain(Monotonic now);
   void end(int signal);
-  void end_reaped(const Result<ReapedGeneration>& result);
+  void end_reaped(const Result<ReapedGeneration>& result, Monotonic now);
   void ask_again(const Error& error);
   void ended_for_good();
   void finish(Status result);
@@ -257,6 +309,7 @@ class Supervision {
 
   SupervisionOptions options_;
   Backoff backoff_;
+  CrashBudget budget_;
   std::vector<SupervisionAction> out_;
   Phase phase_ = Phase::kIdle;
   unsigned turn_ = 0;
@@ -283,8 +336,14 @@ class Supervision {
 
   std::set<std::string> retired_;  // left to end; they accept nothing any more
   std::string elder_;              // runs beside the one at hand, which isn't known to be LIVE yet
+  pid_t drained_ = 0;              // see expect_drained()
+  bool leftover_ = false;          // a hand-over failed: the new one may run all the same
   bool unasked_ = false;           // it serves, but its admin interface is gone
   std::optional<Monotonic> mute_since_;
+  Monotonic sign_of_life_{};  // by admin interface or data path
+  bool data_asked_ = false;
+  unsigned data_failures_ = 0;  // since the last sign of life
+  bool hung_ = false;           // it's ended for that
 };
 
 // "exit 1", "SIGSEGV": a wait(2) status as text.

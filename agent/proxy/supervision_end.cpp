@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include "proxy/supervision.h"
 
@@ -37,7 +38,7 @@ void Supervision::on(const event::Exited& exited, Monotonic now) {
 }
 
 void Supervision::on(const event::Reaped& reaped, Monotonic now) {
-  if (phase_ == Phase::kEnding) return end_reaped(reaped.result);
+  if (phase_ == Phase::kEnding) return end_reaped(reaped.result, now);
   if (phase_ != Phase::kReaping) return;
   if (!reaped.result && reaped.result.error().code() != Code::kNotFound) {
     if (stopping_) return ask_again(reaped.result.error());
@@ -47,9 +48,10 @@ void Supervision::on(const event::Reaped& reaped, Monotonic now) {
   ended(reaped.result ? reaped.result->exit_status : -1, now);
 }
 
-void Supervision::ended(int status, Monotonic) {
+void Supervision::ended(int status, Monotonic now) {
   act(action::RecordExit{status});
   if (stopping_) return ended_for_good();
+  crashed(status >= 0 && WIFSIGNALED(status) ? "signal" : "exit", exit_text(status), now);
   const bool series = backoff_.attempts() >= kSeries;
   const std::string detail = facts_.generation + " ended (" + exit_text(status) + ")";
   const Error error(Code::kUnavailable, "HWS-PX-006", detail,
@@ -59,11 +61,33 @@ void Supervision::ended(int status, Monotonic) {
   act(action::Wake{backoff_.next()});
 }
 
+void Supervision::crashed(const std::string& cause, const std::string& how, Monotonic now) {
+  act(action::Crashed{cause});
+  const auto& sha256 = facts_.binary_sha256;
+  if (sha256.empty() || !budget_.ended(sha256, now)) return;
+  act(action::GiveUp{sha256, budget_.spent() + ", the last time by " + how});
+}
+
+// Without one to return to it goes on as before, with its pauses: also a bad one may serve between its ends.
+void Supervision::on(const event::GivenUp& given_up, Monotonic) {
+  if (!given_up.result || phase_ != Phase::kWaiting) return;
+  backoff_.reset();
+  const Error error(Code::kUnavailable, "HWS-PX-042",
+                    "the proxy's binary kept ending and was put aside; the last good one is started",
+                    "hawser proxy list shows which; its log tells why it ended");
+  report(HealthState::kDegraded, error.message(), error);
+  act(action::Wake{std::chrono::milliseconds(0)});
+}
+
+void Supervision::on(const event::KnownGood& known, Monotonic) {
+  budget_.trust(known.binary_sha256);
+}
+
 // ---- stop
 
 void Supervision::ended_for_good() {
-  if (retired_.empty() && elder_.empty()) return finish({});
-  observe();  // a predecessor may run still
+  if (retired_.empty() && elder_.empty() && !leftover_) return finish({});
+  observe();  // a predecessor may run still, or a successor that couldn't be ended
 }
 
 void Supervision::on(const event::Stop& stop, Monotonic now) {
@@ -133,7 +157,7 @@ void Supervision::on(const event::Signalled& signalled, Monotonic) {
   act(action::Reap{options_.end_wait});
 }
 
-void Supervision::end_reaped(const Result<ReapedGeneration>& result) {
+void Supervision::end_reaped(const Result<ReapedGeneration>& result, Monotonic now) {
   if (!result && result.error().code() != Code::kNotFound) return ask_again(result.error());
   if (result && !result->ended) {
     if (signal_ == SIGTERM) return end(SIGKILL);
@@ -144,6 +168,7 @@ void Supervision::end_reaped(const Result<ReapedGeneration>& result) {
     return retry(HealthState::kFailed, error);
   }
   act(action::RecordExit{result ? result->exit_status : -1});
+  if (std::exchange(hung_, false)) crashed("wedged", "it hung", now);
   if (stopping_) return ended_for_good();
   observe();
 }

@@ -12,10 +12,15 @@ namespace {
 
 constexpr auto kMuteFor = std::chrono::seconds(2);
 
-// By epoch; names that we didn't give come first.
-unsigned rank(const HostedGeneration& generation) {
-  const auto id = generation_id(generation.name);
-  return id ? id->epoch + 1 : 0;
+// Is the one newer than the other? Within a family the epoch tells. Between families the time of the start does, which
+// is known in seconds; of two in the same second the pid says it, which the kernel gives in turn. Names that we didn't
+// give come first.
+bool newer(const HostedGeneration& left, const HostedGeneration& right) {
+  const auto mine = generation_id(left.name);
+  const auto theirs = generation_id(right.name);
+  if (!mine || !theirs) return mine.has_value() && !theirs.has_value();
+  if (mine->family == theirs->family) return mine->epoch > theirs->epoch;
+  return std::pair(left.started_at, left.pid) > std::pair(right.started_at, right.pid);
 }
 
 }  // namespace
@@ -26,13 +31,14 @@ const HostedGeneration* Supervision::choose(const std::vector<HostedGeneration>&
   order.reserve(all.size());
   for (const auto& item : all) order.push_back(&item);
   std::stable_sort(order.begin(), order.end(), [](const auto* left, const auto* right) {
-    return std::pair(left->running, rank(*left)) > std::pair(right->running, rank(*right));
+    if (left->running != right->running) return left->running;
+    return newer(*left, *right);
   });
   if (order.empty()) return nullptr;
   elder_.clear();
   for (std::size_t i = 1; i < order.size(); ++i) {
     if (!order[i]->running) {
-      if (order.front()->running) retire(order[i]->name);
+      if (order.front()->running) retire(order[i]->name, false);
     } else if (elder_.empty() && retired_.count(order[i]->name) == 0) {
       elder_ = order[i]->name;
     }
@@ -40,8 +46,14 @@ const HostedGeneration* Supervision::choose(const std::vector<HostedGeneration>&
   return order.front();
 }
 
-void Supervision::retire(const std::string& generation) {
-  if (retired_.insert(generation).second) act(action::Retire{generation});
+void Supervision::retire(const std::string& generation, bool drain) {
+  if (retired_.insert(generation).second) act(action::Retire{generation, drain});
+}
+
+bool Supervision::independent(const std::string& other) const {
+  const auto mine = generation_id(facts_.generation);
+  const auto theirs = generation_id(other);
+  return mine && theirs && mine->family != theirs->family;
 }
 
 void Supervision::on(const event::Retired& retired, Monotonic) {
@@ -62,16 +74,17 @@ void Supervision::on(const event::HandOverEnded& ended, Monotonic now) {
     replace(ended.outcome, now);
   else
     keep(ended.outcome, ended.listening);
+  alive(now);
   if (stopping_ && phase_ == Phase::kLive) drain(now);
 }
 
 void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
-  const auto old = generation_id(facts_.generation);
-  retire(facts_.generation);
-  if (old) facts_.generation = GenerationId{old->family, old->epoch + 1}.text();
+  retire(facts_.generation, outcome.kind == HandOverKind::kSideBySide && !outcome.old_ended);
+  facts_.generation = outcome.generation;
   facts_.pid = outcome.pid;
   facts_.binary_sha256 = outcome.binary_sha256;
   facts_.adopted = false;
+  budget_.live(facts_.binary_sha256, now);
   learn(outcome.probe);
   live_since_ = now;
   lost_gates_ = 0;
@@ -85,12 +98,14 @@ void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
 
 void Supervision::keep(const HandOverOutcome& outcome, bool listening) {
   unasked_ = outcome.old_mute;
+  leftover_ = true;
   // The new one was LIVE for a moment, and is gone: the old one has closed its sockets by then.
   if (outcome.old_mute && !listening && !outcome.old_ended) {
     act(action::Down{facts_.generation + " has handed over to one that is gone"});
     return end(SIGKILL);
   }
   if (unasked_) report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
+  act(action::Observe{});  // is the new one gone?
   act(action::Wake{options_.watch_poll});
 }
 
@@ -98,7 +113,7 @@ Error Supervision::cannot_ask() const {
   return {Code::kUnavailable, "HWS-PX-025",
           facts_.generation + " (pid " + std::to_string(facts_.pid) +
               ") serves, but its admin interface is gone, as after a hand-over that failed: no statistics, no restart",
-          "a cold start puts it right: kill that pid (connections are refused for under a second)"};
+          "hawser proxy restart --hand-over planned-cold puts it right (connections are refused for under a second)"};
 }
 
 // ---- no answer from one that was found running
@@ -114,16 +129,15 @@ bool Supervision::serves_by(const std::vector<Listener>& kernel) const {
 void Supervision::mute(const event::Probed& probed, Monotonic now) {
   const Error& error = probed.result.error();
   if (!mute_since_) mute_since_ = now;
-  if (facts_.adopted && elder_.empty() && now - *mute_since_ >= kMuteFor && serves_by(probed.kernel)) {
+  const bool long_mute = now - warm_since_ >= options_.start_timeout && now - *mute_since_ >= options_.start_timeout;
+  const bool found_so = facts_.adopted && now - *mute_since_ >= kMuteFor;
+  if (elder_.empty() && (found_so || long_mute) && serves_by(probed.kernel)) {
     facts_.listeners = probed.kernel;
     unasked_ = true;
     return go_live(now);
   }
-  // It outlived its successor and accepts nothing any more.
-  const auto id = generation_id(facts_.generation);
-  if (facts_.adopted && elder_.empty() && id && now - warm_since_ >= options_.start_timeout &&
-      now - *mute_since_ >= options_.start_timeout && !serves_by(probed.kernel))
-    return end(SIGKILL);
+  // It outlived its successor and accepts nothing any more, or it hangs in its start.
+  if (elder_.empty() && generation_id(facts_.generation) && long_mute && !serves_by(probed.kernel)) return end(SIGKILL);
   not_yet(error.message(), false, now);
 }
 

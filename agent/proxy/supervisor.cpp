@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/supervisor.h"
 
+#include <csignal>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 
 namespace hawser::proxy {
@@ -13,6 +15,11 @@ constexpr auto kBootstrapFailed = "HWS-PX-010";
 
 void show_live(Metrics& metrics, bool live) {
   metrics.set("hawser_proxy_live", "1 while the proxy is LIVE with its listeners bound", {}, live ? 1 : 0);
+}
+
+void show_backoff(Metrics& metrics, double seconds) {
+  metrics.set("hawser_proxy_backoff_seconds", "The pause before the next attempt to start the proxy; 0: none", {},
+              seconds);
 }
 
 }  // namespace
@@ -30,13 +37,20 @@ Supervisor::Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, Pr
       alive_(std::make_shared<bool>(true)),
       since_(loop.wall()) {
   show_live(metrics_, false);
+  if (options_.counters != nullptr) options_.counters->follow([this] { return counted(); });
+  show_backoff(metrics_, 0);
 }
 
-Supervisor::~Supervisor() = default;
+Supervisor::~Supervisor() {
+  if (options_.counters != nullptr) options_.counters->follow({});
+}
 
 void Supervisor::start(OnLive on_live, OnDown on_down) {
   on_live_ = std::move(on_live);
   on_down_ = std::move(on_down);
+  host_.binaries([this, alive = std::weak_ptr(alive_)](const Result<HostedBinaries>& known) {
+    if (!alive.expired() && known && !known->last_good_sha256.empty()) feed(event::KnownGood{known->last_good_sha256});
+  });
   feed(event::Start{});
 }
 
@@ -60,6 +74,7 @@ Supervisor::Status Supervisor::status() const {
 }
 
 void Supervisor::scrape(std::function<void(Result<std::string>)> done) {
+  if (options_.counters != nullptr) return options_.counters->scrape(std::move(done));
   if (machine_.facts().pid != 0) return driver_.scrape(machine_.facts().generation, std::move(done));
   done(Error(Code::kUnavailable, "HWS-PX-001", "no proxy is running", "hawser status says why"));
 }
@@ -88,7 +103,10 @@ void Supervisor::drain_events() {
 void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actions) {
   timer_.reset();
   since_ = loop_.wall();
+  (void)failpoint::fails("proxy.phase", std::string(phase_name(machine_.phase())));
   show_live(metrics_, live());
+  if (before == Phase::kWaiting) show_backoff(metrics_, 0);
+  if (!live()) stand_in_.reset();
   if (options_.history == nullptr) return;
   std::string reason;
   for (const auto& action : actions) {
@@ -96,8 +114,9 @@ void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actio
     if (const auto* report = std::get_if<action::Report>(&action); report != nullptr && reason.empty())
       reason = report->detail;
   }
-  options_.history->state(machine_.facts().generation, std::string(phase_name(before)),
-                          std::string(phase_name(machine_.phase())), reason);
+  const auto& facts = machine_.facts();
+  options_.history->state(facts.generation, std::string(phase_name(before)), std::string(phase_name(machine_.phase())),
+                          reason, {facts.pid, facts.binary_sha256, facts.version});
 }
 
 void Supervisor::perform(SupervisionAction& action) {
@@ -132,12 +151,12 @@ void Supervisor::run(const action::Validate&) {
   if (bootstrap_.empty())
     return feed(event::Validated{Error(Code::kUnavailable, kBootstrapFailed, "no bootstrap could be made for the proxy",
                                        "hawser status names the cause")});
-  host_.validate(generation, bootstrap_, driver_.args(0), answer<event::Validated, Result<Validation>>());
+  host_.validate(generation, bootstrap_, driver_.args(0), {}, answer<event::Validated, Result<Validation>>());
 }
 
 // The very bytes that were validated.
 void Supervisor::run(const action::Launch&) {
-  host_.start(machine_.facts().generation, bootstrap_, driver_.args(0),
+  host_.start(machine_.facts().generation, bootstrap_, driver_.args(0), {},
               answer<event::Started, Result<StartedGeneration>>());
 }
 
@@ -153,6 +172,10 @@ void Supervisor::run(const action::Probe&) {
     driver_.probe(generation, std::move(probed));
 }
 
+void Supervisor::run(const action::ProbeData&) {
+  driver_.probe_data(machine_.facts().generation, answer<event::DataProbed, hawser::Status>());
+}
+
 void Supervisor::run(const action::Diagnose&) {
   driver_.diagnose(machine_.facts().generation, answer<event::Diagnosed, std::string>());
 }
@@ -162,7 +185,7 @@ void Supervisor::run(const action::WatchExit& watch) {
 }
 
 void Supervisor::run(const action::BeginDrain&) {
-  driver_.begin_drain(machine_.facts().generation, answer<event::DrainBegun, hawser::Status>());
+  driver_.begin_drain(machine_.facts().generation, DrainKind::kClosing, answer<event::DrainBegun, hawser::Status>());
 }
 
 void Supervisor::run(const action::Count&) {
@@ -170,7 +193,24 @@ void Supervisor::run(const action::Count&) {
 }
 
 void Supervisor::run(const action::Signal& signal) {
-  host_.signal(machine_.facts().generation, signal.number, answer<event::Signalled, hawser::Status>());
+  auto go = [this, alive = std::weak_ptr(alive_), generation = machine_.facts().generation, number = signal.number,
+             done = answer<event::Signalled, hawser::Status>()] {
+    if (!alive.expired()) host_.signal(generation, number, done);
+  };
+  if (signal.number == SIGTERM && options_.counters != nullptr) return options_.counters->read_last(std::move(go));
+  go();
+}
+
+// None while it isn't known who runs.
+std::vector<Counters::Generation> Supervisor::counted() const {
+  std::vector<Counters::Generation> out;
+  const auto& facts = machine_.facts();
+  if (facts.pid == 0) return out;
+  out.push_back({facts.generation, facts.pid});
+  if (replacement_) out.push_back({replacement_->new_name(), 0});
+  for (const auto& [name, retirement] : retirements_)
+    if (name != facts.generation) out.push_back({name, 0});
+  return out;
 }
 
 void Supervisor::run(const action::Reap& reap) {
@@ -178,6 +218,7 @@ void Supervisor::run(const action::Reap& reap) {
 }
 
 void Supervisor::run(const action::Wake& wake) {
+  if (machine_.phase() == Phase::kWaiting) show_backoff(metrics_, std::chrono::duration<double>(wake.after).count());
   timer_ = loop_.after(wake.after, [this, turn = machine_.turn()] {
     if (turn == machine_.turn()) feed(event::Woke{});
   });
@@ -185,6 +226,11 @@ void Supervisor::run(const action::Wake& wake) {
 
 void Supervisor::run(const action::Live& event) {
   const auto& facts = machine_.facts();
+  note_serving(facts.adopted ? "adopted" : "cold start");
+  serves_since_ = loop_.now();
+  // Of one that was found it isn't known whether its predecessor ended before its time. Where it lives the name is
+  // taken.
+  if (facts.adopted) stand_in_ = driver_.stand_in(facts.generation);
   if (event.down_for) {
     const double seconds = std::chrono::duration<double>(*event.down_for).count();
     metrics_.set("hawser_proxy_restart_seconds", "How long the proxy was last not LIVE", {}, seconds);
@@ -206,12 +252,29 @@ void Supervisor::run(const action::Report& report) {
   health_.report(kItem, report.state, report.detail, report.error ? &*report.error : nullptr);
 }
 
+void Supervisor::run(const action::Crashed& crash) {
+  metrics_.add("hawser_proxy_crashes_total", "Ends of the proxy that nobody asked for", {{"cause", crash.cause}});
+}
+
+void Supervisor::run(const action::GiveUp& give_up) {
+  log::error("the proxy's binary keeps ending", {{"sha256", give_up.binary_sha256}, {"reason", give_up.reason}});
+  host_.mark(give_up.binary_sha256, BinaryMark::kQuarantine, give_up.reason, answer<event::GivenUp, hawser::Status>());
+}
+
+void Supervisor::run(const action::Trust& trust) {
+  log::info("the proxy's binary has passed its probation", {{"sha256", trust.binary_sha256}});
+  host_.mark(trust.binary_sha256, BinaryMark::kGood, "it has served for its probation", [](const hawser::Status& done) {
+    if (!done) log::warn("the proxy's binary can't be noted as good", {{"cause", done.error().to_string()}});
+  });
+}
+
 void Supervisor::run(const action::RecordExit& exit) {
   metrics_.add("hawser_proxy_exits_total", "Proxy generations that ended", {{"status", exit_text(exit.status)}});
 }
 
 void Supervisor::run(const action::Stopped& stopped) {
   watch_.reset();
+  stand_in_.reset();
   auto waiting = std::exchange(on_stopped_, {});
   for (auto& done : waiting) later([done = std::move(done), result = stopped.result] { done(result); });
 }

@@ -18,6 +18,11 @@ void Reporter::set_interception(bool verified, const std::string& reason) {
   consider();
 }
 
+void Reporter::set_drain(const std::string& reason) {
+  drained_ = reason;
+  consider();
+}
+
 void Reporter::withdraw() {
   if (withdrawn_) return;
   withdrawn_ = true;
@@ -29,12 +34,18 @@ void Reporter::withdraw() {
 }
 
 std::string Reporter::message() const {
+  if (!drained_.empty()) return drained_;
   if (!intercepted_) return not_intercepted_;
   return program_ == true ? std::string() : reason_;
 }
 
 void Reporter::consider() {
   if (withdrawn_) return;
+  // Also where nothing was told yet: an earlier hawserd may have told that all was well.
+  if (!drained_.empty()) {
+    if (told_ != false || told_reason_ != drained_) tell(false, drained_);
+    return;
+  }
   // Before the first time that all was well, silence is as good as "unhealthy": the plane sends no traffic either way.
   if (!intercepted_ && !told_) return;
   if (!program_) {
@@ -65,11 +76,14 @@ void Reporter::send(bool healthy, const std::string& message) {
 
 // With the reason as it is now: it may have changed while the answer hasn't.
 void Reporter::repeat() {
-  tell(program_ == true && intercepted_, message());
+  tell(program_ == true && intercepted_ && drained_.empty(), message());
 }
 
 void Reporter::show(bool healthy, const std::string& message) {
   if (healthy) return health_.report("registration", HealthState::kOk, "told the control plane: healthy", nullptr);
+  if (!drained_.empty())  // as wanted; the item "drain" says so
+    return health_.report("registration", HealthState::kOk, "told the control plane: unhealthy (" + message + ")",
+                          nullptr);
   const Error error(Code::kUnavailable, "HWS-RG-001", "told the control plane: unhealthy (" + message + ")",
                     "see the health: section of the configuration, and the program");
   health_.report("registration", HealthState::kDegraded, error.message(), &error);

@@ -29,6 +29,9 @@ class Reporter {
   void set_program(bool healthy, const std::string& reason);
   // `reason`: why not.
   void set_interception(bool verified, const std::string& reason = "traffic isn't intercepted");
+  // While there's a reason, the plane is told "unhealthy", whatever else is known; told at once, also by a process that
+  // has told nothing yet. Empty: taken back.
+  void set_drain(const std::string& reason);
   // For good: whatever comes later, the plane has been told not to send traffic here.
   void withdraw();
 
@@ -58,6 +61,7 @@ class Reporter {
   std::string reason_;
   bool intercepted_ = false;
   std::string not_intercepted_ = "traffic isn't intercepted";
+  std::string drained_;  // why
   bool withdrawn_ = false;
   std::optional<bool> told_;
   Loop::Wall told_at_;

@@ -71,6 +71,8 @@ void HealthItems::report(const std::string& name, HealthState state, const std::
   if (error != nullptr && is_trouble(state)) cause = *error;
   Item* item = find(name);
   const bool changed = item == nullptr || item->state != state || id_of(item->error) != id_of(cause);
+  std::optional<HealthState> from;
+  if (item != nullptr) from = item->state;
   if (item == nullptr) {
     items_.push_back({name, state, loop_.wall(), detail, cause});
     item = &items_.back();
@@ -81,6 +83,7 @@ void HealthItems::report(const std::string& name, HealthState state, const std::
     item->error = cause;
   }
   if (!changed) return;
+  remember(*item, from);
   set_metric(name, state);
   announce(*item);
 }
@@ -117,6 +120,30 @@ std::string HealthItems::items_json() const {
                    {"fix", fix_of(item.error)},
                    {"id", id_of(item.error)}});
   // Details may quote foreign bytes; what isn't UTF-8 is replaced, where the default would throw.
+  return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+void HealthItems::remember(const Item& item, std::optional<HealthState> from) {
+  const auto now = loop_.wall();
+  if (last_ == 0)
+    last_ = static_cast<std::uint64_t>(std::max<std::int64_t>(
+        0, std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count()));
+  transitions_.push_back({++last_, now, item.name, from, item.state, item.detail, id_of(item.error)});
+  if (transitions_.size() > kTransitions) transitions_.pop_front();
+}
+
+std::string HealthItems::transitions_json(std::uint64_t after) const {
+  auto out = nlohmann::json::array();
+  for (const auto& each : transitions_) {
+    if (each.id <= after) continue;
+    out.push_back({{"id", each.id},
+                   {"time", utc_text(each.at)},
+                   {"item", each.name},
+                   {"from", each.from ? state_name(*each.from) : std::string_view()},
+                   {"to", state_name(each.to)},
+                   {"detail", each.detail},
+                   {"error", each.error}});
+  }
   return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

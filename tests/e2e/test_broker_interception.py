@@ -372,3 +372,28 @@ def test_reapplying_leaks_nothing(scene):
     seen = json.loads(load.stdout.read())
     assert set(seen) == {"15001"}, seen
     assert seen["15001"] > 200 and plans > 5
+
+
+def test_what_fails_open_is_refused_after_its_time(scene):
+    """Without a proxy, and by packets: a broker that is killed meanwhile keeps the time."""
+    seconds = 4
+    policy = message("FailurePolicy", inbound_closed=True, outbound_closed=False, max_open_seconds=seconds)
+    scene.start_servers(scene.vm)
+    done = scene.ask("plan", intent=scene.intent(), confirm_seconds=60, on_failure=policy).plan
+    scene.ask("confirm", digest=done.digest)
+    scene.start_servers(scene.vm, without=("15001", "15006"))
+    begun = time.monotonic()
+    scene.ask("plan", fail=True)
+    assert scene.reached((PEER, 80), (PEER6, 80)) == ["80", "80"]
+    assert scene.reached((facts.VM_IP, 80), host=scene.peer) == ["refused"]
+    assert scene.observe().open_until > time.time() * 1000
+    scene.kill_broker()
+    scene.hawser.start_broker()
+    poll.until("outbound is refused", lambda: scene.reached((PEER, 80), (PEER6, 80)) == ["refused"] * 2, seconds + 5)
+    assert time.monotonic() - begun > seconds - 1
+    assert scene.reached((PEER, 22)) == ["22"]
+    assert (scene.observe().open_until, scene.observe().opens_closed) == (0, 1)
+    scene.start_servers(scene.vm)
+    scene.ask("plan", intent=scene.intent(), confirm_seconds=60, on_failure=policy)
+    assert scene.reached((PEER, 80)) == ["15001"]
+    scene.ask("remove")

@@ -57,6 +57,8 @@ def test_envoys_descriptors_stay_few(world):
 def test_without_a_proxy_outbound_is_let_go_and_inbound_stays_closed(world):
     port, store = 4007, "/var/lib/hawser/proxy/bin"
     server = services.start_banner_server(world.outside, port)
+    world.host.write("/etc/hawser/conf.d/60-failure.yaml", "interception: {on_failure: {max_open: 4s}}\n")
+    world.vm.cli("intercept", "apply")
     before = proxy_pid(world)
     world.host.run(["mv", f"{store}/current", f"{store}/hidden"])
     world.host.run(["kill", "-9", str(before)])
@@ -70,6 +72,9 @@ def test_without_a_proxy_outbound_is_let_go_and_inbound_stays_closed(world):
     assert plain.status == 0, "inbound is open without the proxy that checks who calls"
     item = next(i for i in world.vm.status()["items"] if i["name"] == "interception")
     assert item["id"] == "HWS-IC-003", item
+    poll.until("outbound is refused after its time", lambda: not world.host.tcp(facts.OUTSIDE_IP, port), 10)
+    poll.until("that is told", lambda: any(i["id"] == "HWS-IC-009" for i in world.vm.status()["items"]), 5)
+    assert "open for at most 4 s; closed after that 1 time" in world.vm.cli("intercept", "status").stdout
     world.host.run(["mv", f"{store}/hidden", f"{store}/current"])
     poll.until("in the mesh again", lambda: steps_ok(world), timeout=30)
     assert not direct()

@@ -23,6 +23,7 @@ FOLDERS = (
     ("/run/hawser/proxy", 0o2750, PROXY, AGENT),
     ("/var/lib/hawser", 0o755, 0, 0),
     ("/var/lib/hawser/identity", 0o700, AGENT, AGENT),
+    ("/var/lib/hawser/supervisor", 0o700, AGENT, AGENT),
     ("/var/lib/hawser/xds", 0o700, AGENT, AGENT),
     ("/var/lib/hawser/netfilter", 0o700, 0, 0),
     ("/var/lib/hawser/proxy", 0o755, 0, 0),

@@ -89,6 +89,11 @@ def test_the_brokers_rules_outlive_its_restart_and_the_proxies_outlive_it():
         assert not values(name, "Unit", "BindsTo") and not values(name, "Unit", "PartOf")
 
 
+def test_at_shutdown_the_agent_goes_before_what_it_needs_for_that():
+    after = values("hawser.service", "Unit", "After")[0].split()
+    assert {"hawser-broker.service", "dbus.service"} <= set(after)
+
+
 def test_folders_have_the_owners_of_the_design():
     lines = (PACKAGING / "tmpfiles.d/hawser.conf").read_text().splitlines()
     rows = {f[1]: tuple(f[2:5]) for f in (line.split() for line in lines) if f and not f[0].startswith("#")}
@@ -98,6 +103,7 @@ def test_folders_have_the_owners_of_the_design():
         "/run/xtables.lock": ("0600", "root", "root"),
         "/var/lib/hawser": ("0755", "root", "root"),
         "/var/lib/hawser/identity": ("0700", "hawser", "hawser"),
+        "/var/lib/hawser/supervisor": ("0700", "hawser", "hawser"),
         "/var/lib/hawser/xds": ("0700", "hawser", "hawser"),
         "/var/lib/hawser/netfilter": ("0700", "root", "root"),
         "/var/lib/hawser/proxy": ("0755", "root", "root"),
@@ -109,7 +115,7 @@ def test_folders_have_the_owners_of_the_design():
 
 def test_a_service_may_write_what_it_has_to_and_nothing_else():
     paths = {name: values(name, "Service", "ReadWritePaths")[0].split() for name in SERVICES}
-    assert paths["hawser.service"] == ["/var/lib/hawser/identity", "/var/lib/hawser/xds"]
+    assert paths["hawser.service"] == ["/var/lib/hawser/identity", "/var/lib/hawser/supervisor", "/var/lib/hawser/xds"]
     assert paths["hawser-broker.service"] == ["/var/lib/hawser/netfilter", "/var/lib/hawser/proxy", "-/run/xtables.lock"]
 
 

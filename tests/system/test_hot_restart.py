@@ -15,7 +15,7 @@ LEAVES = 5  # seconds that a predecessor may stay
 
 
 def test_joins(world):
-    world.vm.join(world.bundle, f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=3s")
+    world.vm.join(world.bundle, f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=3s", "proxy.hand_over=hot-restart")
     world.vm.ready()
     poll.until("in the mesh", lambda: scene.in_mesh(world), 20)
 

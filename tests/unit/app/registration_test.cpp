@@ -106,7 +106,7 @@ TEST_F(RegistrationTest, NobodyIsWaitedForWhoCannotBeTold) {
   auto& host = make();
   host.intercepted(true, true);
   bool gone = false;
-  host.withdraw([&] { gone = true; });
+  host.withdraw(config.workload.withdraw_wait, [&] { gone = true; });
   EXPECT_TRUE(gone);
   EXPECT_TRUE(host.describe()["withdrawn"]);
 }

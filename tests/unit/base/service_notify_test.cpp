@@ -65,7 +65,9 @@ TEST_F(ServiceNotifyTest, TellsSystemd) {
   notify_ready();
   notify_status("reached REGISTERED");
   notify_stopping();
-  EXPECT_THAT(told(), ElementsAre("READY=1", "STATUS=reached REGISTERED", "STOPPING=1"));
+  notify_extend(11s);
+  EXPECT_THAT(told(),
+              ElementsAre("READY=1", "STATUS=reached REGISTERED", "STOPPING=1", "EXTEND_TIMEOUT_USEC=11000000"));
 }
 
 TEST_F(ServiceNotifyTest, AStatusIsNoWayToSaySomethingElse) {

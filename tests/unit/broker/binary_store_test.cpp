@@ -139,5 +139,68 @@ TEST_F(BinaryStoreTest, ANameThatIsNoDigestIsRefused) {
   for (const char* name : {"../../bin", "abc", "current"}) EXPECT_EQ(id_of(name), "HWS-BR-030") << name;
 }
 
+TEST_F(BinaryStoreTest, AQuarantinedBinaryIsNotGivenOutUntilItIsAllowedAgain) {
+  install("bad", "bad");
+  install("good", "good");
+  ASSERT_TRUE(store_.quarantine(sha256("bad"), "it crashed", 1'700'000'000));
+  auto refused = store_.resolve(sha256("bad"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().id(), "HWS-BR-027");
+  EXPECT_NE(refused.error().message().find("it crashed"), std::string::npos);
+  EXPECT_EQ(id_of(""), "resolved");
+  ASSERT_TRUE(store_.folder().lift_quarantine(sha256("bad")));
+  EXPECT_EQ(id_of(sha256("bad")), "resolved");
+}
+
+TEST_F(BinaryStoreTest, AQuarantineTellsWhySinceWhenAndByWhom) {
+  install("good", "good");
+  install("bad", "bad");
+  ASSERT_TRUE(store_.mark_good(sha256("good")));
+  // A program's own words may be anything.
+  ASSERT_TRUE(store_.quarantine(sha256("bad"), "it said \"\xff\"", 1'700'000'000));
+  const auto why = store_.folder().quarantine(sha256("bad"));
+  ASSERT_TRUE(why);
+  EXPECT_EQ(why->reason.rfind("it said \"", 0), 0U);
+  EXPECT_EQ(why->since, 1'700'000'000);
+  EXPECT_EQ(why->by, "hawserd");
+  struct stat info {};
+  ASSERT_EQ(::stat((folder_ / sha256("bad") + "/quarantine.json").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0644U);
+}
+
+TEST_F(BinaryStoreTest, AQuarantineThatCannotBeReadCounts) {
+  install("bad", "bad");
+  folder_.write(sha256("bad") + "/quarantine.json", "{");
+  EXPECT_EQ(id_of(""), "HWS-BR-027");
+}
+
+TEST_F(BinaryStoreTest, WithTheCurrentOneQuarantinedTheLastGoodOneIsCurrent) {
+  install("good", "good");
+  ASSERT_TRUE(store_.mark_good(sha256("good")));
+  install("bad", "bad");
+  EXPECT_EQ(store_.resolve("")->sha256, sha256("bad"));
+  ASSERT_TRUE(store_.quarantine(sha256("bad"), "it crashed", 1));
+  EXPECT_EQ(store_.resolve("")->sha256, sha256("good"));
+  EXPECT_EQ(store_.mark_good(sha256("bad")).error().id(), "HWS-BR-027");
+  EXPECT_EQ(store_.folder().target(BinaryLink::kLastGood), sha256("good"));
+}
+
+TEST_F(BinaryStoreTest, TheOnlyOneThatMayBeStartedIsNeverQuarantined) {
+  install("only", "only");
+  EXPECT_EQ(store_.quarantine(sha256("only"), "it crashed", 1).error().id(), "HWS-BR-028");
+  EXPECT_EQ(id_of(""), "resolved");
+  ASSERT_TRUE(store_.mark_good(sha256("only")));
+  EXPECT_EQ(store_.quarantine(sha256("only"), "it crashed", 1).error().id(), "HWS-BR-028");
+  EXPECT_EQ(id_of(""), "resolved");
+}
+
+TEST_F(BinaryStoreTest, OnlyWhatIsThereCanBeMarked) {
+  for (const std::string& name : {sha256("none"), std::string("../../etc"), std::string()}) {
+    EXPECT_EQ(store_.mark_good(name).error().id(), "HWS-BR-030") << name;
+    EXPECT_EQ(store_.quarantine(name, "", 1).error().id(), "HWS-BR-030") << name;
+  }
+  EXPECT_EQ(store_.folder().target(BinaryLink::kLastGood), "");
+}
+
 }  // namespace
 }  // namespace hawser::proxy

@@ -35,11 +35,15 @@ class FakeLauncher final : public proxy::Launcher {
   std::vector<proxy::GenerationState> list() const override { return states; }
   void validate(proxy::CheckSpec spec, Checked done) override {
     checks.push_back(spec);
+    if (spec.argv.back() == "--hot-restart-version") return done(proxy::CheckResult{0, hot_restart_version});
+    if (spec.argv.size() > 1 && spec.argv[1] == "--clear-mark") return done(repaired);
     const bool version = spec.argv.back() == "--version";
     done(proxy::CheckResult{version ? 0 : 1, version ? "envoy  version: c0ffee/1.40.0/Clean/RELEASE/SSL\n" : verdict});
   }
 
   std::string verdict = "bad\n";
+  std::string hot_restart_version = "11.104\n";
+  Result<proxy::CheckResult> repaired = proxy::CheckResult{0, ""};
   std::vector<proxy::CheckSpec> checks;
   std::vector<proxy::GenerationSpec> specs;
   std::vector<proxy::GenerationState> states;
@@ -156,7 +160,7 @@ TEST_F(GenerationsTest, TheProxysReasonIsKeptWhateverItQuotes) {
   Generations generations(loop_, launcher_, store_, options_);
   std::string detail;
   const auto validate = [&] {
-    generations.validate({"f1e1", "{}", "", {}}, [&detail](const auto& result) { detail = result->detail; });
+    generations.validate({"f1e0", "{}", "", {}}, [&detail](const auto& result) { detail = result->detail; });
   };
   const std::string chatter(50'000, 'i'), quoted(300'000, 'q');
   launcher_.verdict = "[1][info] " + chatter + "\n[1][critical] no such field" + quoted + "\nand at its end\n";
@@ -168,6 +172,43 @@ TEST_F(GenerationsTest, TheProxysReasonIsKeptWhateverItQuotes) {
   launcher_.verdict = "it says \xff\xfe\x1b[31m";
   validate();
   EXPECT_EQ(detail, "it says ???[31m");  // a text that protobuf and a terminal can take
+}
+
+TEST_F(GenerationsTest, ASuccessorsHotRestartVersionIsToldAndOneThatMakesNoSenseIsNot) {
+  Generations generations(loop_, launcher_, store_, options_);
+  std::string told = "none";
+  const auto keep = [&told](const auto& result) { told = result->hot_restart_version; };
+  generations.validate({"f1e0", "{}", "", {}}, keep);
+  EXPECT_EQ(told, "");  // nobody to speak to
+  launcher_.hot_restart_version = "usage: …";
+  generations.validate({"f1e1", "{}", "", {}}, keep);
+  EXPECT_EQ(told, "");
+  launcher_.hot_restart_version = "11.104\n";
+  generations.validate({"f1e1", "{}", "", {}}, keep);
+  EXPECT_EQ(told, "11.104");
+}
+
+TEST_F(GenerationsTest, AMarkIsTakenOutByTheProxysUserAndOnlyOfTheOneOfItsFamilyThatRuns) {
+  options_.self = "/usr/sbin/hawser-broker";
+  Generations generations(loop_, launcher_, store_, options_);
+  std::string told;
+  const auto keep = [&told](const Status& status) { told = status ? "ok" : status.error().id(); };
+  generations.repair("f1e3", keep);
+  EXPECT_EQ(told, "HWS-BR-042");
+  launcher_.states = {{"f1e3", "", 77, true, -1, 0}, {"f2e0", "", 78, true, -1, 0}, {"f1e2", "", 79, false, 0, 0}};
+  generations.repair("f1e3", keep);
+  EXPECT_EQ(told, "ok");
+  EXPECT_EQ(launcher_.checks.back().argv, (std::vector<std::string>{"/usr/sbin/hawser-broker", "--clear-mark",
+                                                                    "/dev/shm/envoy_shared_memory_41010"}));
+  EXPECT_EQ(launcher_.checks.back().uid, 882U);
+  launcher_.repaired = proxy::CheckResult{1, "another size\n"};
+  generations.repair("f1e3", keep);
+  EXPECT_EQ(told, "HWS-BR-043");
+  launcher_.states.push_back({"f1e4", "", 80, true, -1, 0});
+  generations.repair("f1e3", keep);
+  EXPECT_EQ(told, "HWS-BR-042");
+  generations.repair("../x", keep);
+  EXPECT_EQ(told, "HWS-BR-011");
 }
 
 TEST_F(GenerationsTest, WhatIsKnownToWorkIsNotValidatedAgainButAnyChangeIs) {

@@ -140,6 +140,83 @@ TEST_F(InterceptionTest, ThePolicyOpenForBothTakesTheRulesOut) {
   EXPECT_TRUE(interception.guarded());
 }
 
+constexpr FailurePolicy kOpenForAWhile{.inbound_closed = true, .outbound_closed = false, .max_open_seconds = 30};
+
+TEST_F(InterceptionTest, WhatIsOpenIsClosedAfterItsTime) {
+  auto interception = make();
+  ASSERT_TRUE(interception.confirm(digest_of(interception.plan({}, 0s, Interception::Proxy::kThere, kOpenForAWhile))));
+  EXPECT_EQ(interception.open().until, 0);
+  ASSERT_TRUE(interception.fail());
+  EXPECT_FALSE(kernel_.applied->outbound);
+  EXPECT_NE(interception.open().until, 0);
+  loop_.advance(29s);
+  EXPECT_FALSE(kernel_.applied->outbound);
+  loop_.advance(2s);
+  EXPECT_TRUE(kernel_.applied->outbound);
+  EXPECT_TRUE(kernel_.applied->outbound_stays);
+  EXPECT_EQ(interception.open().until, 0);
+  EXPECT_EQ(interception.open().closed, 1U);
+  EXPECT_TRUE(interception.policy_in_force());
+  // It isn't opened again by another attempt in the same outage.
+  ASSERT_TRUE(interception.apply_policy());
+  EXPECT_TRUE(kernel_.applied->outbound);
+}
+
+TEST_F(InterceptionTest, AProxyThatComesBackInTimeEndsTheTime) {
+  auto interception = make();
+  const std::string digest = digest_of(interception.plan({}, 0s, Interception::Proxy::kThere, kOpenForAWhile));
+  ASSERT_TRUE(interception.confirm(digest));
+  ASSERT_TRUE(interception.fail());
+  loop_.advance(20s);
+  ASSERT_TRUE(interception.restore());
+  loop_.advance(1min);
+  EXPECT_EQ(kernel_.applied->digest, digest);
+  EXPECT_EQ(interception.open().closed, 0U);
+  // And the next outage has a time of its own.
+  ASSERT_TRUE(interception.fail());
+  loop_.advance(29s);
+  EXPECT_FALSE(kernel_.applied->outbound);
+}
+
+TEST_F(InterceptionTest, OpenForBothIsClosedForBoth) {
+  auto interception = make();
+  ASSERT_TRUE(interception.confirm(
+      digest_of(interception.plan({}, 0s, Interception::Proxy::kThere,
+                                  {.inbound_closed = false, .outbound_closed = false, .max_open_seconds = 5}))));
+  ASSERT_TRUE(interception.fail());
+  EXPECT_FALSE(kernel_.applied);
+  loop_.advance(6s);
+  ASSERT_TRUE(kernel_.applied);
+  EXPECT_TRUE(kernel_.applied->outbound && kernel_.applied->inbound);
+}
+
+TEST_F(InterceptionTest, ASuccessorClosesWhatItFindsOpenInTime) {
+  {
+    auto interception = make();
+    ASSERT_TRUE(
+        interception.confirm(digest_of(interception.plan({}, 0s, Interception::Proxy::kThere, kOpenForAWhile))));
+    ASSERT_TRUE(interception.fail());
+    loop_.advance(20s);
+  }
+  auto successor = make();
+  ASSERT_TRUE(successor.adopt(recorded()));
+  loop_.advance(9s);
+  EXPECT_FALSE(kernel_.applied->outbound);
+  loop_.advance(2s);
+  EXPECT_TRUE(kernel_.applied->outbound);
+  auto third = make();
+  ASSERT_TRUE(third.adopt(recorded()));
+  ASSERT_TRUE(third.apply_policy());
+  EXPECT_TRUE(kernel_.applied->outbound) << "not opened again for the same outage";
+}
+
+TEST_F(InterceptionTest, WithoutAConfirmedPlanFailingTakesTheRulesOut) {
+  auto interception = make();
+  digest_of(interception.plan({}, 10s));
+  EXPECT_EQ(interception.fail().error().id(), "HWS-BR-013");
+  EXPECT_FALSE(kernel_.applied);
+}
+
 TEST_F(InterceptionTest, RestoreBringsTheConfirmedPlanBack) {
   auto interception = make();
   const std::string digest = digest_of(interception.plan({}, 0s));

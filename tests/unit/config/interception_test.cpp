@@ -120,6 +120,19 @@ TEST(ConfigInterception, TooMuchIsRefusedAtItsPlace) {
   EXPECT_NE(loaded.errors[0].to_string().find("h.yaml:16388:"), std::string::npos) << loaded.errors[0].to_string();
 }
 
+TEST(ConfigInterception, WhatBecomesOfTrafficWithoutAProxyIsSaidByDirection) {
+  const OnFailure out = parse("interception: {on_failure: {inbound: open, outbound: closed, max_open: 5m}}\n", "h.yaml")
+                            .config.interception.on_failure;
+  EXPECT_FALSE(out.inbound_closed);
+  EXPECT_TRUE(out.outbound_closed);
+  EXPECT_EQ(out.max_open, std::chrono::minutes(5));
+  const OnFailure defaults = parse("", "h.yaml").config.interception.on_failure;
+  EXPECT_TRUE(defaults.inbound_closed);
+  EXPECT_FALSE(defaults.outbound_closed);
+  EXPECT_EQ(defaults.max_open.count(), 0);
+  EXPECT_EQ(parse("interception: {on_failure: {inbound: shut}}\n", "h.yaml").errors.at(0).id(), "HWS-CF-004");
+}
+
 TEST(ConfigInterception, DefaultsAreWhatTheyWere) {
   const Interception in = parse("", "h.yaml").config.interception;
   EXPECT_EQ(in.mode, netfilter::InboundMode::kRedirect);

@@ -45,6 +45,8 @@ TEST(Config, BadValuesSayWhatIsRight) {
   EXPECT_NE(only_error("compat: {istio_extensions: drop}").find("'drop' is not one of strip, keep"), std::string::npos);
   EXPECT_FALSE(parse("compat: {istio_extensions: keep}", "h.yaml").config.compat.strip_istio_extensions);
   EXPECT_NE(only_error("proxy: {concurrency: -1}").find("not a number from 0 to 1024"), std::string::npos);
+  EXPECT_NE(only_error("proxy: {log_level: warn}").find("'warn' is not one of trace"), std::string::npos);
+  EXPECT_FALSE(parse("proxy: {log_level: info, log_format: text}", "h.yaml").config.proxy.json_log);
 }
 
 TEST(Config, EveryErrorOfAFileIsReported) {

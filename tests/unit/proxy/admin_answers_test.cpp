@@ -8,6 +8,7 @@ namespace hawser::proxy {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 
@@ -88,6 +89,20 @@ TEST(Connections, CountsEachListenerOnceAndOnlyUsers) {
   EXPECT_EQ(sum_connections(stats, {15021, 15090}), 7U);
 }
 
+TEST(Connections, AreToldByListenerAndByWhoCalls) {
+  const auto stats = parse_stats(
+      "listener.0.0.0.0_15006.downstream_cx_active: 3\n"
+      "listener.0.0.0.0_15006.worker_0.downstream_cx_active: 3\n"
+      "listener.[__]_15008.downstream_cx_active: 2\n"
+      "listener.0.0.0.0_15001.downstream_cx_active: 4\n"
+      "listener.0.0.0.0_15021.downstream_cx_active: 9\n");
+  std::map<std::string, std::pair<std::uint64_t, bool>> seen;
+  for (const auto& item : connections_by_listener(stats, {15021}))
+    seen[item.listener] = {item.connections, item.inbound};
+  EXPECT_THAT(seen, ElementsAre(Pair("0.0.0.0_15001", Pair(4U, false)), Pair("0.0.0.0_15006", Pair(3U, true)),
+                                Pair("[__]_15008", Pair(2U, true))));
+}
+
 TEST(InitDump, NamesTheTargets) {
   EXPECT_THAT(
       parse_init_dump(R"({"unready_targets_dumps": [{"name": "listener x", "target_names": ["SdsApi default"]}]})"),
@@ -114,6 +129,44 @@ TEST(Certs, GivesTheLeafOfEachChain) {
   EXPECT_EQ(certs->front().serial, "0aff");
   EXPECT_EQ(certs->front().uri, "spiffe://cluster.local/ns/a/sa/b");
   EXPECT_EQ(certs->front().expires, "2026-11-25T00:00:00Z");
+}
+
+TEST(Certs, OneWhoseTimeIsOverIsNamed) {
+  const std::vector<CertificateInUse> certificates{{"01", "", "2026-11-25T00:00:00Z"}, {"02", "", ""}};
+  const Loop::Wall before(std::chrono::seconds(1795564799));  // 2026-11-24T23:59:59Z
+  EXPECT_EQ(expired_among(certificates, before), "");
+  EXPECT_EQ(expired_among(certificates, before + std::chrono::seconds(2)), "01");
+}
+
+std::string unshared(const std::string& listener) {
+  const auto fixed = parse_unshared(R"({"configs": [{"listener": )" + listener + "}]}");
+  const auto dynamic =
+      parse_unshared(R"({"configs": [{"name": "x", "active_state": {"listener": )" + listener + "}}]}");
+  EXPECT_EQ(fixed.value(), dynamic.value());
+  return *fixed;
+}
+
+TEST(Unshared, ATcpListenerCanBeSharedUnlessItSaysOtherwise) {
+  const std::string address = R"("address": {"socket_address": {"address": "0.0.0.0", "port_value": 1}})";
+  EXPECT_EQ(unshared(R"({"name": "a", )" + address + "}"), "");
+  EXPECT_EQ(unshared(R"({"name": "a", "enable_reuse_port": true, )" + address + "}"), "");
+  EXPECT_THAT(unshared(R"({"name": "a", "enable_reuse_port": false, )" + address + "}"), HasSubstr("a has enable"));
+  // istiod's own listeners bind nothing, behind the two that traffic is led to
+  EXPECT_EQ(unshared(R"({"name": "a", "bind_to_port": false, "enable_reuse_port": false, )" + address + "}"), "");
+}
+
+TEST(Unshared, PathsAndUdpCant) {
+  EXPECT_THAT(unshared(R"({"name": "a", "address": {"pipe": {"path": "/x"}}})"), HasSubstr("path"));
+  EXPECT_THAT(unshared(R"({"name": "a", "address": {"socket_address": {"protocol": "UDP"}}})"), HasSubstr("UDP"));
+  EXPECT_THAT(unshared(R"({"name": "a", "udp_listener_config": {}, "address": {"socket_address": {}}})"),
+              HasSubstr("UDP"));
+  EXPECT_EQ(unshared(R"({"name": "a", "internal_listener": {}})"), "");
+}
+
+TEST(Unshared, ListenersOfNobodyAreNoObstacleButNoAnswerIs) {
+  EXPECT_EQ(parse_unshared("{}").value(), "");
+  EXPECT_FALSE(parse_unshared("[]").has_value());
+  EXPECT_FALSE(parse_unshared("nonsense").has_value());
 }
 
 }  // namespace

@@ -45,10 +45,12 @@ TEST_F(BrokerHostTest, ObserveGivesTheGenerationsAsTheBrokerSeesThem) {
 TEST_F(BrokerHostTest, ValidateSendsTheBytesAndGivesTheProxysWords) {
   response->mutable_validate()->set_detail("bad");
   std::optional<Validation> seen;
-  host.validate("f1e0", "{\"a\":\"\x01\"}", {"--concurrency", "2"}, [&](const auto& result) { seen = *result; });
+  host.validate("f1e0", "{\"a\":\"\x01\"}", {"--concurrency", "2"}, "d1ge57",
+                [&](const auto& result) { seen = *result; });
   EXPECT_EQ(asked.validate().generation(), "f1e0");
   EXPECT_THAT(asked.validate().args(), testing::ElementsAre("--concurrency", "2"));
   EXPECT_EQ(asked.validate().bootstrap(), "{\"a\":\"\x01\"}");
+  EXPECT_EQ(asked.validate().binary_sha256(), "d1ge57");
   EXPECT_FALSE(seen->valid);
   EXPECT_EQ(seen->detail, "bad");
 }
@@ -57,9 +59,10 @@ TEST_F(BrokerHostTest, StartPassesTheArgumentsOn) {
   response->mutable_start()->set_pid(7);
   response->mutable_start()->set_binary_sha256("abc");
   std::optional<StartedGeneration> seen;
-  host.start("f1e0", "{}", {"--concurrency", "2"}, [&](const auto& result) { seen = *result; });
+  host.start("f1e0", "{}", {"--concurrency", "2"}, "d1ge57", [&](const auto& result) { seen = *result; });
   ASSERT_EQ(asked.start().args_size(), 2);
   EXPECT_EQ(asked.start().args(1), "2");
+  EXPECT_EQ(asked.start().binary_sha256(), "d1ge57");
   EXPECT_EQ(seen->pid, 7);
 }
 
@@ -79,6 +82,37 @@ TEST_F(BrokerHostTest, ASignalsAnswerIsEmpty) {
   host.signal("f1e0", SIGTERM, [&](const Status& result) { ok = result.has_value(); });
   EXPECT_EQ(asked.signal().signal(), 15U);
   EXPECT_TRUE(ok);
+}
+
+TEST_F(BrokerHostTest, ARepairsAnswerIsEmpty) {
+  bool ok = false;
+  host.repair("f1e0", [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_EQ(asked.repair().generation(), "f1e0");
+  EXPECT_TRUE(ok);
+}
+
+TEST_F(BrokerHostTest, ObserveTellsTheCurrentAndTheLastGoodBinary) {
+  response->mutable_observe()->set_current_sha256("c0");
+  response->mutable_observe()->set_last_good_sha256("900d");
+  HostedBinaries seen;
+  host.binaries([&](const auto& result) { seen = *result; });
+  EXPECT_TRUE(asked.has_observe());
+  EXPECT_EQ(seen.current_sha256, "c0");
+  EXPECT_EQ(seen.last_good_sha256, "900d");
+}
+
+TEST_F(BrokerHostTest, AMarkNamesTheBinaryAndWhy) {
+  bool ok = false;
+  host.mark("bad", BinaryMark::kQuarantine, "it crashed", [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_EQ(asked.binary().mark(), broker::v1::BinaryRequest::QUARANTINE);
+  EXPECT_EQ(asked.binary().sha256(), "bad");
+  EXPECT_EQ(asked.binary().reason(), "it crashed");
+  EXPECT_TRUE(ok);
+  host.mark("900d", BinaryMark::kGood, "", [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_EQ(asked.binary().mark(), broker::v1::BinaryRequest::GOOD);
+  response = Error(Code::kFailedPrecondition, "HWS-BR-028", "the last one");
+  host.mark("bad", BinaryMark::kQuarantine, "", [&](const Status& result) { ok = result.has_value(); });
+  EXPECT_FALSE(ok);
 }
 
 TEST_F(BrokerHostTest, TheBrokersErrorsPassAndOtherAnswersAreErrors) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -138,10 +139,46 @@ TEST_F(EnvoyDriverTest, ADiagnosisNamesStreamTypesTargetsAndRefusedListeners) {
 
 TEST_F(EnvoyDriverTest, ADrainIsPosted) {
   set("POST /drain_listeners", 200, "OK\n");
-  EXPECT_TRUE(wait<Status>([this](auto done) { driver->begin_drain("f1e0", done); }).has_value());
+  EXPECT_TRUE(wait<Status>([this](auto done) { driver->begin_drain("f1e0", DrainKind::kClosing, done); }).has_value());
   EXPECT_THAT(stub->asked(), ElementsAre("POST /drain_listeners?graceful"));
   set("POST /drain_listeners", 503, "");
-  EXPECT_FALSE(wait<Status>([this](auto done) { driver->begin_drain("f1e0", done); }).has_value());
+  EXPECT_FALSE(wait<Status>([this](auto done) { driver->begin_drain("f1e0", DrainKind::kClosing, done); }).has_value());
+}
+
+TEST_F(EnvoyDriverTest, ADrainMayLeaveTheListenersOpen) {
+  set("POST /drain_listeners", 200, "OK\n");
+  EXPECT_TRUE(
+      wait<Status>([this](auto done) { driver->begin_drain("f1e0", DrainKind::kStillAccepting, done); }).has_value());
+  EXPECT_THAT(stub->asked(), ElementsAre("POST /drain_listeners?graceful&skip_exit"));
+}
+
+TEST_F(EnvoyDriverTest, AnInspectionGathersWhatAHandOverAsks) {
+  set("GET /config_dump", 200, R"({"configs": [{"name": "in", "active_state": {"listener": {"name": "in",
+    "address": {"socket_address": {"address": "0.0.0.0", "port_value": 15006}}, "enable_reuse_port": false}}}]})");
+  set("GET /hot_restart_version", 200, "11.104\n");
+  set("GET /certs", 200, R"({"certificates": [{"cert_chain": [{"serial_number": "0AFF",
+    "expiration_time": "2001-01-01T00:00:00Z"}]}]})");
+  set("GET /stats", 200, "listener_manager.workers_started: 1\n");
+  const auto seen = wait<Result<Inspection>>([this](auto done) { driver->inspect("f1e0", done); });
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_EQ(seen->unshared, "in has enable_reuse_port: false");
+  EXPECT_EQ(seen->hot_restart_version, "11.104");
+  EXPECT_EQ(seen->certificates, 1U);
+  EXPECT_EQ(seen->expired, "0aff");
+  EXPECT_TRUE(seen->workers);
+}
+
+TEST_F(EnvoyDriverTest, AnInspectionThatIsNotWholeIsNone) {
+  set("GET /config_dump", 200, "{}");
+  EXPECT_FALSE(wait<Result<Inspection>>([this](auto done) { driver->inspect("f1e0", done); }).has_value());
+}
+
+TEST_F(EnvoyDriverTest, ADrainOfInboundLeavesOwnProgramsAlone) {
+  set("POST /drain_listeners", 200, "OK\n");
+  EXPECT_TRUE(wait<Status>([this](auto done) { driver->drain_inbound("f1e0", done); }).has_value());
+  EXPECT_THAT(stub->asked(), ElementsAre("POST /drain_listeners?inboundonly&graceful"));
+  set("POST /drain_listeners", 503, "");
+  EXPECT_FALSE(wait<Status>([this](auto done) { driver->drain_inbound("f1e0", done); }).has_value());
 }
 
 TEST_F(EnvoyDriverTest, CountsUsersConnections) {
@@ -151,6 +188,7 @@ TEST_F(EnvoyDriverTest, CountsUsersConnections) {
 }
 
 TEST_F(EnvoyDriverTest, ItsArgumentsNameNoFile) {
+  options.json_log = false;
   options.concurrency = 3;
   options.drain = std::chrono::seconds(7);
   options.parent_shutdown = std::chrono::seconds(9);
@@ -159,7 +197,24 @@ TEST_F(EnvoyDriverTest, ItsArgumentsNameNoFile) {
                           "--parent-shutdown-time-s", "9", "--concurrency", "3"));
 }
 
+TEST_F(EnvoyDriverTest, LogsAsConfigured) {
+  options.log_level = "info";
+  const auto args = EnvoyDriver(admin, options).args(0);
+  EXPECT_THAT(args, testing::Contains("info"));
+  const auto format = std::find(args.begin(), args.end(), "--log-format");
+  ASSERT_NE(format, args.end());
+  EXPECT_THAT(*(format + 1), HasSubstr(R"("message":"%j")"));
+}
+
+TEST_F(EnvoyDriverTest, TellsWhenItFlushed) {
+  set("GET /stats", 200, "server.uptime: 17\n");
+  EXPECT_EQ(*wait<Result<std::uint64_t>>([this](auto done) { driver->flush_mark("f1e0", done); }), 17U);
+  set("GET /stats", 200, "");
+  EXPECT_FALSE(wait<Result<std::uint64_t>>([this](auto done) { driver->flush_mark("f1e0", done); }));
+}
+
 TEST_F(EnvoyDriverTest, ASuccessorHasItsPredecessorsWorkersAndLetsItDrain) {
+  options.json_log = false;
   options.concurrency = 0;
   options.drain = std::chrono::seconds(7);
   options.parent_shutdown = std::chrono::seconds(3);  // would cut what still drains

@@ -31,12 +31,14 @@ struct Host final : GenerationHost {
            broken ? Result<std::vector<HostedGeneration>>(down()) : Result<std::vector<HostedGeneration>>(generations));
   }
   void validate(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& /*args*/,
-                Done<Validation> done) override {
+                const std::string& binary, Done<Validation> done) override {
+    validated_binary = binary;
     calls.push_back("validate " + generation + " " + bootstrap);
     answer(std::move(done), validation);
   }
   void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
-             Done<StartedGeneration> done) override {
+             const std::string& binary, Done<StartedGeneration> done) override {
+    started_binary = binary;
     calls.push_back("start " + generation + " " + bootstrap + " " + std::to_string(args.size()));
     if (!start_error.empty()) {
       Error error = start_error.front();
@@ -67,6 +69,17 @@ struct Host final : GenerationHost {
     timers.push_back(loop.after(wait, [done = std::move(done)] { done(ReapedGeneration{false, -1}); }));
   }
 
+  void repair(const std::string& generation, std::function<void(Status)> done) override {
+    calls.push_back("repair " + generation);
+    loop.post([done, result = repaired] { done(result); });
+  }
+  void binaries(Done<HostedBinaries> done) override { answer(std::move(done), Result<HostedBinaries>(stored)); }
+  void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
+            std::function<void(Status)> done) override {
+    calls.push_back((mark == BinaryMark::kGood ? "good " : "quarantine ") + sha256 + " " + reason);
+    answer(std::move(done), marked);
+  }
+
   // A process ends by itself, with a wait(2) status; without a name the one that was started last.
   void finish(int status, const std::string& generation = "") {
     if (generations.empty()) return;
@@ -89,6 +102,11 @@ struct Host final : GenerationHost {
   std::vector<HostedGeneration> generations;
   Result<Validation> validation = Validation{true, "", "1.40.0"};
   std::deque<Error> start_error;
+  Status repaired = Status(Error(Code::kFailedPrecondition, "HWS-BR-042", "not now", ""));
+  std::string validated_binary;
+  std::string started_binary;
+  HostedBinaries stored{"5ha", ""};
+  Status marked;
   bool broken = false;
   bool term_works = true;
   bool kill_works = true;
@@ -112,7 +130,7 @@ inline ProbeResult early_probe(ProxyState state) {
   return out;
 }
 
-struct Driver final : ProxyDriver {
+struct Driver : ProxyDriver {
   std::vector<std::string> args(unsigned) const override { return {"--concurrency", "2"}; }
   // Answers at once: the supervisor must bear that too.
   void probe(const std::string& generation, Done<ProbeResult> done) override {
@@ -124,14 +142,27 @@ struct Driver final : ProxyDriver {
     ++diagnoses;
     done(diagnosis);
   }
-  void begin_drain(const std::string&, std::function<void(Status)> done) override {
+  void inspect(const std::string& generation, Done<Inspection> done) override {
+    const auto own = inspected.find(generation);
+    done(own == inspected.end() ? inspection : own->second);
+  }
+  void begin_drain(const std::string& generation, DrainKind kind, std::function<void(Status)> done) override {
     ++drains;
+    drained.push_back(generation + (kind == DrainKind::kClosing ? "" : " accepting"));
     done(drain_result);
   }
   void count_connections(const std::string&, Done<std::uint64_t> done) override { done(connections); }
+  void probe_data(const std::string&, std::function<void(Status)> done) override {
+    ++data_probes;
+    done(data_path);
+  }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
   std::vector<Listener> listening(const std::vector<std::uint16_t>&) const override { return kernel; }
 
+  // As most hand-overs of these tests are: not every listener can be shared.
+  Result<Inspection> inspection = Inspection{"l15001 has enable_reuse_port: false", "11.104", 1, "", true};
+  std::map<std::string, Result<Inspection>> inspected;  // where it differs
+  std::vector<std::string> drained;
   Result<ProbeResult> seen = down("no socket");
   std::map<std::string, Result<ProbeResult>> seen_of;  // where it differs
   std::vector<Listener> kernel;
@@ -141,6 +172,8 @@ struct Driver final : ProxyDriver {
   std::vector<std::string> probed;
   int diagnoses = 0;
   int drains = 0;
+  Status data_path;
+  int data_probes = 0;
 };
 
 struct Watcher final : ProcessWatcher {

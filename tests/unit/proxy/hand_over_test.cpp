@@ -1,81 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/hand_over.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <csignal>
-
-#include "fakes.h"
+// By hot restart.
+#include "hand_over_fixture.h"
 
 namespace hawser::proxy {
 namespace {
 
-using hand_over::Deed;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-// The machine alone: what it asks for is recorded, and each test answers by hand.
-struct HandOverTest : testing::Test {
-  HandOverTest() {
-    options.old_id = {1, 3};
-    options.old_pid = 100;
-    options.required_ports = {15001, 15006};
-    old_probe = fake::live_probe();
-    old_probe.epoch = 3;
-    new_probe = fake::live_probe();
-    new_probe.epoch = 4;
-  }
-
-  void take(const std::vector<hand_over::Action>& actions) {
-    asked.clear();
-    for (const auto& action : actions) {
-      asked.push_back(action.deed);
-      if (action.deed == Deed::kKill) ++kills;
-    }
-  }
-  void begin() {
-    machine.emplace(options);
-    take(machine->begin());
-  }
-  template <typename Event>
-  void give(Event event) {
-    take(machine->handle(std::move(event), now));
-  }
-  void to_proving() {
-    begin();
-    give(hand_over::Observed{std::vector<HostedGeneration>{{"f1e3", 100, true, 0, "5ha", {}}}});
-  }
-  void to_warming() {
-    to_proving();
-    give(hand_over::OldProbed{old_probe});
-    give(hand_over::Validated{Validation{true, "", "1.40.0"}});
-    EXPECT_THAT(asked, ElementsAre(Deed::kLaunch));
-    give(hand_over::Launched{StartedGeneration{101, "new"}});
-    EXPECT_THAT(asked, ElementsAre(Deed::kProbeNew));
-  }
-  // The child is killed and reaped; then the old one is looked at.
-  void to_aftermath() {
-    EXPECT_THAT(asked, ElementsAre(Deed::kKill));
-    give(hand_over::Killed{Status()});
-    EXPECT_THAT(asked, ElementsAre(Deed::kReap));
-    give(hand_over::Reaped{ReapedGeneration{true, SIGKILL}});
-    EXPECT_THAT(asked, ElementsAre(Deed::kProbeOld));
-  }
-  std::string id() const { return machine->outcome().error ? machine->outcome().error->id() : "replaced"; }
-  std::string message() const { return machine->outcome().error ? machine->outcome().error->message() : ""; }
-
-  HandOverOptions options;
-  ProbeResult old_probe;
-  ProbeResult new_probe;
-  std::optional<HandOver> machine;
-  std::vector<Deed> asked;
-  int kills = 0;
-  Loop::Monotonic now{};
-};
 
 TEST_F(HandOverTest, TheNextEpochTakesOver) {
   to_warming();
@@ -88,9 +22,13 @@ TEST_F(HandOverTest, TheNextEpochTakesOver) {
   give(hand_over::NewProbed{early});
   EXPECT_THAT(asked, ElementsAre(Deed::kProbeNew));
   give(hand_over::NewProbed{new_probe});
-  ASSERT_TRUE(machine->done());
+  EXPECT_THAT(asked, ElementsAre(Deed::kInspectNew));
+  checked();
   EXPECT_EQ(id(), "replaced");
   EXPECT_EQ(machine->outcome().pid, 101);
+  EXPECT_THAT(gates(),
+              ElementsAre("predecessor", "ready", "mark", "concurrency", "memory", "validate", "hot_restart_version",
+                          "launched", "live", "epoch", "listeners", "certificates", "workers"));
   EXPECT_EQ(kills, 0);
 }
 
@@ -130,46 +68,55 @@ TEST_F(HandOverTest, IsRefusedIfTheOldOneDrains) {
 }
 
 TEST_F(HandOverTest, IsRefusedIfAnEarlierAttemptLeftItsMark) {
-  to_proving();
   old_probe.initializing = true;
-  give(hand_over::OldProbed{old_probe});
+  inspect();
+  EXPECT_THAT(asked, ElementsAre(Deed::kRepair));
+  give(hand_over::Repaired{Status(Error(Code::kFailedPrecondition, "HWS-BR-043", "another size", ""))});
   EXPECT_EQ(id(), "HWS-PX-022");
-  EXPECT_THAT(machine->outcome().error->hint(), HasSubstr("100"));
+  EXPECT_THAT(message(), HasSubstr("another size"));
+  EXPECT_THAT(machine->outcome().error->hint(), HasSubstr("planned-cold"));
+}
+
+TEST_F(HandOverTest, AMarkThatCanBeTakenOutIsNoObstacle) {
+  old_probe.initializing = true;
+  inspect();
+  give(hand_over::Repaired{Status()});
+  EXPECT_THAT(asked, ElementsAre(Deed::kValidate));
+  EXPECT_EQ(machine->gates()[2].name, "mark");
+  EXPECT_TRUE(machine->gates()[2].passed);
 }
 
 TEST_F(HandOverTest, IsRefusedWithFewerWorkersButNotWithMore) {
   options.concurrency = 1;
-  to_proving();
-  give(hand_over::OldProbed{old_probe});
+  inspect();
   EXPECT_EQ(id(), "HWS-PX-021");
   options.concurrency = 4;
-  to_proving();
-  give(hand_over::OldProbed{old_probe});
+  inspect();
   EXPECT_THAT(asked, ElementsAre(Deed::kValidate));
 }
 
 TEST_F(HandOverTest, IsRefusedWithoutRoomForTwo) {
   options.room = MemoryRoom{119, 100};
-  to_proving();
-  give(hand_over::OldProbed{old_probe});
+  inspect();
   EXPECT_EQ(id(), "HWS-PX-023");
   options.room = MemoryRoom{120, 100};
-  to_proving();
-  give(hand_over::OldProbed{old_probe});
+  inspect();
   EXPECT_FALSE(machine->done());
 }
 
 TEST_F(HandOverTest, IsRefusedAtTheLastEpoch) {
-  options.old_id.epoch = GenerationId::kMaxEpoch;
+  options.old_id.epoch = old_probe.epoch = GenerationId::kMaxEpoch;
   begin();
+  give(hand_over::Observed{std::vector<HostedGeneration>{{"f1e9999", 100, true, 0, "5ha", {}}}});
+  give(hand_over::OldProbed{old_probe});
+  give(hand_over::OldInspected{inspection});
   EXPECT_EQ(id(), "HWS-PX-021");
   EXPECT_THAT(asked, IsEmpty());
 }
 
 TEST_F(HandOverTest, ABootstrapThatIsRefusedStartsNothing) {
-  to_proving();
-  give(hand_over::OldProbed{old_probe});
-  give(hand_over::Validated{Validation{false, "no such field", ""}});
+  to_validating();
+  give(hand_over::Validated{Validation{false, "no such field", "", ""}});
   EXPECT_EQ(id(), "HWS-PX-003");
   EXPECT_THAT(asked, IsEmpty());
 }
@@ -197,6 +144,8 @@ TEST_F(HandOverTest, OneThatNeverAnswersIsKilledTooAndTheLossIsTold) {
     ASSERT_THAT(asked, ElementsAre(Deed::kProbeOld));
   }
   give(hand_over::OldProbed{fake::down()});
+  EXPECT_THAT(asked, ElementsAre(Deed::kRepair));
+  give(hand_over::Repaired{Status()});
   EXPECT_EQ(id(), "HWS-PX-024");
   EXPECT_TRUE(machine->outcome().old_mute);
   EXPECT_THAT(message(), HasSubstr("without its admin interface"));
@@ -209,8 +158,51 @@ TEST_F(HandOverTest, TheMarkThatItLeftIsTold) {
   to_aftermath();
   old_probe.initializing = true;
   give(hand_over::OldProbed{old_probe});
+  EXPECT_THAT(asked, ElementsAre(Deed::kRepair));
+  give(hand_over::Repaired{Status(fake::down())});
   EXPECT_THAT(message(), HasSubstr("accepts no successor"));
   EXPECT_FALSE(machine->outcome().old_mute);
+}
+
+TEST_F(HandOverTest, TheMarkThatItLeftIsTakenOut) {
+  to_warming();
+  now += seconds(31);
+  give(hand_over::NewProbed{fake::down()});
+  to_aftermath();
+  old_probe.initializing = true;
+  give(hand_over::OldProbed{old_probe});
+  give(hand_over::Repaired{Status()});
+  EXPECT_EQ(id(), "HWS-PX-024");
+  EXPECT_THAT(message(), HasSubstr("taken out"));
+}
+
+TEST_F(HandOverTest, IsRefusedBetweenVersionsThatDontSpeakToEachOther) {
+  candidate = "11.120";
+  to_validating();
+  validated();
+  EXPECT_EQ(id(), "HWS-PX-031");
+  EXPECT_THAT(gates(), testing::Contains("!hot_restart_version"));
+}
+
+// There's no way back then.
+TEST_F(HandOverTest, OfOneThatIsLiveFailedChecksAreToldAndNoMore) {
+  to_checking();
+  give(hand_over::NewInspected{Inspection{"", "11.104", 0, "", false}});
+  EXPECT_EQ(id(), "replaced");
+  EXPECT_THAT(gates(), testing::IsSupersetOf({"!certificates", "!workers"}));
+  EXPECT_EQ(kills, 0);
+}
+
+TEST_F(HandOverTest, OneThatDiesRightAfterItIsLiveIsToldOf) {
+  to_checking();
+  give(hand_over::NewEnded{});
+  reaped(SIGSEGV);
+  give(hand_over::OldProbed{fake::down()});
+  give(hand_over::OldProbed{fake::down()});
+  give(hand_over::OldProbed{fake::down()});
+  give(hand_over::Repaired{Status()});
+  EXPECT_EQ(id(), "HWS-PX-032");
+  EXPECT_TRUE(machine->outcome().old_mute);
 }
 
 TEST_F(HandOverTest, AWrongEpochIsKilled) {
@@ -230,6 +222,7 @@ TEST_F(HandOverTest, OneThatIsLiveIsNeverKilledWhateverItLacks) {
   EXPECT_THAT(asked, ElementsAre(Deed::kProbeNew));
   now += seconds(31);
   give(hand_over::NewProbed{new_probe});
+  checked();
   EXPECT_EQ(id(), "replaced");
   EXPECT_EQ(kills, 0);
 }
@@ -245,9 +238,8 @@ TEST_F(HandOverTest, AChildThatDiesIsReapedWithItsStatus) {
 }
 
 TEST_F(HandOverTest, AStartThatFailsMayStillRunAndIsEnded) {
-  to_proving();
-  give(hand_over::OldProbed{old_probe});
-  give(hand_over::Validated{Validation{true, "", ""}});
+  to_validating();
+  validated();
   give(hand_over::Launched{Error(Code::kDeadlineExceeded, "HWS-RPC-003", "no answer", "")});
   EXPECT_THAT(asked, ElementsAre(Deed::kKill));
   give(hand_over::Killed{Status(Error(Code::kNotFound, "HWS-BR-022", "none", ""))});
@@ -267,9 +259,8 @@ TEST_F(HandOverTest, WithoutItsParentTheChildIsKilledAtOnce) {
 }
 
 TEST_F(HandOverTest, AParentThatEndsDuringTheStartIsNoticedAfterIt) {
-  to_proving();
-  give(hand_over::OldProbed{old_probe});
-  give(hand_over::Validated{Validation{true, "", ""}});
+  to_validating();
+  validated();
   give(hand_over::OldEnded{});
   EXPECT_THAT(asked, IsEmpty());
   give(hand_over::Launched{StartedGeneration{101, "new"}});
@@ -290,6 +281,7 @@ TEST_F(HandOverTest, CalledOffTooLateItHasTakenOver) {
   to_warming();
   give(hand_over::CallOff{});
   give(hand_over::NewProbed{new_probe});
+  checked();
   EXPECT_EQ(id(), "replaced");
 }
 

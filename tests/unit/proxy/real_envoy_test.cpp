@@ -43,14 +43,14 @@ class ChildHost final : public GenerationHost {
     if (pid_ != 0) out.push_back({"f1e0", pid_, running(), status_, "test", {}});
     answer(std::move(done), Result<std::vector<HostedGeneration>>(out));
   }
-  void validate(const std::string&, const std::string& bootstrap, const std::vector<std::string>&,
+  void validate(const std::string&, const std::string& bootstrap, const std::vector<std::string>&, const std::string&,
                 Done<Validation> done) override {
     const pid_t pid = spawn(bootstrap, {"--mode", "validate"});
     int status = 0;
     ::waitpid(pid, &status, 0);
-    answer(std::move(done), Result<Validation>(Validation{status == 0, "see its output", ""}));
+    answer(std::move(done), Result<Validation>(Validation{status == 0, "see its output", "", ""}));
   }
-  void start(const std::string&, const std::string& bootstrap, const std::vector<std::string>& args,
+  void start(const std::string&, const std::string& bootstrap, const std::vector<std::string>& args, const std::string&,
              Done<StartedGeneration> done) override {
     ended_ = false;
     pid_ = spawn(bootstrap, args);
@@ -67,6 +67,15 @@ class ChildHost final : public GenerationHost {
     }
     if (wait <= milliseconds(0)) return answer(std::move(done), Result<ReapedGeneration>(ReapedGeneration{false, -1}));
     timer_ = loop_.after(milliseconds(5), [this, wait, done] { reap("f1e0", wait - milliseconds(5), done); });
+  }
+  void repair(const std::string&, std::function<void(Status)> done) override {
+    loop_.post([done] { done(Error(Code::kUnimplemented, "HWS-BR-005", "not here")); });
+  }
+  void binaries(Done<HostedBinaries> done) override {
+    answer(std::move(done), Result<HostedBinaries>(HostedBinaries{"test", ""}));
+  }
+  void mark(const std::string&, BinaryMark, const std::string&, std::function<void(Status)> done) override {
+    loop_.post([done] { done(Status()); });
   }
 
  private:

@@ -14,11 +14,11 @@ struct SupervisorTest : testing::Test {
   SupervisorTest() { make(); }
 
   void make() {
-    Supervisor::Options options;
     options.bootstrap = [this](const std::string& generation) {
       return bootstrap_ok ? "{" + generation + "}" : std::string();
     };
     options.room = [this](pid_t) { return room; };
+    options.cold_allowed = cold_allowed;
     supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, options, health, metrics);
   }
   void start() {
@@ -57,8 +57,10 @@ struct SupervisorTest : testing::Test {
   fake::Host host{loop};
   fake::Driver driver;
   fake::Watcher watcher;
+  Supervisor::Options options;
   bool bootstrap_ok = true;
   std::optional<MemoryRoom> room;
+  bool cold_allowed = false;
   std::unique_ptr<Supervisor> supervisor;
   std::vector<std::string> told;
   std::vector<Status> stopped;

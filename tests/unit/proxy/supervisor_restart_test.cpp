@@ -30,8 +30,9 @@ struct SupervisorRestartTest : SupervisorTest {
       told.push_back("replaced " + generation + " " + std::to_string(pid));
     });
   }
-  void restart() {
-    supervisor->restart([this](const Result<Supervisor::Restarted>& result) { results.push_back(result); });
+  void restart(HandOverRequest request = {}) {
+    supervisor->restart(std::move(request),
+                        [this](const Result<Supervisor::Restarted>& result) { results.push_back(result); });
     loop.run_ready();
   }
   std::string result_id() const {
@@ -145,6 +146,23 @@ TEST_F(SupervisorRestartTest, AnOldOneThatHasGivenUpItsAdminInterfaceIsToldOfAnd
   EXPECT_EQ(item_id(), "HWS-PX-025");
   EXPECT_THAT(told, IsEmpty());
   EXPECT_THAT(host.calls, Not(Contains(StartsWith("signal f1e0"))));
+}
+
+TEST_F(SupervisorRestartTest, AnOldOneThatHasGivenUpItsAdminInterfaceIsStartedColdWhereThatIsAllowed) {
+  cold_allowed = true;
+  make();
+  follow();
+  start_live();
+  restart();
+  driver.seen = fake::down();
+  loop.advance(seconds(35));
+  EXPECT_EQ(result_id(), "HWS-PX-024");
+  EXPECT_THAT(host.calls, Contains("signal f1e0 15"));
+  driver.seen = fake::live_probe();
+  watcher.tell(101);
+  loop.advance(seconds(1));
+  EXPECT_EQ(supervisor->status().generation, "f2e0");
+  EXPECT_THAT(told, ElementsAre("replaced f2e0 103"));
 }
 
 TEST_F(SupervisorRestartTest, AnOldOneThatHasClosedItsSocketsIsStartedCold) {

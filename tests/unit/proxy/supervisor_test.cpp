@@ -64,6 +64,44 @@ TEST_F(SupervisorTest, AdoptsALiveGenerationAndTouchesNothing) {
   EXPECT_EQ(status.version, "1.40.0");
 }
 
+TEST_F(SupervisorTest, AProxyWhoseInboundIsClosedOnPurposeStaysLive) {
+  start_live();
+  supervisor->expect_drained(101);
+  driver.seen = fake::live_probe();
+  driver.seen->listeners[1].bound = false;
+  loop.advance(seconds(60));
+  EXPECT_THAT(told, IsEmpty());
+  EXPECT_THAT(host.calls, IsEmpty());
+  EXPECT_EQ(item().state, HealthState::kOk);
+  // Outbound is nobody's purpose.
+  driver.seen->listeners[0].bound = false;
+  loop.advance(seconds(4));
+  EXPECT_THAT(told, ElementsAre(HasSubstr("nothing listens on 15001")));
+}
+
+TEST_F(SupervisorTest, AProxyThatIsNoLongerExcusedIsReplaced) {
+  start_live();
+  supervisor->expect_drained(101);
+  driver.seen = fake::live_probe();
+  driver.seen->listeners[1].bound = false;
+  loop.advance(seconds(10));
+  supervisor->expect_drained(0);
+  loop.advance(seconds(10));
+  EXPECT_THAT(host.calls, Contains("signal f1e0 15"));
+  EXPECT_THAT(host.calls, Contains("start f1e0 {f1e0} 2"));
+}
+
+TEST_F(SupervisorTest, AnAdoptedProxyWhoseInboundIsClosedOnPurposeIsLive) {
+  host.generations = {{"f1e0", 77, true, 0, "abc", {}}};
+  driver.seen = fake::live_probe();
+  driver.seen->listeners[1].bound = false;
+  supervisor->expect_drained(77);
+  start();
+  loop.advance(seconds(10));
+  EXPECT_THAT(told, ElementsAre("live f1e0 77"));
+  EXPECT_THAT(host.calls, ElementsAre("observe"));
+}
+
 TEST_F(SupervisorTest, AGenerationFoundThatNeverWasLiveIsStartedAnew) {
   host.generations = {{"f1e0", 77, true, 0, "abc", {}}};
   driver.seen = fake::early_probe(ProxyState::kInitializing);
@@ -197,6 +235,7 @@ TEST_F(SupervisorTest, AnEndIsToldAtOnceAndHealedWithinTheFirstBackOff) {
 }
 
 TEST_F(SupervisorTest, ASeriesOfEndsIsSlowedDownAndCalledFailed) {
+  host.marked = Error(Code::kFailedPrecondition, "HWS-BR-028", "no other one was good");
   start_live();
   bool failed = false;
   for (int i = 0; i < 40; ++i) {

@@ -55,6 +55,30 @@ TEST_F(ReporterTest, CountsAndRemembersWhatItTold) {
   EXPECT_NE(metrics.text().find("hawser_health_reports_total{health=\"unhealthy\"} 2"), std::string::npos);
 }
 
+TEST_F(ReporterTest, ADrainIsToldAtOnceAlsoByOneThatHasToldNothing) {
+  reporter.set_drain("drained");
+  EXPECT_THAT(sent, ElementsAre(Pair(false, "drained")));
+  EXPECT_EQ(health.items["registration"].id, "") << "it's as wanted";
+  reporter.set_program(true, "");
+  reporter.set_interception(true);
+  loop.advance(std::chrono::seconds(60));
+  EXPECT_THAT(sent, ElementsAre(Pair(false, "drained"), Pair(false, "drained"))) << "repeated, and never healthy";
+  reporter.set_drain("");
+  EXPECT_EQ(sent.back(), std::pair(true, std::string()));
+}
+
+TEST_F(ReporterTest, ADrainOfAnUnhealthyHostIsToldWithItsReasonAndTakenBackToTheTruth) {
+  reporter.set_interception(true);
+  reporter.set_program(false, "503");
+  reporter.set_drain("drained");
+  EXPECT_EQ(sent.back(), std::pair(false, std::string("drained")));
+  const auto before = sent.size();
+  reporter.set_drain("");
+  EXPECT_EQ(sent.size(), before) << "unhealthy as it was";
+  reporter.set_program(true, "");
+  EXPECT_EQ(sent.back(), std::pair(true, std::string()));
+}
+
 TEST_F(ReporterTest, TellsOnChangeOnly) {
   reporter.set_program(true, "");
   reporter.set_interception(true);

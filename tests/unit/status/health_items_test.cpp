@@ -53,6 +53,31 @@ TEST_F(HealthItemsTest, SinceIsTheStatesAndNotTheDetails) {
   EXPECT_EQ(items.items().front().since, began + std::chrono::seconds(1));
 }
 
+TEST_F(HealthItemsTest, RemembersChangesAndNothingElse) {
+  items.report("xds", HealthState::kStarting, "dialling", nullptr);
+  items.report("xds", HealthState::kStarting, "dialling again", nullptr);
+  loop.advance(std::chrono::seconds(1));
+  items.report("xds", HealthState::kFailed, "refused", &error);
+  items.report("xds", HealthState::kFailed, "refused again", &error);
+  const auto all = json::parse(items.transitions_json(0));
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0]["from"], "");
+  EXPECT_EQ(all[0]["to"], "starting");
+  EXPECT_EQ(all[1]["from"], "starting");
+  EXPECT_EQ(all[1]["to"], "failed");
+  EXPECT_EQ(all[1]["detail"], "refused");
+  EXPECT_EQ(all[1]["error"], "HWS-XX-001");
+  EXPECT_EQ(json::parse(items.transitions_json(all[0]["id"])).size(), 1U);
+  // A later hawserd counts on from its own start.
+  loop.set_wall(loop.wall() + std::chrono::hours(1));
+  HealthItems later(loop, metrics);
+  later.report("xds", HealthState::kOk, "connected", nullptr);
+  EXPECT_EQ(json::parse(later.transitions_json(all[1]["id"])).size(), 1U);
+  for (int i = 0; i < 300; ++i)
+    items.report("xds", i % 2 == 0 ? HealthState::kOk : HealthState::kStarting, "", nullptr);
+  EXPECT_EQ(items.transitions().size(), HealthItems::kTransitions);
+}
+
 TEST_F(HealthItemsTest, JsonHasTheFixOnlyWhileThereIsTrouble) {
   items.report("xds", HealthState::kFailed, "refused", &error);
   auto row = json::parse(items.items_json())[0];

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/proxy_hand_over.h"
+
+#include <CLI/CLI.hpp>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "cli/admin_call.h"
+#include "hawser/admin.pb.h"
+
+namespace hawser::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string text(const json& entry, const char* key) {
+  const auto found = entry.find(key);
+  return found != entry.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// Prints what is new in the proxy's history, from a connection of its own: the other one waits for the outcome.
+class Gates {
+ public:
+  explicit Gates(const Context& context) : context_(context), began_(std::chrono::steady_clock::now()) {
+    read(false);
+    thread_ = std::thread([this] { watch(); });
+  }
+  ~Gates() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+    read(true);
+  }
+  Gates(const Gates&) = delete;
+  Gates& operator=(const Gates&) = delete;
+
+ private:
+  void watch() {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, std::chrono::milliseconds(100), [this] { return over_; })) {
+      lock.unlock();
+      read(true);
+      lock.lock();
+    }
+  }
+
+  void read(bool show) {
+    admin::v1::Request request;
+    request.mutable_proxy_history()->set_after(last_);
+    const auto answer = admin_json(context_, request, 2000);
+    if (!answer || !answer->contains("entries") || !(*answer)["entries"].is_array()) return;
+    for (const json& entry : (*answer)["entries"]) {
+      if (!entry.is_object()) continue;
+      if (const auto id = entry.find("id"); id != entry.end() && id->is_number_unsigned())
+        last_ = std::max(last_, id->get<std::uint64_t>());
+      if (show) print(entry);
+    }
+    std::fflush(stdout);
+  }
+
+  void print(const json& entry) const {
+    const std::chrono::duration<double> at = std::chrono::steady_clock::now() - began_;
+    const std::string reason = text(entry, "reason");
+    std::string line;
+    if (text(entry, "kind") == "gate") {
+      const auto passed = entry.find("passed");
+      line = text(entry, "name") + (passed != entry.end() && *passed == true ? ": passed" : ": NOT passed");
+      if (const auto took = entry.find("took_ms"); took != entry.end() && took->is_number())
+        line += " in " + std::to_string(took->get<std::int64_t>()) + " ms";
+    } else {
+      line = text(entry, "from") + " -> " + text(entry, "name");
+    }
+    std::printf("  %6.2f s  %-6s %s%s%s\n", at.count(), text(entry, "generation").c_str(), line.c_str(),
+                reason.empty() ? "" : ", ", reason.c_str());
+  }
+
+  const Context& context_;
+  std::chrono::steady_clock::time_point began_;
+  std::uint64_t last_ = 0;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+Result<std::string> ask(const Context& context, const HandOverOptions& options, std::chrono::milliseconds timeout,
+                        const std::string& binary_sha256) {
+  admin::v1::Request request;
+  auto* job = request.mutable_proxy_restart();
+  job->set_hand_over(options.hand_over);
+  job->set_plan(options.plan);
+  job->set_binary_sha256(binary_sha256);
+  std::optional<Gates> gates;
+  if (!options.as_json && !options.plan) gates.emplace(context);
+  return admin_call(context, request, static_cast<int>(timeout.count()));
+}
+
+void print_gates(const json& done) {
+  for (const json& gate : done.value("gates", json::array()))
+    std::printf("  %-4s %-20s %-6s %s\n", gate.value("passed", false) ? "ok" : "NO", text(gate, "name").c_str(),
+                text(gate, "generation").c_str(), text(gate, "reason").c_str());
+}
+
+void print_plan(const json& done) {
+  const json& old_one = done["old"];
+  std::printf("%s would take over from %s (pid %d) by %s: %s\n", text(done["new"], "generation").c_str(),
+              text(old_one, "generation").c_str(), old_one.value("pid", 0), text(done, "hand_over").c_str(),
+              text(done, "why").c_str());
+  print_gates(done);
+  if (done.value("would_proceed", false)) {
+    std::printf("nothing stands against it; nothing was done\n");
+    return;
+  }
+  const json refusal = done.value("refusal", json::object());
+  std::printf("it would be refused: %s (fix: %s) [%s]\n", text(refusal, "message").c_str(),
+              text(refusal, "hint").c_str(), text(refusal, "id").c_str());
+}
+
+// The gates have been printed as they came.
+void print_done(const json& done) {
+  const json& old_one = done["old"];
+  const json& new_one = done["new"];
+  const std::string kind = text(done, "hand_over");
+  std::printf("%s (pid %d, Envoy %s) took over from %s (pid %d) in %.2f s%s%s\n", text(new_one, "generation").c_str(),
+              new_one.value("pid", 0), text(new_one, "version").c_str(), text(old_one, "generation").c_str(),
+              old_one.value("pid", 0), done.value("took_ms", 0) / 1000.0, kind.empty() ? "" : " by ", kind.c_str());
+  if (done.contains("refused_ms"))
+    std::printf("connections were refused for at most %.2f s\n", done.value("refused_ms", 0) / 1000.0);
+  else
+    std::printf("open connections end at the old one\n");
+}
+
+Error unreadable() {
+  return {Code::kInternal, "HWS-RPC-001", "hawserd's answer can't be read"};
+}
+
+}  // namespace
+
+void add_hand_over_flags(CLI::App& command, HandOverOptions& options) {
+  command
+      .add_option("--hand-over", options.hand_over,
+                  "How: side-by-side, hot-restart, planned-cold (refuses connections for a moment), or auto; without "
+                  "it, as proxy.hand_over says")
+      ->check(CLI::IsMember({"auto", "side-by-side", "hot-restart", "planned-cold"}));
+  command.add_flag("--plan", options.plan, "Only say what would happen, and why");
+  command.add_flag("--json", options.as_json, "Print as JSON");
+  command.add_option("--timeout", options.timeout, "How long to wait for the outcome")->capture_default_str();
+}
+
+bool HandOverOutcome::nothing_runs() const {
+  return !answer && (answer.error().id() == "HWS-MB-002" || answer.error().id() == "HWS-RPC-002");
+}
+
+HandOverOutcome hand_over(const Context& context, const HandOverOptions& options, std::chrono::milliseconds timeout,
+                          const std::string& binary_sha256) {
+  if (!options.as_json && !options.plan)
+    std::printf("checking, then handing over; the proxy that serves goes on until then\n");
+  std::fflush(stdout);
+  HandOverOutcome out{ask(context, options, timeout, binary_sha256)};
+  out.open = !out.answer && out.answer.error().code() == Code::kDeadlineExceeded &&
+             out.answer.error().id().rfind("HWS-PX", 0) != 0;
+  return out;
+}
+
+Status print_hand_over(const HandOverOptions& options, const std::string& answer) {
+  const json done = json::parse(answer, nullptr, false);
+  if (!done.is_object()) return unreadable();
+  if (options.as_json) {
+    std::printf("%s\n", answer.c_str());
+    return {};
+  }
+  if (!done.contains("old") || !done.contains("new")) return unreadable();
+  options.plan ? print_plan(done) : print_done(done);
+  return {};
+}
+
+}  // namespace hawser::cli

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drain.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/log.h"
+#include "status/time_text.h"
+
+namespace hawser {
+namespace {
+
+using nlohmann::json;
+
+constexpr auto kItem = "drain";
+constexpr auto kLookEvery = std::chrono::milliseconds(500);
+
+std::string count_text(std::uint64_t connections) {
+  if (connections == 0) return "no caller is connected any more";
+  return std::to_string(connections) +
+         (connections == 1 ? " connection of callers is open" : " connections of callers are open");
+}
+
+}  // namespace
+
+Drain::Drain(Context context, Proxy proxy, Withhold withhold)
+    : context_(std::move(context)), proxy_(std::move(proxy)), withhold_(std::move(withhold)) {
+  show();
+}
+
+void Drain::start() {
+  auto kept = DrainRecord::load(context_.path, context_.boot);
+  if (!kept) {
+    not_kept_ = kept.error();
+    ever_ = true;
+    return show();
+  }
+  if (kept->stage == DrainStage::kNone) return;
+  record_ = *kept;
+  if (listeners_closed()) proxy_.expect_drained(record_.drained);
+  heard_at_ = until_ = context_.loop.now();
+  log::info("drained, as it was before", {{"stage", drain_stage_name(record_.stage)}});
+  take_up(record_.stage);
+}
+
+void Drain::take_up(DrainStage stage) {
+  ever_ = true;
+  record_.stage = std::max(record_.stage, stage);
+  if (record_.since_ms == 0)
+    record_.since_ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.wall().time_since_epoch()).count();
+  withhold_(reason());
+  show();
+  look();
+}
+
+std::string Drain::reason() const {
+  return record_.stage == DrainStage::kNone ? std::string() : "drained by the operator";
+}
+
+// ---- out
+
+void Drain::begin(const Order& order, Done done) {
+  if (returning_)
+    return done(Error(Code::kAborted, "HWS-DR-004", "an earlier drain is being taken back", "try again in a moment"));
+  const auto serving = proxy_.serving();
+  if (order.listeners && !serving)
+    return done(Error(Code::kFailedPrecondition, "HWS-DR-003", "no proxy is LIVE whose listeners could be drained",
+                      "hawser status says why; `hawser drain` without --listeners works at once"));
+  record_.boot = order.until_reboot ? context_.boot : std::string();
+  const auto now = context_.loop.now();
+  until_ = now + order.time.value_or(context_.hear + context_.time);
+  if (record_.stage == DrainStage::kNone) heard_at_ = now + context_.hear;
+  const bool close = order.listeners && (!listeners_closed() || record_.drained != serving->pid);
+  take_up(DrainStage::kWithdrawn);
+  if (close) return drain_proxy(*serving, std::move(done));
+  keep([this, done = std::move(done)] { done(describe().dump()); });
+}
+
+// Kept first: a hawserd that finds closed listeners and knows of no drain would replace the proxy.
+void Drain::drain_proxy(const Proxy::Serving& serving, Done done) {
+  record_.stage = DrainStage::kListeners;
+  record_.drained = serving.pid;
+  proxy_.expect_drained(serving.pid);
+  keep([this, serving, done = std::move(done)] {
+    proxy_.drain_inbound(serving.generation, [this, alive = std::weak_ptr(alive_), serving, done](const Status& told) {
+      if (alive.expired()) return;
+      if (!told) return done(told.error());
+      log::info("inbound listeners drain", {{"generation", serving.generation}});
+      show();
+      done(describe().dump());
+    });
+  });
+}
+
+// A proxy that came after the drain takes callers, until it's told as well.
+void Drain::on_serving() {
+  const auto serving = proxy_.serving();
+  if (!listeners_closed() || returning_ || !serving || serving->pid == record_.drained) return;
+  drain_proxy(*serving, [](const Result<std::string>& told) {
+    if (!told) log::warn("another proxy can't be drained", {{"error", told.error().to_string()}});
+  });
+}
+
+void Drain::keep(std::function<void()> then) {
+  context_.slow.submit([this, alive = std::weak_ptr(alive_), record = record_, path = context_.path,
+                        then = std::move(then), &loop = context_.loop] {
+    const Status saved = record.save(path);
+    loop.post([this, alive, saved, then] {
+      if (alive.expired()) return;
+      not_kept_.reset();
+      if (!saved)
+        not_kept_ = Error(Code::kInternal, "HWS-DR-002",
+                          "the drain can't be kept, so a restart of hawserd takes it back: " + saved.error().message(),
+                          "make room in " + context_.path + "'s folder, and drain again");
+      show();
+      then();
+    });
+  });
+}
+
+// ---- back
+
+void Drain::end(Done done) {
+  if (returning_)
+    return done(Error(Code::kAborted, "HWS-DR-004", "the drain is being taken back already", "hawser status"));
+  if (record_.stage == DrainStage::kNone) return done(describe().dump());
+  if (!listeners_closed()) return taken_back(std::move(done));
+  // From here on closed listeners are a fault: a hawserd that dies now leaves one that replaces the proxy.
+  returning_ = true;
+  record_.stage = DrainStage::kWithdrawn;
+  record_.drained = 0;
+  keep([this, done = std::move(done)] {
+    proxy_.restart([this, alive = std::weak_ptr(alive_), done](const Status& restarted) {
+      if (alive.expired()) return;
+      if (!restarted)
+        log::warn("drained listeners come back by a cold start", {{"cause", restarted.error().to_string()}});
+      proxy_.expect_drained(0);
+      taken_back(done);
+    });
+  });
+}
+
+void Drain::taken_back(Done done) {
+  returning_ = false;
+  record_ = {};
+  timer_.reset();
+  open_.reset();
+  keep([this, done = std::move(done)] {
+    withhold_({});
+    log::info("the drain is taken back");
+    done(describe().dump());
+  });
+}
+
+void Drain::forget() {
+  record_ = {};
+  timer_.reset();
+  keep([] {});
+}
+
+// ---- what is left
+
+void Drain::look() {
+  timer_ = context_.loop.after(kLookEvery, [this] { look(); });
+  const auto serving = proxy_.serving();
+  if (!serving) return;
+  proxy_.connections(serving->generation, [this, alive = std::weak_ptr(alive_)](const auto& seen) {
+    if (!alive.expired() && record_.stage != DrainStage::kNone) looked(seen);
+  });
+}
+
+void Drain::looked(const Result<std::vector<proxy::ListenerConnections>>& seen) {
+  if (!seen) return;
+  const bool known = open_.has_value();
+  const auto before = inbound();
+  open_ = *seen;
+  if (!known || (before > 0 && inbound() == 0)) log::info("drained", {{"connections", std::to_string(inbound())}});
+  show();
+}
+
+std::uint64_t Drain::inbound() const {
+  std::uint64_t sum = 0;
+  if (open_)
+    for (const auto& item : *open_) sum += item.inbound ? item.connections : 0;
+  return sum;
+}
+
+void Drain::show() {
+  context_.metrics.set("hawser_draining", "The operator's drain: 0 none, 1 withdrawn, 2 listeners drained too", {},
+                       static_cast<int>(record_.stage));
+  context_.metrics.set("hawser_drain_connections", "Connections of callers that a drain waits for", {},
+                       static_cast<double>(inbound()));
+  if (not_kept_) return context_.health.report(kItem, HealthState::kDegraded, not_kept_->message(), &*not_kept_);
+  if (record_.stage == DrainStage::kNone) {
+    if (ever_) context_.health.report(kItem, HealthState::kOk, "not drained", nullptr);
+    return;
+  }
+  std::string detail = "drained by the operator, callers are sent elsewhere";
+  if (listeners_closed()) detail += ", inbound listeners are drained";
+  if (open_) detail += "; " + count_text(inbound());
+  const Error error(Code::kUnavailable, "HWS-DR-001", detail, "hawser undrain, when the work on this host is done");
+  context_.health.report(kItem, HealthState::kDegraded, detail, &error);
+}
+
+json Drain::describe() const {
+  json out = {{"stage", drain_stage_name(record_.stage)}};
+  if (record_.stage == DrainStage::kNone) return out;
+  out["since"] = status::utc_text(Loop::Wall(std::chrono::milliseconds(record_.since_ms)));
+  out["until_reboot"] = !record_.boot.empty();
+  out["kept"] = !not_kept_.has_value();
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until_ - context_.loop.now());
+  out["left_ms"] = std::max<std::int64_t>(left.count(), 0);
+  if (!open_) return out;
+  json listeners = json::array();
+  std::uint64_t outbound = 0;
+  for (const auto& item : *open_) {
+    if (!item.inbound) outbound += item.connections;
+    if (item.connections > 0)
+      listeners.push_back({{"listener", item.listener}, {"connections", item.connections}, {"inbound", item.inbound}});
+  }
+  out["connections"] = inbound();
+  out["drained"] = inbound() == 0 && context_.loop.now() >= std::min(heard_at_, until_);
+  out["outbound"] = outbound;
+  out["listeners"] = std::move(listeners);
+  return out;
+}
+
+}  // namespace hawser

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which hand-over it is, and what must be true before anything is started.
+#include <utility>
+
+#include "proxy/hand_over.h"
+
+namespace hawser::proxy {
+namespace {
+
+using hand_over::Deed;
+
+// Both generations hold the whole configuration while the old one drains.
+constexpr std::uint64_t kRoomTenths = 12;
+
+std::string megabytes(std::uint64_t bytes) {
+  return std::to_string(bytes >> 20U) + " MiB";
+}
+
+Error not_now(std::string what, std::string hint) {
+  return {Code::kFailedPrecondition, "HWS-PX-021", std::move(what), std::move(hint)};
+}
+
+}  // namespace
+
+void HandOver::note(std::string name, const std::string& generation, bool passed, std::string reason, Monotonic now) {
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(now - gate_since_);
+  gates_.push_back({std::move(name), generation, passed, std::move(reason), took});
+  gate_since_ = now;
+}
+
+bool HandOver::gate(std::string name, const std::string& generation, std::optional<Error> error, std::string reason,
+                    Monotonic now) {
+  note(std::move(name), generation, !error, error ? error->message() : std::move(reason), now);
+  if (!error) return true;
+  if (options_.request.plan) {
+    if (!refusal_) refusal_ = std::move(error);
+    return true;
+  }
+  finish(std::move(error));
+  return false;
+}
+
+std::optional<Error> HandOver::trouble_with_old(const Result<ProbeResult>& probe) const {
+  if (!probe)
+    return not_now(old_name() + " can't be asked: " + probe.error().message(),
+                   "without its admin interface it can't hand over; hawser proxy restart --hand-over planned-cold "
+                   "replaces it all the same");
+  if (probe->epoch != options_.old_id.epoch)
+    return not_now(old_name() + " says that it is epoch " + std::to_string(probe->epoch), "hawser status");
+  if (probe->state != ProxyState::kLive || !probe->ready)
+    return not_now(old_name() + " is " + std::string(proxy_state_name(probe->state)) + ", not ready",
+                   "only a LIVE proxy can hand over; hawser status says what it lacks");
+  return std::nullopt;
+}
+
+// Side by side costs nothing if it's called off; the proxy's own protocol has a point of no return, and leaves marks.
+bool HandOver::choose(Monotonic now) {
+  const std::string unshared = old_inspection_ ? old_inspection_->unshared : "what it listens on can't be asked for";
+  if (!options_.request.kind) {
+    if (unshared.empty())
+      take(HandOverKind::kSideBySide, "every listener can be shared, and the versions of both don't matter then");
+    else
+      take(HandOverKind::kHotRestart, "not every listener can be shared: " + unshared);
+  }
+  if (is(HandOverKind::kPlannedCold)) return true;
+  if (is(HandOverKind::kSideBySide)) {
+    std::optional<Error> error;
+    if (!unshared.empty())
+      error = Error(Code::kFailedPrecondition, "HWS-PX-030", "two proxies can't listen side by side: " + unshared,
+                    "--hand-over hot-restart, or auto, which chooses by itself");
+    return gate("shareable", old_name(), std::move(error), "every listener has reuse_port", now) && room_for_two(now);
+  }
+  if (options_.old_id.epoch >= GenerationId::kMaxEpoch)
+    return gate("epoch", old_name(),
+                not_now("epoch " + std::to_string(options_.old_id.epoch) + " is the last one of a family",
+                        "--hand-over side-by-side, or planned-cold, begins another family"),
+                "", now);
+  if (old_->initializing) {
+    if (options_.request.plan) {
+      note("mark", old_name(), false, "an attempt that was cut off has left its mark; it would be taken out", now);
+      return hot_restart_fits(now);
+    }
+    enter(Step::kRepairing);
+    act(Deed::kRepair);
+    return false;
+  }
+  note("mark", old_name(), true, "no attempt was cut off", now);
+  return hot_restart_fits(now);
+}
+
+std::optional<Error> HandOver::too_few_workers() const {
+  if (options_.concurrency == 0 || options_.concurrency >= old_->concurrency) return std::nullopt;
+  return not_now("proxy.concurrency is " + std::to_string(options_.concurrency) + ", but " + old_name() + " runs " +
+                     std::to_string(old_->concurrency) + " workers: connections in their queues would be lost",
+                 "set it to " + std::to_string(old_->concurrency) + " or more, or --hand-over side-by-side");
+}
+
+std::optional<Error> HandOver::too_little_memory() const {
+  if (!options_.room || options_.room->available * 10 >= options_.room->used * kRoomTenths) return std::nullopt;
+  return Error(Code::kResourceExhausted, "HWS-PX-023",
+               "two proxies need room: " + megabytes(options_.room->available) + " are free, " + old_name() +
+                   " holds " + megabytes(options_.room->used),
+               "free memory: 1.2 times what the proxy holds must be available");
+}
+
+bool HandOver::room_for_two(Monotonic now) {
+  const std::string reason = options_.room ? megabytes(options_.room->available) + " are free, " + old_name() +
+                                                 " holds " + megabytes(options_.room->used)
+                                           : "what is free can't be told";
+  return gate("memory", old_name(), too_little_memory(), reason, now);
+}
+
+bool HandOver::hot_restart_fits(Monotonic now) {
+  workers_ = old_->concurrency;
+  return gate("concurrency", old_name(), too_few_workers(), std::to_string(workers_) + " workers, none goes away",
+              now) &&
+         room_for_two(now);
+}
+
+// Known only once the candidate has been asked. What one of them doesn't tell was compatible so far.
+bool HandOver::versions_fit(const Validation& validation, Monotonic now) {
+  if (!is(HandOverKind::kHotRestart)) return true;
+  const std::string& candidate = validation.hot_restart_version;
+  const std::string running = old_inspection_ ? old_inspection_->hot_restart_version : "";
+  if (candidate.empty() || running.empty() || candidate == running) {
+    note("hot_restart_version", new_name(), true,
+         candidate.empty() || running.empty() ? "not told by both" : candidate + " on both sides", now);
+    return true;
+  }
+  const std::string what = old_name() + " speaks hot restart " + running + ", the new one " + candidate;
+  if (!options_.request.kind && options_.cold_allowed) {
+    note("hot_restart_version", new_name(), false, what, now);
+    take(HandOverKind::kPlannedCold, what + ", and " + old_inspection_->unshared);
+    workers_ = 0;
+    HandOver::validate();  // under its new name
+    return false;
+  }
+  return gate("hot_restart_version", new_name(),
+              Error(Code::kFailedPrecondition, "HWS-PX-031", what,
+                    "--hand-over planned-cold (connections are refused for under a second), or side-by-side"),
+              "", now);
+}
+
+}  // namespace hawser::proxy

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/loop.h"
+#include "base/result.h"
+#include "proxy/envoy_driver.h"
+
+namespace hawser {
+
+class MeshProxy;
+
+// What is asked of a generation of the proxy itself, over its admin interface.
+struct ProxyQuestion {
+  std::string what;        // connections, config_dump
+  std::string generation;  // empty: the one that serves
+  // Of a configuration dump, as Envoy's own query has them:
+  std::string resource;
+  std::string mask;
+  std::string name_regex;
+  bool endpoints = false;
+  // The next part of a dump that was begun: what the answer before said.
+  std::string token;
+  std::uint64_t offset = 0;
+};
+
+// What: the answers to `hawser proxy connections` and `config-dump`, as JSON documents. A dump may be larger than a
+// frame of admin.sock, so it's handed out in parts: {"token", "size", "offset", "part"}; the last one asked for is held
+// for ten seconds, in memory. Secrets are as Envoy tells them, redacted.
+// Threading: on the loop. Failure: the driver's; HWS-PX-063 (the proxy refuses the question), HWS-PX-064 (that dump
+// isn't held any more), HWS-AD-002 (no such question).
+class ProxyQuestions {
+ public:
+  static constexpr std::size_t kPart = std::size_t{1} << 20U;
+  static constexpr auto kHeld = std::chrono::seconds(10);
+  using Done = std::function<void(Result<std::string>)>;
+
+  ProxyQuestions(Loop& loop, proxy::EnvoyDriver& driver) : loop_(loop), driver_(driver) {}
+  void ask(const std::string& serving, const ProxyQuestion& question, Done done);
+
+ private:
+  void ask_connections(const std::string& generation, Done done);
+  void ask_dump(const std::string& generation, const ProxyQuestion& question, Done done);
+  Result<std::string> part(const std::string& token, std::uint64_t offset);
+
+  Loop& loop_;
+  proxy::EnvoyDriver& driver_;
+  std::string token_;
+  std::string dump_;
+  unsigned asked_ = 0;
+  std::unique_ptr<Loop::Timer> timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+// What: the answer to `hawser proxy status`: every generation that runs, with its connections where it can be asked.
+// Threading: on the loop. Failure: none; what can't be had is left out.
+void proxy_status(MeshProxy& proxy, std::function<void(Result<std::string>)> done);
+
+}  // namespace hawser

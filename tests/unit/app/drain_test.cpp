@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drain.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/fake_loop.h"
+
+namespace hawser {
+namespace {
+
+using nlohmann::json;
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+struct Immediately final : SlowWorker {
+  void submit(std::function<void()> work) override { work(); }
+};
+
+struct RecordedHealth final : HealthSink {
+  void report(const std::string& item, HealthState state, const std::string& detail, const Error* error) override {
+    states[item] = state;
+    details[item] = detail;
+    ids[item] = error == nullptr ? "" : error->id();
+  }
+  std::map<std::string, HealthState> states;
+  std::map<std::string, std::string> details;
+  std::map<std::string, std::string> ids;
+};
+
+struct DrainTest : testing::Test {
+  DrainTest() {
+    std::string name = testing::TempDir() + "drain-XXXXXX";
+    folder = ::mkdtemp(name.data());
+    path = folder + "/drain.json";
+    make();
+  }
+  ~DrainTest() override { std::filesystem::remove_all(folder); }
+
+  // As a hawserd that starts does.
+  void make(const std::string& boot = "this-boot") {
+    Drain::Proxy proxy;
+    proxy.serving = [this] { return serving; };
+    proxy.drain_inbound = [this](const std::string& generation, std::function<void(Status)> done) {
+      did.push_back("drain " + generation + (std::filesystem::exists(path) ? ", kept" : ""));
+      done({});
+    };
+    proxy.connections = [this](const std::string&, auto done) { done(open); };
+    proxy.expect_drained = [this](pid_t pid) { expected = pid; };
+    proxy.restart = [this](std::function<void(Status)> done) {
+      did.emplace_back("restart");
+      restarted = std::move(done);
+    };
+    drain = std::make_unique<Drain>(Drain::Context{loop, slow, health, metrics, path, boot, 1s, 5s}, std::move(proxy),
+                                    [this](const std::string& reason) { withheld = reason; });
+    drain->start();
+  }
+  json begin(Drain::Order order = {}) {
+    return answer([&](auto done) { drain->begin(order, std::move(done)); });
+  }
+  json end() {
+    return answer([&](auto done) { drain->end(std::move(done)); });
+  }
+  template <typename Call>
+  json answer(Call call) {
+    const auto got = std::make_shared<std::optional<Result<std::string>>>();
+    call([got](Result<std::string> result) { *got = std::move(result); });
+    loop.run_ready();
+    if (!got->has_value()) return "none yet";
+    if (!**got) return (*got)->error().id();
+    return json::parse(***got);
+  }
+  bool has_metric(const std::string& line) const { return metrics.text().find(line + "\n") != std::string::npos; }
+
+  FakeLoop loop;
+  Immediately slow;
+  RecordedHealth health;
+  Metrics metrics;
+  std::string folder;
+  std::string path;
+  std::optional<Drain::Proxy::Serving> serving = Drain::Proxy::Serving{"f1e0", 101};
+  std::vector<proxy::ListenerConnections> open;
+  std::vector<std::string> did;
+  std::function<void(Status)> restarted;
+  pid_t expected = 0;
+  std::string withheld;
+  std::unique_ptr<Drain> drain;
+};
+
+TEST_F(DrainTest, WithoutAWordNothingIsSaid) {
+  loop.advance(1min);
+  EXPECT_THAT(health.states, IsEmpty());
+  EXPECT_EQ(drain->describe(), json({{"stage", "none"}}));
+  EXPECT_TRUE(has_metric("hawser_draining 0"));
+  EXPECT_EQ(end()["stage"], "none");
+}
+
+TEST_F(DrainTest, TheFirstStageSendsCallersElsewhereAndLeavesTheProxyAlone) {
+  open = {{"0.0.0.0_15006", 2, true}, {"0.0.0.0_15001", 7, false}};
+  EXPECT_EQ(begin()["stage"], "withdrawn");
+  EXPECT_EQ(withheld, "drained by the operator");
+  loop.advance(1s);
+  EXPECT_THAT(did, IsEmpty());
+  EXPECT_EQ(drain->describe()["connections"], 2);
+  EXPECT_EQ(drain->describe()["outbound"], 7);
+  EXPECT_EQ(health.ids["drain"], "HWS-DR-001");
+  EXPECT_THAT(health.details["drain"], HasSubstr("2 connections of callers are open"));
+  EXPECT_TRUE(has_metric("hawser_draining 1"));
+  EXPECT_TRUE(has_metric("hawser_drain_connections 2"));
+}
+
+TEST_F(DrainTest, ItIsDrainedWhenCallersHaveHeardAndNoneIsLeft) {
+  begin();
+  loop.advance(600ms);
+  EXPECT_EQ(drain->describe()["drained"], false) << "nobody is connected, but callers may not have heard yet";
+  loop.advance(600ms);
+  EXPECT_EQ(drain->describe()["drained"], true);
+  open = {{"0.0.0.0_15006", 1, true}};
+  loop.advance(500ms);
+  EXPECT_EQ(drain->describe()["drained"], false);
+}
+
+TEST_F(DrainTest, TheTimeIsAsConfiguredOrAsAsked) {
+  EXPECT_EQ(begin()["left_ms"], 6000);
+  Drain::Order order;
+  order.time = 90s;
+  EXPECT_EQ(begin(order)["left_ms"], 90000);
+  loop.advance(2min);
+  EXPECT_EQ(drain->describe()["left_ms"], 0);
+}
+
+TEST_F(DrainTest, UndrainBringsCallersBackAtOnce) {
+  begin();
+  EXPECT_EQ(end()["stage"], "none");
+  EXPECT_EQ(withheld, "");
+  EXPECT_EQ(health.states["drain"], HealthState::kOk);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_THAT(did, IsEmpty());
+  loop.advance(1min);
+  EXPECT_TRUE(has_metric("hawser_draining 0"));
+}
+
+TEST_F(DrainTest, ItOutlivesHawserdAndABoot) {
+  begin();
+  const json since = drain->describe()["since"];
+  withheld.clear();
+  make("another-boot");
+  EXPECT_EQ(withheld, "drained by the operator");
+  EXPECT_EQ(drain->describe()["since"], since);
+  EXPECT_EQ(end()["stage"], "none");
+  make();
+  EXPECT_EQ(drain->describe()["stage"], "none");
+}
+
+TEST_F(DrainTest, UntilRebootEndsWithTheBoot) {
+  Drain::Order order;
+  order.until_reboot = true;
+  EXPECT_EQ(begin(order)["until_reboot"], true);
+  make();
+  EXPECT_EQ(drain->describe()["stage"], "withdrawn");
+  withheld.clear();
+  make("another-boot");
+  EXPECT_EQ(drain->describe()["stage"], "none");
+  EXPECT_EQ(withheld, "");
+}
+
+TEST_F(DrainTest, ARecordThatCannotBeReadIsSaidAndNobodyIsDrained) {
+  for (const char* text : {"", "[]", "{\"stage\": \"all\"}", "{\"stage\": 7}", "not JSON"}) {
+    std::ofstream(path) << text;
+    make();
+    EXPECT_EQ(drain->describe()["stage"], "none") << text;
+    EXPECT_EQ(health.ids["drain"], "HWS-DR-002") << text;
+  }
+  EXPECT_EQ(begin()["stage"], "withdrawn");
+  EXPECT_EQ(health.ids["drain"], "HWS-DR-001");
+}
+
+TEST_F(DrainTest, WhatCannotBeKeptIsDoneAndSaid) {
+  std::filesystem::remove_all(folder);
+  const json answer = begin();
+  EXPECT_EQ(answer["kept"], false);
+  EXPECT_EQ(withheld, "drained by the operator");
+  EXPECT_EQ(health.ids["drain"], "HWS-DR-002");
+}
+
+// ---- listeners
+
+TEST_F(DrainTest, ListenersAreDrainedWhenItIsKept) {
+  Drain::Order order;
+  order.listeners = true;
+  EXPECT_EQ(begin(order)["stage"], "listeners");
+  EXPECT_THAT(did, ElementsAre("drain f1e0, kept"));
+  EXPECT_EQ(expected, 101);
+  EXPECT_TRUE(drain->listeners_closed());
+  EXPECT_TRUE(has_metric("hawser_draining 2"));
+  // Once is enough.
+  begin(order);
+  EXPECT_EQ(begin()["stage"], "listeners");
+  EXPECT_EQ(did.size(), 1U);
+}
+
+TEST_F(DrainTest, WithoutAProxyListenersCannotBeDrainedAndNothingHasHappened) {
+  serving.reset();
+  Drain::Order order;
+  order.listeners = true;
+  EXPECT_EQ(begin(order), "HWS-DR-003");
+  EXPECT_EQ(withheld, "");
+  EXPECT_EQ(begin()["stage"], "withdrawn");
+}
+
+TEST_F(DrainTest, AnAdoptedProxyIsKnownToBeDrainedAndOneThatComesAfterItIsDrained) {
+  Drain::Order order;
+  order.listeners = true;
+  begin(order);
+  expected = 0;
+  serving.reset();
+  make();
+  EXPECT_EQ(expected, 101) << "before it's adopted";
+  serving = Drain::Proxy::Serving{"f1e0", 101};
+  drain->on_serving();
+  EXPECT_EQ(did.size(), 1U);
+  serving = Drain::Proxy::Serving{"f1e1", 102};
+  drain->on_serving();
+  loop.run_ready();
+  EXPECT_THAT(did, ElementsAre("drain f1e0, kept", "drain f1e1, kept"));
+  EXPECT_EQ(expected, 102);
+}
+
+TEST_F(DrainTest, ListenersComeBackByAnotherProxyAndCallersAfterIt) {
+  Drain::Order order;
+  order.listeners = true;
+  begin(order);
+  EXPECT_EQ(end(), "none yet");
+  EXPECT_EQ(did.back(), "restart");
+  EXPECT_EQ(withheld, "drained by the operator");
+  // Meanwhile nothing else is asked for.
+  EXPECT_EQ(begin(), "HWS-DR-004");
+  EXPECT_EQ(end(), "HWS-DR-004");
+  serving = Drain::Proxy::Serving{"f1e1", 102};
+  drain->on_serving();
+  restarted({});
+  loop.run_ready();
+  EXPECT_EQ(withheld, "");
+  EXPECT_EQ(expected, 0);
+  EXPECT_EQ(drain->describe()["stage"], "none");
+  EXPECT_EQ(did.size(), 2U);
+}
+
+// Without an exemption the supervisor replaces a proxy whose listener is closed.
+TEST_F(DrainTest, IfTheRestartIsRefusedTheDrainedProxyIsNoLongerExcused) {
+  Drain::Order order;
+  order.listeners = true;
+  begin(order);
+  end();
+  restarted(Error(Code::kFailedPrecondition, "HWS-PX-021", "not now"));
+  loop.run_ready();
+  EXPECT_EQ(expected, 0);
+  EXPECT_EQ(withheld, "");
+  EXPECT_EQ(drain->describe()["stage"], "none");
+}
+
+TEST_F(DrainTest, AHawserdThatDiesWhileListenersComeBackLeavesTheFirstStage) {
+  Drain::Order order;
+  order.listeners = true;
+  begin(order);
+  end();
+  expected = 0;
+  make();
+  EXPECT_EQ(drain->describe()["stage"], "withdrawn");
+  EXPECT_EQ(expected, 0) << "the supervisor is to replace it";
+}
+
+TEST_F(DrainTest, LeavingForgetsIt) {
+  begin();
+  drain->forget();
+  loop.run_ready();
+  make();
+  EXPECT_EQ(drain->describe()["stage"], "none");
+}
+
+}  // namespace
+}  // namespace hawser

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Both machines, in every state that a small world can bring them into, and in a hundred thousand long histories of a
+// larger one. Seeds and bounds are fixed, so a failure comes again; HAWSER_EXPLORE=N makes both N times as large.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <deque>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <set>
+#include <sstream>
+#include <unordered_set>
+
+#include "model_world.h"
+
+namespace hawser::proxy {
+namespace {
+
+using model::Budget;
+using model::Move;
+using model::Transitions;
+using model::World;
+
+constexpr unsigned kRecovery = 400;  // moves
+constexpr std::size_t kFailures = 6;
+
+unsigned factor() {
+  const char* text = std::getenv("HAWSER_EXPLORE");
+  return text == nullptr ? 1 : std::max(1, std::atoi(text));
+}
+
+struct Seen {
+  Transitions phases;
+  Transitions steps;
+
+  void take(World& world) {
+    phases.merge(world.phases());
+    steps.merge(world.steps());
+  }
+};
+
+// What both tests have seen, for the third.
+Seen& seen() {
+  static Seen all;
+  return all;
+}
+
+std::uint64_t hash(const std::string& text) {
+  return std::hash<std::string>{}(text);
+}
+
+// From here on all goes well: where does it lead? Empty: to one that serves. States in `known` have been asked before.
+std::string recovers(World world, std::unordered_set<std::uint64_t>& known) {
+  world.heal();
+  std::vector<std::uint64_t> passed;
+  std::string trace;
+  for (unsigned i = 0; i < kRecovery; ++i) {
+    const auto state = hash(world.fingerprint(false));
+    const auto move = world.good_move();
+    if (known.count(state) > 0 || (!move && world.settled())) {
+      passed.push_back(state);
+      known.insert(passed.begin(), passed.end());
+      return {};
+    }
+    if (!move) return "stuck: " + world.describe() + trace;
+    passed.push_back(state);
+    trace += "\n    " + move->text() + ": " + world.describe();
+    if (trace.size() > 6000) trace.erase(0, 2000);
+    world.apply(*move);
+    seen().take(world);
+    if (!world.broken().empty()) return world.broken() + trace;
+  }
+  return "no way back in " + std::to_string(kRecovery) + " moves: " + world.describe() + trace;
+}
+
+struct Step {
+  std::shared_ptr<const Step> before;
+  Move move;
+  std::string state;
+};
+
+std::string history(const std::shared_ptr<const Step>& last) {
+  std::deque<std::string> lines;
+  for (const Step* step = last.get(); step != nullptr; step = step->before.get())
+    lines.push_front("\n  " + step->move.text() + ": " + step->state);
+  std::string out;
+  for (const auto& line : lines) out += line;
+  return out;
+}
+
+// Breadth first, so that what it finds is the shortest way there.
+std::size_t explore(Budget budget, std::size_t limit) {
+  struct Place {
+    World world;
+    std::shared_ptr<const Step> way;
+  };
+  std::unordered_set<std::uint64_t> known, good;
+  std::deque<Place> open;
+  open.push_back({World(budget), nullptr});
+  known.insert(hash(open.back().world.fingerprint(true)));
+  std::set<std::string> failures;
+  // Several causes in one run; what follows from a bad state is bad for the same reason mostly.
+  const auto fail = [&failures](const std::string& what, const std::string& how) {
+    if (failures.insert(what.substr(0, what.find('\n'))).second) ADD_FAILURE() << what << "\nafter" << how;
+    return failures.size() >= kFailures;
+  };
+  while (!open.empty()) {
+    const Place place = std::move(open.front());
+    open.pop_front();
+    const auto lost = recovers(place.world, good);
+    if (!lost.empty()) {
+      if (fail(lost, history(place.way))) return known.size();
+      continue;
+    }
+    for (const auto& move : place.world.moves()) {
+      World next = place.world;
+      next.apply(move);
+      seen().take(next);
+      if (!next.broken().empty()) {
+        const auto last = "\n  " + move.text() + ": " + next.describe();
+        if (fail(next.broken(), history(place.way) + last)) return known.size();
+        continue;
+      }
+      if (!known.insert(hash(next.fingerprint(true))).second) continue;
+      if (known.size() > limit) {
+        ADD_FAILURE() << "more than " << limit << " states";
+        return known.size();
+      }
+      auto way = std::make_shared<const Step>(Step{place.way, move, next.describe()});
+      open.push_back({std::move(next), std::move(way)});
+    }
+  }
+  return known.size();
+}
+
+TEST(Exploration, EveryStateOfASmallWorldKeepsTheInvariants) {
+  std::size_t states = 0;
+  const unsigned more = factor() > 1 ? 1 : 0;
+  for (const Budget budget : {Budget{1 + more, 1, 1, 1}, Budget{2 + more, 1, 0, 0}, Budget{1 + more, 2, 0, 0}}) {
+    const auto found = explore(budget, 3000000);
+    states += found;
+    std::cout << "  " << found << " states with " << budget.faults << " faults, " << budget.hand_overs
+              << " hand-overs, " << budget.crashes << " crashes of hawserd, " << budget.stops << " stops\n";
+    if (HasFailure()) return;
+  }
+  RecordProperty("states", static_cast<int>(states));
+}
+
+TEST(Exploration, RandomHistoriesKeepTheInvariants) {
+  const unsigned histories = 100000 * factor();
+  std::unordered_set<std::uint64_t> good;
+  std::uint64_t moves = 0;
+  for (unsigned seed = 1; seed <= histories; ++seed) {
+    std::mt19937 engine(seed);
+    const auto random = [&engine](std::size_t below) { return static_cast<unsigned>(engine() % below); };
+    Budget budget;
+    budget.faults = random(20);
+    budget.hand_overs = random(4);
+    budget.crashes = random(3);
+    budget.stops = random(4);
+    World world(budget);
+    std::string trace;
+    const unsigned length = 20 + random(60);
+    for (unsigned i = 0; i < length; ++i) {
+      const auto all = world.moves();
+      if (all.empty()) break;
+      const Move move = all[random(all.size())];
+      world.apply(move);
+      ++moves;
+      seen().take(world);
+      trace += "\n  " + move.text() + ": " + world.describe();
+      ASSERT_EQ(world.broken(), "") << "seed " << seed << trace;
+    }
+    ASSERT_EQ(recovers(world, good), "") << "seed " << seed << trace;
+  }
+  std::cout << "  " << histories << " histories, " << moves << " moves\n";
+}
+
+// `from --> to` of the diagrams in docs/supervision.md that begin with `stateDiagram-v2` under that heading.
+Transitions documented(const std::string& heading) {
+  const char* root = std::getenv("HAWSER_SOURCE_DIR");
+  std::ifstream file(std::string(root == nullptr ? "." : root) + "/docs/supervision.md");
+  Transitions out;
+  bool here = false;
+  bool inside = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("#")) here = line.find(heading) != std::string::npos;
+    if (line.starts_with("```")) inside = here && line.find("mermaid") != std::string::npos;
+    std::istringstream words(line);
+    std::string from, arrow, to;
+    if (inside && words >> from >> arrow >> to && arrow == "-->" && from != "[*]" && to != "[*]") out.emplace(from, to);
+  }
+  return out;
+}
+
+std::string text(const Transitions& transitions) {
+  std::string out;
+  for (const auto& [from, to] : transitions) out += "    " + from + " --> " + to + "\n";
+  return out;
+}
+
+// Needs what the two tests above have seen, so it runs after them.
+TEST(Exploration, TheDiagramsShowWhatHappensAndNothingElse) {
+  ASSERT_FALSE(seen().phases.empty()) << "run it with the other tests of this program";
+  EXPECT_EQ(text(documented("States")), text(seen().phases));
+  EXPECT_EQ(text(documented("Steps of a hand-over")), text(seen().steps));
+}
+
+}  // namespace
+}  // namespace hawser::proxy
