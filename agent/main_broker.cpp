@@ -207,9 +207,9 @@ int run(const Arguments& arguments) {
   generation_options.boot_folder = arguments.state_dir + "/proxy/boot";
   generation_options.good_folder = arguments.state_dir + "/proxy";
   generation_options.log_folder = arguments.proxy_log_dir;
-  generation_options.validate_timeout = std::chrono::milliseconds(arguments.validate_wait_ms);
   std::error_code ignored;
   generation_options.self = std::filesystem::read_symlink("/proc/self/exe", ignored).string();
+  generation_options.validate_timeout = std::chrono::milliseconds(arguments.validate_wait_ms);
   broker::Generations generations(loop, *launcher, store, generation_options);
 
   interception_options.exempt_uids = {agent->uid, proxy_user->uid};

@@ -41,9 +41,9 @@ class FakeLauncher final : public proxy::Launcher {
     done(proxy::CheckResult{version ? 0 : 1, version ? "envoy  version: c0ffee/1.40.0/Clean/RELEASE/SSL\n" : verdict});
   }
 
-  std::string verdict = "bad\n";
   std::string hot_restart_version = "11.104\n";
   Result<proxy::CheckResult> repaired = proxy::CheckResult{0, ""};
+  std::string verdict = "bad\n";
   std::vector<proxy::CheckSpec> checks;
   std::vector<proxy::GenerationSpec> specs;
   std::vector<proxy::GenerationState> states;
@@ -156,24 +156,6 @@ TEST_F(GenerationsTest, AValidationSeesTheVeryCommandLineOfTheStart) {
   EXPECT_EQ(launcher_.checks.back().argv, expected);
 }
 
-TEST_F(GenerationsTest, TheProxysReasonIsKeptWhateverItQuotes) {
-  Generations generations(loop_, launcher_, store_, options_);
-  std::string detail;
-  const auto validate = [&] {
-    generations.validate({"f1e0", "{}", "", {}}, [&detail](const auto& result) { detail = result->detail; });
-  };
-  const std::string chatter(50'000, 'i'), quoted(300'000, 'q');
-  launcher_.verdict = "[1][info] " + chatter + "\n[1][critical] no such field" + quoted + "\nand at its end\n";
-  validate();
-  EXPECT_EQ(detail.find("[1][critical] no such field"), 0U) << detail;
-  EXPECT_NE(detail.find("and at its end"), std::string::npos);
-  EXPECT_LT(detail.size(), 4200U);
-  EXPECT_GE(launcher_.checks.back().keep, chatter.size() + quoted.size());
-  launcher_.verdict = "it says \xff\xfe\x1b[31m";
-  validate();
-  EXPECT_EQ(detail, "it says ???[31m");  // a text that protobuf and a terminal can take
-}
-
 TEST_F(GenerationsTest, ASuccessorsHotRestartVersionIsToldAndOneThatMakesNoSenseIsNot) {
   Generations generations(loop_, launcher_, store_, options_);
   std::string told = "none";
@@ -209,6 +191,24 @@ TEST_F(GenerationsTest, AMarkIsTakenOutByTheProxysUserAndOnlyOfTheOneOfItsFamily
   EXPECT_EQ(told, "HWS-BR-042");
   generations.repair("../x", keep);
   EXPECT_EQ(told, "HWS-BR-011");
+}
+
+TEST_F(GenerationsTest, TheProxysReasonIsKeptWhateverItQuotes) {
+  Generations generations(loop_, launcher_, store_, options_);
+  std::string detail;
+  const auto validate = [&] {
+    generations.validate({"f1e0", "{}", "", {}}, [&detail](const auto& result) { detail = result->detail; });
+  };
+  const std::string chatter(50'000, 'i'), quoted(300'000, 'q');
+  launcher_.verdict = "[1][info] " + chatter + "\n[1][critical] no such field" + quoted + "\nand at its end\n";
+  validate();
+  EXPECT_EQ(detail.find("[1][critical] no such field"), 0U) << detail;
+  EXPECT_NE(detail.find("and at its end"), std::string::npos);
+  EXPECT_LT(detail.size(), 4200U);
+  EXPECT_GE(launcher_.checks.back().keep, chatter.size() + quoted.size());
+  launcher_.verdict = "it says \xff\xfe\x1b[31m";
+  validate();
+  EXPECT_EQ(detail, "it says ???[31m");  // a text that protobuf and a terminal can take
 }
 
 TEST_F(GenerationsTest, WhatIsKnownToWorkIsNotValidatedAgainButAnyChangeIs) {
