@@ -34,12 +34,17 @@ std::string version_in(const std::string& output) {
 constexpr std::size_t kMaxOutput = 2 * kMaxBootstrap;  // it may quote the whole bootstrap
 constexpr std::size_t kMaxWords = 4096;
 
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
 // What the proxy says about a bootstrap that it refuses. Around the reason there may be any amount of other lines, and
 // of the bootstrap itself: its reason is where it begins to complain, or where it ends.
 std::string words_in(std::string output) {
   if (const auto at = output.find("[critical]"); at != std::string::npos)
     output.erase(0, output.rfind('\n', at) + 1);  // npos + 1 is 0
-  while (!output.empty() && (output.back() == '\n' || output.back() == ' ')) output.pop_back();
+  output = trimmed(std::move(output));
   if (output.size() > kMaxWords) output.replace(kMaxWords / 2, output.size() - kMaxWords, " ... ");
   for (char& c : output)
     if (c != '\n' && c != '\t' && (c < 0x20 || c > 0x7e)) c = '?';  // it may quote anything

@@ -120,7 +120,12 @@ def install(scene, script: str) -> str:
     return scene.vm.call(work)
 
 
-VERSION = '#!/bin/sh\ncase " $* " in *" --version "*) echo "x  version: 0/1.40.0/Clean/RELEASE/SSL"; exit 0;; esac\n'
+VERSION = """#!/bin/sh
+case " $* " in
+*" --version "*) echo "x  version: 0/1.40.0/Clean/RELEASE/SSL"; exit 0;;
+*" --hot-restart-version "*) echo 11.104 >&2; exit 0;;
+esac
+"""
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from lab.generations import Unavailable, Watcher, counters, leftovers, restart, 
 from lab.world import World
 
 TOO_EARLY = 2.0  # seconds before the predecessor's time is over, in which a stream may end already
+COLD_OUTAGE_MS = 1000
 SETTLE = 0.5  # after a hand-over, before what is seen counts as steady
 
 
@@ -26,13 +27,15 @@ class Options:
     mix: echo.Mix = echo.Mix()
     drain: int = 3  # seconds
     leaves: int = 6  # seconds that a predecessor may stay
+    canary: int = 1  # seconds in which both serve, side by side
     steady: float = 2.0  # seconds between two
     renew_every: float = 0.0  # seconds; 0: certificates aren't renewed on purpose
     binaries: tuple[str, ...] = ()  # to go to and fro between; empty: the same again
     limit: float = 3600.0  # seconds for all
 
     def settings(self) -> tuple[str, ...]:
-        return (f"proxy.drain={self.drain}s", f"proxy.parent_shutdown={self.leaves}s", "proxy.start_timeout=15s")
+        times = {"drain": self.drain, "parent_shutdown": self.leaves, "canary": self.canary, "start_timeout": 15}
+        return tuple(f"proxy.{name}={seconds}s" for name, seconds in times.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +140,10 @@ class Run:
     def early_ends(self) -> list[str]:
         """Streams and TCP connections that ended before the predecessor's time was over."""
         found = []
+        stays = self._options.leaves - min(TOO_EARLY, self._options.leaves / 2)
         for end in self.seen.ends:
             last = next((each for each in reversed(self.done) if each.asked <= end.at), None)
-            if last is None or not (last.live + self._options.leaves - TOO_EARLY <= end.at <= last.alone + TOO_EARLY):
+            if last is None or not (last.live + stays <= end.at <= last.alone + TOO_EARLY):
                 since = "before any hand-over" if last is None else f"{end.at - last.live:+.2f} s from LIVE"
                 found.append(f"{end.kind}, {since}: {end.what}")
         return found
@@ -187,6 +191,9 @@ class Run:
 def verdict(document: dict[str, typing.Any], p99_ratio: float = 2.0) -> list[str]:
     """Why the run isn't good; empty if it is."""
     bad = [f"not done: {text}" for text in document["not_done"][:3]]
+    if document["kind"] == "planned-cold":  # then nobody listens for a moment
+        late = max(document["outage_ms"], default=0.0)
+        return bad + ([f"no new connection was served for {late:.0f} ms"] if late > COLD_OUTAGE_MS else [])
     failed = document["failed"] + sum(each["failed"] for each in document["mesh"].values())
     if failed:
         bad.append(f"{failed} requests failed: {document['why']} {document['mesh_failures'][:2]}")

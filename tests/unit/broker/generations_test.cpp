@@ -197,7 +197,7 @@ TEST_F(GenerationsTest, TheProxysReasonIsKeptWhateverItQuotes) {
   Generations generations(loop_, launcher_, store_, options_);
   std::string detail;
   const auto validate = [&] {
-    generations.validate({"f1e1", "{}", "", {}}, [&detail](const auto& result) { detail = result->detail; });
+    generations.validate({"f1e0", "{}", "", {}}, [&detail](const auto& result) { detail = result->detail; });
   };
   const std::string chatter(50'000, 'i'), quoted(300'000, 'q');
   launcher_.verdict = "[1][info] " + chatter + "\n[1][critical] no such field" + quoted + "\nand at its end\n";
