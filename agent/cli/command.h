@@ -41,7 +41,6 @@ void add_intercept(CLI::App& app, Context& context);
 void add_events(CLI::App& app, Context& context);
 void add_config(CLI::App& app, Context& context);
 void add_proxy(CLI::App& app, Context& context);
-void add_proxy_restart(CLI::App& proxy, Context& context);
 void add_xds_bootstrap(CLI::App& app, Context& context);
 void add_xds_debug(CLI::App& app, Context& context);
 void add_xds_hold(CLI::App& app, Context& context);

@@ -21,10 +21,17 @@ std::string text(const json& entry, const char* key) {
   return found != entry.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+void print_gate(const json& gate) {
+  std::printf("  %-4s %-20s %-6s %s", gate.value("passed", false) ? "ok" : "NO", text(gate, "name").c_str(),
+              text(gate, "generation").c_str(), text(gate, "reason").c_str());
+  if (const int took = gate.value("took_ms", -1); took >= 0) std::printf(" (%d ms)", took);
+  std::printf("\n");
+}
+
 // Prints what is new in the proxy's history, from a connection of its own: the other one waits for the outcome.
 class Gates {
  public:
-  explicit Gates(const Context& context) : context_(context), began_(std::chrono::steady_clock::now()) {
+  explicit Gates(const Context& context) : context_(context) {
     read(false);
     thread_ = std::thread([this] { watch(); });
   }
@@ -64,30 +71,26 @@ class Gates {
     std::fflush(stdout);
   }
 
-  void print(const json& entry) const {
-    const std::chrono::duration<double> at = std::chrono::steady_clock::now() - began_;
+  // A gate, or a state that a generation came into.
+  static void print(const json& entry) {
+    if (text(entry, "kind") == "gate") return print_gate(entry);
     const std::string reason = text(entry, "reason");
-    std::string line;
-    if (text(entry, "kind") == "gate") {
-      const auto passed = entry.find("passed");
-      line = text(entry, "name") + (passed != entry.end() && *passed == true ? ": passed" : ": NOT passed");
-      if (const auto took = entry.find("took_ms"); took != entry.end() && took->is_number())
-        line += " in " + std::to_string(took->get<std::int64_t>()) + " ms";
-    } else {
-      line = text(entry, "from") + " -> " + text(entry, "name");
-    }
-    std::printf("  %6.2f s  %-6s %s%s%s\n", at.count(), text(entry, "generation").c_str(), line.c_str(),
-                reason.empty() ? "" : ", ", reason.c_str());
+    std::printf("       %-20s %-6s %s\n", (text(entry, "from") + " -> " + text(entry, "name")).c_str(),
+                text(entry, "generation").c_str(), reason.c_str());
   }
 
   const Context& context_;
-  std::chrono::steady_clock::time_point began_;
   std::uint64_t last_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool over_ = false;
   std::thread thread_;
 };
+
+// Is there a hand-over to be watched?
+bool shows(const HandOverOptions& options) {
+  return !options.as_json && !options.plan;
+}
 
 Result<std::string> ask(const Context& context, const HandOverOptions& options, std::chrono::milliseconds timeout,
                         const std::string& binary_sha256) {
@@ -97,14 +100,12 @@ Result<std::string> ask(const Context& context, const HandOverOptions& options, 
   job->set_plan(options.plan);
   job->set_binary_sha256(binary_sha256);
   std::optional<Gates> gates;
-  if (!options.as_json && !options.plan) gates.emplace(context);
+  if (shows(options)) gates.emplace(context);
   return admin_call(context, request, static_cast<int>(timeout.count()));
 }
 
 void print_gates(const json& done) {
-  for (const json& gate : done.value("gates", json::array()))
-    std::printf("  %-4s %-20s %-6s %s\n", gate.value("passed", false) ? "ok" : "NO", text(gate, "name").c_str(),
-                text(gate, "generation").c_str(), text(gate, "reason").c_str());
+  for (const json& gate : done.value("gates", json::array())) print_gate(gate);
 }
 
 void print_plan(const json& done) {
@@ -126,10 +127,10 @@ void print_plan(const json& done) {
 void print_done(const json& done) {
   const json& old_one = done["old"];
   const json& new_one = done["new"];
-  const std::string kind = text(done, "hand_over");
-  std::printf("%s (pid %d, Envoy %s) took over from %s (pid %d) in %.2f s%s%s\n", text(new_one, "generation").c_str(),
-              new_one.value("pid", 0), text(new_one, "version").c_str(), text(old_one, "generation").c_str(),
-              old_one.value("pid", 0), done.value("took_ms", 0) / 1000.0, kind.empty() ? "" : " by ", kind.c_str());
+  std::printf("%s (pid %d, Envoy %s) took over from %s (pid %d) in %.2f s by %s: %s\n",
+              text(new_one, "generation").c_str(), new_one.value("pid", 0), text(new_one, "version").c_str(),
+              text(old_one, "generation").c_str(), old_one.value("pid", 0), done.value("took_ms", 0) / 1000.0,
+              text(done, "hand_over").c_str(), text(done, "why").c_str());
   if (done.contains("refused_ms"))
     std::printf("connections were refused for at most %.2f s\n", done.value("refused_ms", 0) / 1000.0);
   else
@@ -159,11 +160,10 @@ bool HandOverOutcome::nothing_runs() const {
 
 HandOverOutcome hand_over(const Context& context, const HandOverOptions& options, std::chrono::milliseconds timeout,
                           const std::string& binary_sha256) {
-  if (!options.as_json && !options.plan)
-    std::printf("checking, then handing over; the proxy that serves goes on until then\n");
+  if (shows(options)) std::printf("checking, then handing over\n");
   std::fflush(stdout);
   HandOverOutcome out{ask(context, options, timeout, binary_sha256)};
-  out.open = !out.answer && out.answer.error().code() == Code::kDeadlineExceeded &&
+  out.open = !out.answer && !options.plan && out.answer.error().code() == Code::kDeadlineExceeded &&
              out.answer.error().id().rfind("HWS-PX", 0) != 0;
   return out;
 }

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.incremental
 
 STORE = "/var/lib/hawser/proxy/bin"
 LEAVES = 3  # seconds that a predecessor may stay
-SETTINGS = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=2s", "proxy.start_timeout=4s")
+SETTINGS = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=2s", "proxy.start_timeout=4s", "proxy.canary=1s")
 QUARANTINE, GOOD = 1, 2
 PORT = 8765
 BOOTSTRAP = b'{"node": {"id": "test", "cluster": "test"}}'
@@ -256,7 +256,7 @@ def test_an_upgrade_and_the_way_back_lose_no_request(world, old, new):
         traffic.more(30)
         done = world.vm.cli("proxy", "upgrade", NEW)
         assert "Envoy 1.40.0" in done.stdout and "validates" in done.stdout
-        assert "-> LIVE" in done.stdout and "took over from" in done.stdout, done.stdout
+        assert "  ok   validate " in done.stdout and "took over from" in done.stdout, done.stdout
         assert proxy(world)["version"] == "1.40.0" and proxy(world)["binary_sha256"] == new
         assert marked(world, "current") == [new] and marked(world, "previous") == [old]
         traffic.more(30)
