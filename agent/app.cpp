@@ -205,8 +205,9 @@ struct App::Impl {
     json out = {{"schema_version", 1}, {"health", json::parse(health.transitions_json(after_health), nullptr, false)}};
     out["proxy"] = json::array();
     MeshProxy* proxy = membership ? membership->proxy() : nullptr;
-    if (proxy != nullptr)
-      for (const auto& entry : proxy->history().after(after_history)) out["proxy"].push_back(entry_json(entry));
+    if (proxy == nullptr) return as_line(out);
+    out["last_history"] = proxy->history().last();
+    for (const auto& entry : proxy->history().after(after_history)) out["proxy"].push_back(entry_json(entry));
     return as_line(out);
   }
 

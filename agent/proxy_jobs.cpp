@@ -100,7 +100,7 @@ struct Runner {
     json entries = json::array();
     for (const auto& entry : proxy.history().after(job.after)) entries.push_back(entry_json(entry));
     // Reasons may quote foreign bytes.
-    const json out = {{"schema_version", 1}, {"entries", std::move(entries)}};
+    const json out = {{"schema_version", 1}, {"last", proxy.history().last()}, {"entries", std::move(entries)}};
     done(out.dump(-1, ' ', false, json::error_handler_t::replace));
   }
   void operator()(const ProxyStatusJob&) const { proxy_status(proxy, done); }

@@ -33,6 +33,11 @@ Result<std::vector<Event>> fresh(Context& context, Known& known) {
   request.mutable_events()->set_after_health(known.health);
   auto answer = admin_json(context, request);
   if (!answer) return answer.error();
+  // The host has left and joined again: the proxy's history has begun anew.
+  if (answer->value("last_history", known.history) < known.history) {
+    known.history = 0;
+    return fresh(context, known);
+  }
   std::vector<Event> out;
   const auto take = [&out, &answer](const char* source, std::uint64_t& last) {
     for (auto& item : answer->value(source, json::array())) {

@@ -21,23 +21,28 @@ struct Options {
   std::uint64_t since = 0;
 };
 
-Status print_new(Context& context, bool lines_of_json, std::uint64_t& known) {
+Status print_new(Context& context, const Options& options, std::uint64_t& known) {
   admin::v1::Request request;
   request.mutable_proxy_history()->set_after(known);
   auto answer = admin_json(context, request);
   if (!answer) return answer.error();
+  // The host has left and joined again: the history has begun anew.
+  if (options.follow && answer->value("last", known) < known) {
+    known = 0;
+    return print_new(context, options, known);
+  }
   for (const auto& entry : answer->value("entries", json::array())) {
     known = std::max(known, entry.value("id", std::uint64_t{0}));
-    std::printf("%s\n", lines_of_json ? entry.dump().c_str() : history_line(entry).c_str());
+    std::printf("%s\n", options.as_json ? entry.dump().c_str() : history_line(entry).c_str());
   }
   return {};
 }
 
 void run(Context& context, const Options& options) {
   std::uint64_t known = options.since;
-  if (options.follow) return follow(context, [&] { return print_new(context, options.as_json, known); });
+  if (options.follow) return follow(context, [&] { return print_new(context, options, known); });
   if (!options.as_json) {
-    if (auto printed = print_new(context, false, known); !printed) fail(context, printed.error());
+    if (auto printed = print_new(context, options, known); !printed) fail(context, printed.error());
     return;
   }
   admin::v1::Request request;

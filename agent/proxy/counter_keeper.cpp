@@ -31,6 +31,7 @@ void CounterKeeper::restore() {
   const auto text = file::read_bounded(options_.path, kMaxFile);
   const Status restored = text ? counters_.restore(*text, options_.boot) : Status(text.error());
   ended_ = counters_.ended();
+  stale_ = !counters_.empty();
   if (restored) return;
   log::warn(restored.error().to_string());
   const std::string aside = options_.path + ".damaged";
@@ -93,10 +94,12 @@ void CounterKeeper::answered(Round& round, const std::string& generation, const 
 void CounterKeeper::finish() {
   const auto round = std::exchange(round_, nullptr);
   failure_ = round->failure;
-  if (failure_)
+  if (failure_) {
     fail("reading", *failure_);
-  else
+  } else {
     read_at_ = loop_.now();
+    stale_ = false;
+  }
   metrics_.set("hawser_proxy_counter_series", "Series of the proxy's statistics that are kept", {},
                static_cast<double>(counters_.series()));
   if (std::exchange(refused_, counters_.refused()) != counters_.refused())
@@ -110,7 +113,7 @@ void CounterKeeper::finish() {
 
 void CounterKeeper::scrape(Done done) {
   begin(Join::kAtHand, [this, done = std::move(done)] {
-    if (failure_ && counters_.empty()) return done(*failure_);
+    if (failure_ && (stale_ || counters_.empty())) return done(*failure_);
     done(counters_.text());
   });
 }

@@ -25,8 +25,9 @@ namespace hawser::proxy {
 // Durability: `path` is written durably at each last reading, when a generation has ended, and else once a minute; at
 // most 16 MiB. It's of use until the next boot. Damaged: put aside as <path>.damaged, and HWS-PX-060 is logged.
 // Threading: on the loop, files on the slow worker; `done` runs once, on the loop, not once the keeper is destroyed.
-// Failure: a scrape fails as the serving generation's if nothing is known at all.
-// Metrics: hawser_proxy_counter_series, hawser_proxy_counter_failures_total{type} (reading, write, limit).
+// Failure: a scrape fails as the serving generation's if nothing is known, or nothing newer than what an earlier
+// hawserd wrote down, who may have told more since. Metrics: hawser_proxy_counter_series,
+// hawser_proxy_counter_failures_total{type} (reading, write, limit).
 class CounterKeeper {
  public:
   struct Options {
@@ -83,6 +84,7 @@ class CounterKeeper {
   std::shared_ptr<Round> round_;                // under way
   std::vector<std::function<void()>> on_next_;  // those that wait for the one after
   std::optional<Error> failure_;                // the serving one's, in the last round
+  bool stale_ = false;                          // restored, and no reading since
   unsigned ended_ = 0;
   std::uint64_t refused_ = 0;
   Loop::Monotonic read_at_{};

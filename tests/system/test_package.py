@@ -44,6 +44,7 @@ def test_sockets_and_folders_have_their_owners(bare):
         "/run/hawser/broker.sock": "root:hawser 660",
         "/run/hawser/proxy": "hawser-proxy:hawser 2750",
         "/var/lib/hawser/identity": "hawser:hawser 700",
+        "/var/lib/hawser/supervisor": "hawser:hawser 700",
         "/var/lib/hawser/proxy/bin": "root:root 755",
         "/var/lib/hawser/proxy/boot": "root:hawser-proxy 2750",
         "/etc/hawser/hawser.yaml": "root:root 644",

@@ -88,6 +88,20 @@ TEST_F(CounterKeeperTest, OneThatEndedIsKeptByTheNextHawserd) {
   EXPECT_EQ(scrape(), requests(8));
 }
 
+TEST_F(CounterKeeperTest, ALaterHawserdTellsNothingBeforeItKnowsMoreThanTheFile) {
+  running = {{"f1e0", 10}};
+  driver.counts["f1e0"] = 7;
+  keeper->read_last([] {});
+  loop.run_ready();
+  driver.counts["f1e0"] = 9;
+  EXPECT_EQ(scrape(), requests(9));
+  running.clear();
+  make();
+  EXPECT_EQ(scrape(), "HWS-PX-001");  // 7 would go back
+  running = {{"f1e0", 10}};
+  EXPECT_EQ(scrape(), requests(9));
+}
+
 TEST_F(CounterKeeperTest, ReadsByItselfForTheCaseOfACrash) {
   running = {{"f1e0", 10}};
   driver.counts["f1e0"] = 7;
