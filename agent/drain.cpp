@@ -75,7 +75,7 @@ void Drain::begin(const Order& order, Done done) {
   const bool close = order.listeners && (!listeners_closed() || record_.drained != serving->pid);
   take_up(DrainStage::kWithdrawn);
   if (close) return drain_proxy(*serving, std::move(done));
-  keep([this, done = std::move(done)] { done(describe().dump()); });
+  keep([this, done = std::move(done)] { done(text()); });
 }
 
 // Kept first: a hawserd that finds closed listeners and knows of no drain would replace the proxy.
@@ -86,12 +86,20 @@ void Drain::drain_proxy(const Proxy::Serving& serving, Done done) {
   keep([this, serving, done = std::move(done)] {
     proxy_.drain_inbound(serving.generation, [this, alive = std::weak_ptr(alive_), serving, done](const Status& told) {
       if (alive.expired()) return;
-      if (!told) return done(told.error());
+      if (!told) return not_drained(told.error(), done);
       log::info("inbound listeners drain", {{"generation", serving.generation}});
       show();
-      done(describe().dump());
+      done(text());
     });
   });
+}
+
+// The first stage stands.
+void Drain::not_drained(const Error& error, Done done) {
+  record_.stage = DrainStage::kWithdrawn;
+  record_.drained = 0;
+  proxy_.expect_drained(0);
+  keep([error, done = std::move(done)] { done(error); });
 }
 
 // A proxy that came after the drain takes callers, until it's told as well.
@@ -125,7 +133,8 @@ void Drain::keep(std::function<void()> then) {
 void Drain::end(Done done) {
   if (returning_)
     return done(Error(Code::kAborted, "HWS-DR-004", "the drain is being taken back already", "hawser status"));
-  if (record_.stage == DrainStage::kNone) return done(describe().dump());
+  // What can't be read is taken away as well.
+  if (record_.stage == DrainStage::kNone && !not_kept_) return done(text());
   if (!listeners_closed()) return taken_back(std::move(done));
   // From here on closed listeners are a fault: a hawserd that dies now leaves one that replaces the proxy.
   returning_ = true;
@@ -148,9 +157,10 @@ void Drain::taken_back(Done done) {
   timer_.reset();
   open_.reset();
   keep([this, done = std::move(done)] {
+    if (record_.stage != DrainStage::kNone) return done(text());  // drained again meanwhile
     withhold_({});
     log::info("the drain is taken back");
-    done(describe().dump());
+    done(text());
   });
 }
 
@@ -176,7 +186,7 @@ void Drain::looked(const Result<std::vector<proxy::ListenerConnections>>& seen) 
   const bool known = open_.has_value();
   const auto before = inbound();
   open_ = *seen;
-  if (!known || (before > 0 && inbound() == 0)) log::info("drained", {{"connections", std::to_string(inbound())}});
+  if (!known || (before > 0 && inbound() == 0)) log::info("draining", {{"of_callers", std::to_string(inbound())}});
   show();
 }
 
@@ -202,6 +212,10 @@ void Drain::show() {
   if (open_) detail += "; " + count_text(inbound());
   const Error error(Code::kUnavailable, "HWS-DR-001", detail, "hawser undrain, when the work on this host is done");
   context_.health.report(kItem, HealthState::kDegraded, detail, &error);
+}
+
+std::string Drain::text() const {
+  return describe().dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 json Drain::describe() const {

@@ -86,11 +86,13 @@ class Drain {
   void take_up(DrainStage stage);
   void keep(std::function<void()> then);
   void drain_proxy(const Proxy::Serving& serving, Done done);
+  void not_drained(const Error& error, Done done);
   void taken_back(Done done);
   void look();
   void looked(const Result<std::vector<proxy::ListenerConnections>>& seen);
   void show();
   std::uint64_t inbound() const;
+  std::string text() const;
 
   Context context_;
   Proxy proxy_;

@@ -227,6 +227,7 @@ void Interception::fail() {
   show_failed(false);
   if ((inbound || outbound) && options_.max_open.count() > 0)
     timer_ = loop_.after(options_.max_open, [this] {
+      if (state_ != State::kFailedOpen) return;
       metrics_.add("hawser_interception_fail_closed_total", "Times that what was let go is refused after its time");
       show_failed(true);
     });
@@ -238,6 +239,7 @@ void Interception::fail() {
 }
 
 void Interception::show_failed(bool time_is_over) {
+  open_ = !time_is_over && (!options_.inbound_closed || !options_.outbound_closed);
   const auto way = [time_is_over](bool closed) {
     return closed ? " stays refused" : time_is_over ? " is refused, since it was open for long enough" : " goes direct";
   };
@@ -278,7 +280,7 @@ std::string Interception::state() const {
     case State::kApplying:
       return "applying";
     case State::kFailedOpen:
-      return "failed_open";
+      return open_ ? "failed_open" : "failed_closed";
     case State::kNone:
     case State::kRemoved:
       break;

@@ -117,6 +117,7 @@ class Interception {
   Tried tried_;
   Answer applied_;  // of an operator who waits for the confirmation
   Options before_;
+  bool open_ = false;              // in kFailedOpen: a direction goes direct
   bool missed_ = false;            // the last look found nothing in force
   std::uint64_t drift_found_ = 0;  // of the broker that runs
   std::uint64_t drift_healed_ = 0;

@@ -53,7 +53,7 @@ struct DrainTest : testing::Test {
     proxy.serving = [this] { return serving; };
     proxy.drain_inbound = [this](const std::string& generation, std::function<void(Status)> done) {
       did.push_back("drain " + generation + (std::filesystem::exists(path) ? ", kept" : ""));
-      done({});
+      done(drains);
     };
     proxy.connections = [this](const std::string&, auto done) { done(open); };
     proxy.expect_drained = [this](pid_t pid) { expected = pid; };
@@ -91,6 +91,7 @@ struct DrainTest : testing::Test {
   std::optional<Drain::Proxy::Serving> serving = Drain::Proxy::Serving{"f1e0", 101};
   std::vector<proxy::ListenerConnections> open;
   std::vector<std::string> did;
+  Status drains;
   std::function<void(Status)> restarted;
   pid_t expected = 0;
   std::string withheld;
@@ -181,6 +182,9 @@ TEST_F(DrainTest, ARecordThatCannotBeReadIsSaidAndNobodyIsDrained) {
     EXPECT_EQ(drain->describe()["stage"], "none") << text;
     EXPECT_EQ(health.ids["drain"], "HWS-DR-002") << text;
   }
+  EXPECT_EQ(end()["stage"], "none");
+  EXPECT_EQ(health.states["drain"], HealthState::kOk);
+  EXPECT_FALSE(std::filesystem::exists(path));
   EXPECT_EQ(begin()["stage"], "withdrawn");
   EXPECT_EQ(health.ids["drain"], "HWS-DR-001");
 }
@@ -207,6 +211,26 @@ TEST_F(DrainTest, ListenersAreDrainedWhenItIsKept) {
   begin(order);
   EXPECT_EQ(begin()["stage"], "listeners");
   EXPECT_EQ(did.size(), 1U);
+}
+
+TEST_F(DrainTest, AProxyThatRefusesToDrainLeavesTheFirstStage) {
+  drains = Error(Code::kUnavailable, "HWS-PX-001", "no answer");
+  Drain::Order order;
+  order.listeners = true;
+  EXPECT_EQ(begin(order), "HWS-PX-001");
+  EXPECT_EQ(expected, 0);
+  EXPECT_EQ(drain->describe()["stage"], "withdrawn");
+  make();
+  EXPECT_EQ(drain->describe()["stage"], "withdrawn");
+  drains = {};
+  EXPECT_EQ(begin(order)["stage"], "listeners");
+}
+
+TEST_F(DrainTest, ADrainThatFollowsAnUndrainAtOnceStands) {
+  begin();
+  drain->end([](const Result<std::string>&) {});
+  EXPECT_EQ(begin()["stage"], "withdrawn");
+  EXPECT_EQ(withheld, "drained by the operator");
 }
 
 TEST_F(DrainTest, WithoutAProxyListenersCannotBeDrainedAndNothingHasHappened) {
