@@ -143,6 +143,10 @@ struct Driver : ProxyDriver {
     done(data_path);
   }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
+  std::unique_ptr<StandIn> stand_in(const std::string& generation) override {
+    stood_in.push_back(generation);
+    return std::make_unique<StandIn>();
+  }
   std::vector<Listener> listening(const std::vector<std::uint16_t>&) const override { return kernel; }
 
   Result<ProbeResult> seen = down("no socket");
@@ -155,6 +159,7 @@ struct Driver : ProxyDriver {
   int diagnoses = 0;
   int drains = 0;
   Status data_path;
+  std::vector<std::string> stood_in;
   int data_probes = 0;
 };
 
