@@ -295,11 +295,11 @@ void Supervision::go_live(Monotonic now) {
 
 void Supervision::watching(const Result<ProbeResult>& probe, Monotonic now) {
   if (!probe) {
+    suspect(now);
+    if (phase_ != Phase::kLive) return;
     act(action::Wake{options_.watch_poll});
     // A mute admin interface is no proof: its workers may serve. Whether it runs is the host's to say.
     act(action::Observe{});
-    suspect(now);
-    if (phase_ != Phase::kLive) return;
     if (unasked_)
       report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
     else if (++failures_ >= kPatience)

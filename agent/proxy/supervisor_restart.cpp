@@ -219,8 +219,9 @@ void Supervisor::retired(const std::string& name, std::optional<int> ended) {
   const auto now = generation_id(machine_.facts().generation);
   if (!live() || !old || !now || now->family != old->family || now->epoch != old->epoch + 1) return;
   stand_in_ = driver_.stand_in(machine_.facts().generation);
-  const bool early = loop_.now() - serves_since_ + kTolerance < options_.parent_shutdown;
-  if (!early && ended.value_or(-1) == 0) return;
+  // When one that was found had taken over isn't known.
+  const bool early = !machine_.facts().adopted && loop_.now() - serves_since_ + kTolerance < options_.parent_shutdown;
+  if (!early && ended.value_or(0) == 0) return;
   const std::string reason = "parent_lost: " + name + " ended (" + exit_text(ended.value_or(-1)) +
                              ") while it drained; " +
                              (stand_in_ ? "hawserd stands in for it" : "nobody stands in for it");

@@ -157,6 +157,10 @@ struct Driver : ProxyDriver {
     done(data_path);
   }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
+  std::unique_ptr<StandIn> stand_in(const std::string& generation) override {
+    stood_in.push_back(generation);
+    return std::make_unique<StandIn>();
+  }
   std::vector<Listener> listening(const std::vector<std::uint16_t>&) const override { return kernel; }
 
   // As most hand-overs of these tests are: not every listener can be shared.
@@ -173,6 +177,7 @@ struct Driver : ProxyDriver {
   int diagnoses = 0;
   int drains = 0;
   Status data_path;
+  std::vector<std::string> stood_in;
   int data_probes = 0;
 };
 

@@ -205,5 +205,57 @@ TEST_F(Leftover, ItIsEndedWhenItCanBeAndTheOldOneServesOn) {
   EXPECT_THAT(told, Not(Contains(HasSubstr("down"))));
 }
 
+struct LostParent : SupervisorTest {
+  void hand_over() {
+    driver.seen_of.emplace("f1e1", fake::down());
+    driver.kernel = fake::live_probe().listeners;
+    start_live();
+    supervisor->restart([](const Result<Supervisor::Restarted>&) {});
+    loop.run_ready();
+    auto taken_over = fake::live_probe();
+    taken_over.epoch = 1;
+    driver.seen_of.insert_or_assign("f1e1", taken_over);
+    loop.advance(milliseconds(100));
+    ASSERT_EQ(supervisor->status().generation, "f1e1");
+  }
+  std::string lost = "hawser_proxy_crashes_total{cause=\"parent_lost\"} 1";
+};
+
+TEST_F(LostParent, ItsPlaceIsTakenAndTheLossTold) {
+  hand_over();
+  EXPECT_THAT(driver.stood_in, IsEmpty());
+  loop.advance(seconds(3));
+  host.finish(SIGKILL, "f1e0");
+  loop.advance(seconds(7));
+  EXPECT_THAT(driver.stood_in, ElementsAre("f1e1"));
+  EXPECT_TRUE(has_metric(lost));
+  EXPECT_EQ(state(), "LIVE");
+}
+
+TEST_F(LostParent, AGracefulEndBeforeItsTimeIsALossToo) {
+  hand_over();
+  loop.advance(seconds(3));
+  host.finish(0, "f1e0");
+  loop.advance(seconds(7));
+  EXPECT_THAT(driver.stood_in, ElementsAre("f1e1"));
+  EXPECT_TRUE(has_metric(lost));
+}
+
+TEST_F(LostParent, ItsRegularEndIsNoLoss) {
+  hand_over();
+  loop.advance(seconds(61));
+  host.finish(0, "f1e0");
+  loop.advance(seconds(7));
+  EXPECT_FALSE(has_metric(lost));
+}
+
+TEST_F(LostParent, OneFoundWithoutItsParentIsStoodInFor) {
+  host.generations = {{"f1e1", 77, true, 0, "abc", {}}};
+  driver.seen = fake::live_probe();
+  start();
+  EXPECT_THAT(told, ElementsAre("live f1e1 77"));
+  EXPECT_THAT(driver.stood_in, ElementsAre("f1e1"));
+}
+
 }  // namespace
 }  // namespace hawser::proxy
