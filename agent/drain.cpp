@@ -105,6 +105,7 @@ void Drain::not_drained(const Error& error, Done done) {
 // A proxy that came after the drain takes callers, until it's told as well.
 void Drain::on_serving() {
   const auto serving = proxy_.serving();
+  if (back_ && serving && serving->pid != left_) return taken_back(std::exchange(back_, nullptr));
   if (!listeners_closed() || returning_ || !serving || serving->pid == record_.drained) return;
   drain_proxy(*serving, [](const Result<std::string>& told) {
     if (!told) log::warn("another proxy can't be drained", {{"error", told.error().to_string()}});
@@ -139,14 +140,15 @@ void Drain::end(Done done) {
   // From here on closed listeners are a fault: a hawserd that dies now leaves one that replaces the proxy.
   returning_ = true;
   record_.stage = DrainStage::kWithdrawn;
-  record_.drained = 0;
+  left_ = std::exchange(record_.drained, 0);
   keep([this, done = std::move(done)] {
     proxy_.restart([this, alive = std::weak_ptr(alive_), done](const Status& restarted) {
       if (alive.expired()) return;
-      if (!restarted)
-        log::warn("drained listeners come back by a cold start", {{"cause", restarted.error().to_string()}});
       proxy_.expect_drained(0);
-      taken_back(done);
+      if (restarted) return taken_back(done);
+      log::warn("drained listeners come back by a cold start", {{"cause", restarted.error().to_string()}});
+      back_ = done;
+      on_serving();
     });
   });
 }

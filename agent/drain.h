@@ -100,6 +100,8 @@ class Drain {
   DrainRecord record_;
   bool ever_ = false;       // there was one, in this process
   bool returning_ = false;  // end() is under way
+  pid_t left_ = 0;          // the proxy that has to be replaced for it
+  Done back_;               // waits for another one, which the supervisor starts
   std::optional<Error> not_kept_;
   std::optional<std::vector<proxy::ListenerConnections>> open_;
   Loop::Monotonic heard_at_{};  // by callers

@@ -185,6 +185,18 @@ def test_undrain_restarts_the_proxy_and_own_programs_lose_nothing(world, caller)
     assert row(world)["healthy"] is True
 
 
+def test_where_a_hot_restart_is_refused_a_cold_start_brings_the_listener_back(world, caller):
+    """The predecessor of the last one is there still."""
+    before = world.vm.status()["proxy"]["pid"]
+    world.vm.cli("drain", "--listeners")
+    world.vm.cli("undrain")
+    assert world.vm.status()["proxy"]["pid"] not in (0, before), "callers come when another proxy takes them"
+    assert "drained listeners come back by a cold start" in (world.host.log_dir / "hawserd.log").read_text()
+    caller.wait_for(facts.VM_IP)
+    poll.until("the VM is called again", lambda: by_reviews(world).status == 200, 20)
+    assert drained(world) == {"stage": "none"}
+
+
 def test_a_host_that_leaves_drained_joins_as_any_other(world, caller):
     world.vm.cli("drain")
     world.vm.leave()

@@ -289,6 +289,12 @@ TEST_F(DrainTest, IfTheRestartIsRefusedTheDrainedProxyIsNoLongerExcused) {
   restarted(Error(Code::kFailedPrecondition, "HWS-PX-021", "not now"));
   loop.run_ready();
   EXPECT_EQ(expected, 0);
+  drain->on_serving();
+  loop.run_ready();
+  EXPECT_EQ(withheld, "drained by the operator") << "until another proxy takes callers";
+  serving = Drain::Proxy::Serving{"f1e0", 103};
+  drain->on_serving();
+  loop.run_ready();
   EXPECT_EQ(withheld, "");
   EXPECT_EQ(drain->describe()["stage"], "none");
 }
