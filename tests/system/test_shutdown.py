@@ -42,6 +42,7 @@ class Watch:
     def __init__(self, world) -> None:
         self._world, self._over = world, threading.Event()
         self.healthy: list[bool | None] = []
+        self.messages: set[str] = set()
         self.unhealthy_at = self.refused_at = 0.0
         self._threads = [threading.Thread(target=self._table), threading.Thread(target=self._connect)]
 
@@ -49,6 +50,7 @@ class Watch:
         while not self._over.wait(0.03):
             rows = self._world.plane.get("/workloads")
             now = rows[0]["healthy"] if len(rows) == 1 else None
+            self.messages |= {str(r.get("health_message")) for r in rows}
             if not self.healthy or self.healthy[-1] != now:
                 self.healthy.append(now)
             if now is not True and not self.unhealthy_at:
@@ -110,6 +112,7 @@ def test_at_a_reboot_callers_hear_of_it_first_and_a_request_completes(world):
         asking.join(20)
     assert [answer.status for answer in answers] == [200], answers
     assert watch.unhealthy_at and watch.refused_at, (watch.unhealthy_at, watch.refused_at)
+    assert "withdrawn" in watch.messages, watch.messages
     told, refused = watch.unhealthy_at - begin, watch.refused_at - begin
     assert told < refused, f"told after {told:.2f} s, refused after {refused:.2f} s"
     took = seconds_of_the_end(world)

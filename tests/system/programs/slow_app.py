@@ -12,7 +12,7 @@ import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.0"  # no connection is kept, so that none has to be waited for
 
     def do_GET(self) -> None:
         if self.path.startswith("/slow"):
