@@ -44,7 +44,12 @@ def begin_window(world, log: str):
     return asked, new
 
 
+def set_queues_move(world, on: bool) -> None:
+    world.host.run(["sysctl", "-qw", f"net.ipv4.tcp_migrate_req={int(on)}"])
+
+
 def test_joins(world):
+    set_queues_move(world, True)
     world.vm.join(world.bundle, *SETTINGS)
     world.vm.wait("REGISTERED")
     poll.until("reviews reaches the VM", lambda: steps._ok(world, world.reviews.POOLED), steps.PUSH_TIMEOUT)
@@ -55,6 +60,10 @@ def test_a_plan_says_what_would_happen_and_does_nothing(world):
     plan = restarted(world, "--plan")
     assert plan["would_proceed"] and plan["hand_over"] == "side-by-side" and plan["why"], plan
     assert plan["new"]["generation"] == "f2e0" and gates(plan)["validate"], plan
+    set_queues_move(world, False)
+    lossless = restarted(world, "--plan")
+    assert lossless["hand_over"] == "hot-restart" and "tcp_migrate_req" in lossless["why"], lossless
+    set_queues_move(world, True)
     other = restarted(world, "--plan", "--hand-over", "hot-restart")
     assert other["new"]["generation"] == "f1e1" and gates(other)["hot_restart_version"], other
     assert "on both sides" in str(other["gates"]), other
