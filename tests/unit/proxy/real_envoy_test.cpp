@@ -176,6 +176,14 @@ struct RealEnvoyTest : testing::Test {
     return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
   }
 
+  static EnvoyDriver::Options driver_options() {
+    EnvoyDriver::Options options;
+    options.concurrency = 1;
+    options.drain = seconds(1);
+    options.parent_shutdown = seconds(0);
+    return options;
+  }
+
   std::uint16_t port = free_port();
   bool broken = false;
   TempFolder folder;
@@ -183,7 +191,7 @@ struct RealEnvoyTest : testing::Test {
   Metrics metrics;
   status::HealthItems health{loop, metrics};
   AdminClient admin{loop, {folder.path}};
-  EnvoyDriver driver{admin, {1, seconds(1), {}}};
+  EnvoyDriver driver{admin, driver_options()};
   PidfdWatcher watcher{loop};
   std::unique_ptr<ChildHost> host;
   std::unique_ptr<Supervisor> supervisor;

@@ -172,13 +172,15 @@ TEST_F(SupervisorTest, ThePauseBeforeTheNextAttemptIsShown) {
   EXPECT_TRUE(has_metric("hawser_proxy_crashes_total{cause=\"exit\"} 1"));
 }
 
+const HandOverRequest kByHotRestart{HandOverKind::kHotRestart, true, false, {}};
+
 struct Leftover : SupervisorTest {
   // A hand-over is called off, and its new generation, which hangs in the kernel, can't be ended in time.
   void fail_to_end_the_new_one() {
     driver.seen_of.emplace("f1e1", fake::down());
     driver.kernel = fake::live_probe().listeners;
     start_live();
-    supervisor->restart([](const Result<Supervisor::Restarted>&) {});
+    supervisor->restart(kByHotRestart, [](const Result<Supervisor::Restarted>&) {});
     loop.run_ready();
     ASSERT_EQ(state(), "HANDING_OVER");
     host.kill_works = false;
@@ -210,7 +212,7 @@ struct LostParent : SupervisorTest {
     driver.seen_of.emplace("f1e1", fake::down());
     driver.kernel = fake::live_probe().listeners;
     start_live();
-    supervisor->restart([](const Result<Supervisor::Restarted>&) {});
+    supervisor->restart(kByHotRestart, [](const Result<Supervisor::Restarted>&) {});
     loop.run_ready();
     auto taken_over = fake::live_probe();
     taken_over.epoch = 1;

@@ -80,11 +80,11 @@ TEST_F(SupervisorSideTest, TheFamiliesTakeTurns) {
 
 TEST_F(SupervisorSideTest, EveryGateIsKeptWithItsReason) {
   History history(loop);
-  Supervisor::Options options;
-  options.bootstrap = [](const std::string& generation) { return "{" + generation + "}"; };
-  options.room = [](pid_t) { return std::nullopt; };
-  options.history = &history;
-  supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, options, health, metrics);
+  Supervisor::Options kept;
+  kept.bootstrap = [](const std::string& generation) { return "{" + generation + "}"; };
+  kept.room = [](pid_t) { return std::nullopt; };
+  kept.history = &history;
+  supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, kept, health, metrics);
   start_live();
   restart();
   loop.advance(seconds(6));
