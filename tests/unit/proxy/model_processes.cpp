@@ -134,7 +134,7 @@ void World::judge_taken(const std::string& name, pid_t pid) {
   const auto* process = find(name);
   if (process == nullptr || process->pid != pid || !process->running) return;  // it has just ended
   // One that can't be asked is judged by its sockets, which are its own or its child's.
-  if (process->known_good || !look(name, Move::Kind::kAnswer)) return;
+  if (process->known_good || process->has_sockets() || !look(name, Move::Kind::kAnswer)) return;
   violate(name + " was taken, but didn't pass its gates");
 }
 

@@ -283,10 +283,14 @@ void World::perform(const SupervisionAction& action) {
   if (const auto* deed = std::get_if<action::Wake>(&action)) timer_ = Timer{now_ + deed->after, machine_->turn(), {}};
   if (const auto* deed = std::get_if<action::Retire>(&action)) {
     retiring_.insert(deed->generation);
-    if (auto* process = find(deed->generation); process != nullptr) process->dismissed |= deed->drain;
+    if (auto* process = find(deed->generation); process != nullptr && deed->drain) {
+      process->dismissed = true;
+      process->known_good = false;  // a drain is one-way: it's lost for good, whatever becomes of the new one
+    }
   }
   if (is(action::Live{})) judge_taken(facts.generation, facts.pid);
-  if (is(action::Replaced{})) judge_taken(facts.generation, facts.pid);
+  // By hot restart and cold the old one is gone when the new one is LIVE: then there's only the way on.
+  if (is(action::Replaced{}) && someone_else_serves(facts.generation)) judge_taken(facts.generation, facts.pid);
   if (is(action::GiveUp{})) return call(Call::Kind::kGiveUp);
   if (is(action::CallOffHandOver{}) && hand_over_) feed(hand_over::CallOff{"the proxy is to end"});
   if (is(action::Stopped{})) watch_ = 0;
