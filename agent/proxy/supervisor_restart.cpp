@@ -112,7 +112,8 @@ void Supervisor::begin_hand_over(HandOverOptions options) {
                                                [this](const HandOverOutcome& outcome) { end_hand_over(outcome); });
   replacement_->on_gate([this](const Gate& gate) { keep_gate(gate); });
   if (options_.counters != nullptr)
-    replacement_->before_launch([this, name = facts.generation](std::function<void()> go) {
+    replacement_->read_old([this, name = facts.generation](Replacement::Reading reading, std::function<void()> go) {
+      if (reading == Replacement::Reading::kLast) return options_.counters->read_last(std::move(go));
       options_.counters->read_before_hand_over(name, std::move(go));
     });
   feed(event::HandOverBegun{});
