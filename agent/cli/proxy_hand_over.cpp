@@ -155,7 +155,9 @@ void add_hand_over_flags(CLI::App& command, HandOverOptions& options) {
 }
 
 bool HandOverOutcome::nothing_runs() const {
-  return !answer && (answer.error().id() == "HWS-MB-002" || answer.error().id() == "HWS-RPC-002");
+  if (answer) return false;
+  const std::string& id = answer.error().id();
+  return id == "HWS-MB-002" || id == "HWS-RPC-002" || id == "HWS-AD-003";
 }
 
 HandOverOutcome hand_over(const Context& context, const HandOverOptions& options, std::chrono::milliseconds timeout,

@@ -26,7 +26,7 @@ struct HandOverOutcome {
   Result<std::string> answer;  // hawserd's JSON
   // hawserd wasn't done in time, and goes on: nobody knows yet how it ends.
   bool open = false;
-  // There's nothing to hand over: no proxy runs, or no hawserd that could be asked.
+  // There's nothing to hand over: no proxy runs, as on a host that isn't joined, or no hawserd that could be asked.
   bool nothing_runs() const;
 };
 

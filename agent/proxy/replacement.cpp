@@ -121,18 +121,17 @@ void Replacement::run(const hand_over::Action& action) {
                             answer<hand_over::Validated, Result<Validation>>());
     case Deed::kDrainOld:
       log::info("the proxy drains before it's replaced", {{"generation", machine_.old_name()}});
-      return after_reading([this, done = answer<hand_over::Drained, Status>()] {
-        driver_.begin_drain(machine_.old_name(), DrainKind::kStillAccepting, done);
-      });
+      return driver_.begin_drain(machine_.old_name(), DrainKind::kStillAccepting, answer<hand_over::Drained, Status>());
     case Deed::kCountOld:
       return driver_.count_connections(machine_.old_name(), answer<hand_over::Counted, Result<std::uint64_t>>());
     case Deed::kEndOld:
-      return host_.signal(machine_.old_name(), SIGTERM, [](const Status&) {});
+      return after_reading(Reading::kLast,
+                           [this] { host_.signal(machine_.old_name(), SIGTERM, [](const Status&) {}); });
     case Deed::kKillOld:
       return host_.signal(machine_.old_name(), SIGKILL, [](const Status&) {});
     case Deed::kLaunch:
       if (machine_.kind() != HandOverKind::kHotRestart) return launch(name);
-      return after_reading([this, name] { launch(name); });
+      return after_reading(Reading::kBeforeHandOver, [this, name] { launch(name); });
     case Deed::kProbeNew:
       return driver_.probe(name, answer<hand_over::NewProbed, Result<ProbeResult>>());
     case Deed::kInspectNew:
@@ -152,9 +151,9 @@ void Replacement::run(const hand_over::Action& action) {
   }
 }
 
-void Replacement::after_reading(std::function<void()> go) {
-  if (!before_launch_) return go();
-  before_launch_([alive = std::weak_ptr(alive_), go = std::move(go)] {
+void Replacement::after_reading(Reading reading, std::function<void()> go) {
+  if (!read_old_) return go();
+  read_old_(reading, [alive = std::weak_ptr(alive_), go = std::move(go)] {
     if (!alive.expired()) go();
   });
 }

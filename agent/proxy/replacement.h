@@ -36,10 +36,11 @@ class Replacement {
 
   // Runs for each gate when it's met; to be set before start().
   void on_gate(OnGate callback) { on_gate_ = std::move(callback); }
-  // By hot restart it runs before the new one is started, planned cold before the old one drains; either waits until it
-  // is called back. Side by side the old one goes on counting.
-  using BeforeLaunch = std::function<void(std::function<void()> go)>;
-  void before_launch(BeforeLaunch work) { before_launch_ = std::move(work); }
+  // What is read of the old one, while that can be done: before it hands its counters down to a successor, or before
+  // it's ended. The next step waits until it is called back.
+  enum class Reading { kBeforeHandOver, kLast };
+  using ReadOld = std::function<void(Reading reading, std::function<void()> go)>;
+  void read_old(ReadOld work) { read_old_ = std::move(work); }
 
   void start();
   void old_ended();  // told by who watches it
@@ -54,7 +55,7 @@ class Replacement {
   void perform(const std::vector<hand_over::Action>& actions);
   void run(const hand_over::Action& action);
   void tell_gates();
-  void after_reading(std::function<void()> go);
+  void after_reading(Reading reading, std::function<void()> go);
   void launch(const std::string& name);
   void tell();
   void make_bootstrap();
@@ -67,7 +68,7 @@ class Replacement {
   ProcessWatcher& watcher_;
   HandOver machine_;
   Bootstrap make_bootstrap_;
-  BeforeLaunch before_launch_;
+  ReadOld read_old_;
   Done done_;
   OnGate on_gate_;
   std::size_t gates_told_ = 0;

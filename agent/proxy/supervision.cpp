@@ -153,6 +153,7 @@ void Supervision::on(const event::Started& started, Monotonic now) {
     return retry(HealthState::kFailed, started.result.error());
   }
   facts_.pid = started.result->pid;
+  retired_.erase(facts_.generation);
   facts_.binary_sha256 = started.result->binary_sha256;
   act(action::WatchExit{facts_.pid});
   if (stopping_) return end(SIGTERM);

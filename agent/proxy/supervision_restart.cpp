@@ -47,7 +47,8 @@ const HostedGeneration* Supervision::choose(const std::vector<HostedGeneration>&
 }
 
 void Supervision::retire(const std::string& generation, bool drain) {
-  if (retired_.insert(generation).second) act(action::Retire{generation, drain});
+  // A name comes again: an earlier one of it may still be waited for, and this one is to be drained all the same.
+  if (retired_.insert(generation).second || drain) act(action::Retire{generation, drain});
 }
 
 bool Supervision::independent(const std::string& other) const {
@@ -75,13 +76,16 @@ void Supervision::on(const event::HandOverEnded& ended, Monotonic now) {
   else
     keep(ended.outcome, ended.listening);
   alive(now);
-  if (stopping_ && phase_ == Phase::kLive) drain(now);
+  if (!stopping_ || phase_ != Phase::kLive) return;
+  if (leftover_) return observe();  // the newer one, if it runs, has to end first
+  drain(now);
 }
 
 void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
   retire(facts_.generation, outcome.kind == HandOverKind::kSideBySide && !outcome.old_ended);
   facts_.generation = outcome.generation;
   facts_.pid = outcome.pid;
+  retired_.erase(facts_.generation);
   facts_.binary_sha256 = outcome.binary_sha256;
   facts_.adopted = false;
   budget_.live(facts_.binary_sha256, now);

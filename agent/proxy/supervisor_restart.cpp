@@ -72,6 +72,7 @@ HandOverOptions Supervisor::hand_over_options(const GenerationId& old, HandOverR
   options.old_id = old;
   options.old_pid = facts.pid;
   options.cold_allowed = options_.cold_allowed;
+  options.queues_move = options_.queues_move && options_.queues_move();
   options.concurrency = options_.concurrency;
   options.required_ports = options_.required_ports;
   options.start_timeout = options_.start_timeout;
@@ -112,7 +113,8 @@ void Supervisor::begin_hand_over(HandOverOptions options) {
                                                [this](const HandOverOutcome& outcome) { end_hand_over(outcome); });
   replacement_->on_gate([this](const Gate& gate) { keep_gate(gate); });
   if (options_.counters != nullptr)
-    replacement_->before_launch([this, name = facts.generation](std::function<void()> go) {
+    replacement_->read_old([this, name = facts.generation](Replacement::Reading reading, std::function<void()> go) {
+      if (reading == Replacement::Reading::kLast) return options_.counters->read_last(std::move(go));
       options_.counters->read_before_hand_over(name, std::move(go));
     });
   feed(event::HandOverBegun{});

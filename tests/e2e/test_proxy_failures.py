@@ -122,7 +122,7 @@ def test_one_that_hangs_is_replaced_once(world, record_property):
 
 def test_a_lost_predecessor_takes_nobody_along(world):
     before = proxy(world)
-    done = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)
+    done = json.loads(world.vm.cli("proxy", "restart", "--hand-over", "hot-restart", "--json").stdout)
     with world.traffic() as traffic:
         traffic.more(10)
         kill(world, before["pid"])
@@ -138,7 +138,7 @@ def test_a_lost_predecessor_takes_nobody_along(world):
     assert world.vm.status()["state"] == "ok"
     names = world.host.run(["ss", "-xl"]).stdout
     assert f"envoy_domain_socket_parent_{BASE_ID * 10}" in names, names
-    again = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)  # it's whole: another one can follow
+    again = json.loads(world.vm.cli("proxy", "restart", "--hand-over", "hot-restart", "--json").stdout)  # it's whole: another one can follow
     assert again["new"]["generation"] == "f1e2"
     kill(world, again["old"]["pid"])
     kill(world, again["new"]["pid"])
@@ -203,8 +203,11 @@ def is_whole(world) -> None:
 
 
 @needs_failpoints
-@pytest.mark.parametrize("step", ["PROVING", "LAUNCHING", "WARMING", "DONE"])
-def test_hawserd_dies_at_a_step_of_a_hand_over(world, step):
+@pytest.mark.parametrize(
+    "kind, step",
+    [("hot-restart", "LAUNCHING"), ("hot-restart", "WARMING"), ("hot-restart", "DONE"), ("side-by-side", "WARMING"), ("side-by-side", "CANARY")],
+)
+def test_hawserd_dies_at_a_step_of_a_hand_over(world, kind, step):
     """No request is lost, whatever the step."""
     world.vm.stop_agent()
     for pid in envoys(world):
@@ -214,7 +217,7 @@ def test_hawserd_dies_at_a_step_of_a_hand_over(world, step):
     poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)
     with world.traffic() as traffic:
         traffic.more(20)
-        asked = world.host.popen([f"{layout.BIN_IN_HOST}/hawser", "proxy", "restart"], log=f"restart-{step}.log")
+        asked = world.host.popen([f"{layout.BIN_IN_HOST}/hawser", "proxy", "restart", "--hand-over", kind], log=f"restart-{kind}-{step}.log")
         failpoints.dies(world.vm.agent, step)
         traffic.more(20)
         is_whole(world)

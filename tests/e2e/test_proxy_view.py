@@ -97,23 +97,26 @@ def test_joins(world):
     poll.until("reviews reaches the VM", lambda: steps._ok(world, world.reviews.POOLED), steps.PUSH_TIMEOUT)
 
 
-def test_counters_go_on_over_a_restart(world, record_property):
+@pytest.mark.parametrize("how", ["hot-restart", "side-by-side", "planned-cold"])
+def test_counters_go_on_over_a_restart(world, how, record_property):
     before = outbound_now(world)
     with scraper(world) as seen:
         traffic = load(world)
         traffic.more(100)
-        done = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)
+        done = json.loads(world.vm.cli("proxy", "restart", "--hand-over", how, "--json").stdout)
+        poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)
         traffic.more(100)
         poll.until("the predecessor has ended", lambda: proxy_count(world) == 1, LEAVES + 10)
         traffic.more(20)
         report = traffic.stop()
-    assert report.failed == 0, report.describe_failures()
     counted = outbound(seen) - before
-    print(f"{report.sent} requests sent, {counted} counted over a restart that took {done['took_ms']} ms")
+    print(f"{how}: {report.sent} sent, {report.failed} failed, {counted} counted, took {done['took_ms']} ms")
     record_property("counted_too_much", counted - report.sent)
-    # What comes between a flush and the last reading is counted twice: on a busy machine more than usual. Two loads run,
-    # over kept and over new connections.
-    assert -5 <= counted - report.sent <= 2 * RATE // 2
+    # Whether requests fail is asked elsewhere; those that were refused or cut off weren't counted, or maybe they were.
+    # In a hot restart, what comes between a flush and the last reading is counted twice: on a busy machine more than
+    # usual. Two loads run, over kept and over new connections. The others are read to their ends.
+    twice = 2 * RATE // 2 if how == "hot-restart" else 5
+    assert report.sent - report.failed - 5 <= counted <= report.sent + twice
 
 
 def proxy_count(world) -> int:
@@ -156,7 +159,7 @@ def test_counters_go_on_when_hawserd_is_killed(world):
 
 
 def test_status_tells_of_both_while_one_drains(world):
-    done = json.loads(world.vm.cli("proxy", "restart", "--json").stdout)
+    done = json.loads(world.vm.cli("proxy", "restart", "--hand-over", "hot-restart", "--json").stdout)
     seen = json.loads(world.vm.cli("proxy", "status", "--json").stdout)
     text = world.vm.cli("proxy", "status").stdout
     serving, draining = seen["generations"]

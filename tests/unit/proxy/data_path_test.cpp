@@ -100,7 +100,7 @@ std::string received(AsioLoop& loop, const UniqueFd& fd, std::chrono::millisecon
   char buffer[64];
   ssize_t size = -1;
   run_until(loop, [&] {
-    size = ::recv(fd.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+    if (size < 0) size = ::recv(fd.get(), buffer, sizeof buffer, MSG_DONTWAIT);
     return size >= 0 || std::chrono::steady_clock::now() > deadline;
   });
   return size < 0 ? "" : std::string(buffer, static_cast<std::size_t>(size));

@@ -75,7 +75,10 @@ struct Fingerprint {
     text << static_cast<int>(m.step_) << m.new_name() << pid(m.options_.old_pid) << pid(m.outcome_.pid) << m.failures_;
     text << (m.cause_ ? 1 : 0) << (m.died_ ? 1 : 0) << (m.outcome_.error ? 1 : 0) << (m.outcome_.old_ended ? 1 : 0);
     text << (m.outcome_.old_mute ? 1 : 0);
-    if (m.step_ == HandOver::Step::kWarming) text.age(m.deadline_, std::chrono::milliseconds(0));
+    text << static_cast<int>(m.outcome_.kind) << m.idle_counts_ << (m.old_ ? 1 : 0);
+    const bool timed = m.step_ == HandOver::Step::kWarming || m.step_ == HandOver::Step::kCanary ||
+                       m.step_ == HandOver::Step::kDraining;
+    if (timed) text.age(m.deadline_, std::chrono::milliseconds(0));
     return text.out;
   }
 };

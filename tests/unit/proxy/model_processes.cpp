@@ -12,98 +12,12 @@ namespace {
 
 using Stage = Process::Stage;
 
-unsigned epoch_of(const std::string& name) {
-  const auto id = generation_id(name);
-  return id ? id->epoch : 0;
-}
-
 }  // namespace
-
-// ---- what a host and a driver answer
-
-Result<std::vector<HostedGeneration>> World::observed(Move::Kind how) const {
-  if (how == Move::Kind::kFail) return failed();
-  std::vector<HostedGeneration> out;
-  for (const auto& process : processes_)
-    out.push_back({process.name, process.pid, process.running, process.status, "5ha", {}});
-  return out;
-}
-
-Result<StartedGeneration> World::launch(const std::string& name, Move::Kind how) {
-  if (how == Move::Kind::kFail) return failed();
-  if (auto* old = find(name); old != nullptr) {
-    if (old->running) return Error(Code::kAlreadyExists, "HWS-BR-021", name + " runs already", "");
-    std::erase_if(processes_, [&name](const Process& item) { return item.name == name; });
-  }
-  Process process;
-  process.name = name;
-  process.pid = ++last_pid_;
-  processes_.push_back(process);
-  ++launches_;
-  if (how == Move::Kind::kDoneButFail) return failed();
-  return StartedGeneration{process.pid, "5ha"};
-}
-
-Status World::signal(const std::string& name, int number, Move::Kind how) {
-  if (how == Move::Kind::kFail) return failed();
-  auto* process = find(name);
-  if (process == nullptr) return Error(Code::kNotFound, "HWS-BR-022", "none", "");
-  if (!process->running || process->stubborn || (process->hung && number != SIGKILL)) return {};
-  const std::string of = process->name;
-  const bool early = process->stage == Stage::kAttached;
-  auto* parent = parent_of(of);
-  end(*process, number == SIGTERM ? 0 : number);
-  // On SIGTERM a child tells its parent to end.
-  if (number == SIGTERM && parent != nullptr && parent->running && !parent->hung) {
-    if (early) violate(of + " was ended by SIGTERM and took " + parent->name + " along");
-    end(*parent, 0);
-  }
-  return {};
-}
-
-Result<ReapedGeneration> World::reap(const Call& call, Move::Kind how) {
-  if (how == Move::Kind::kFail) return failed();
-  const auto* process = find(call.target);
-  if (process == nullptr) return Error(Code::kNotFound, "HWS-BR-022", "none", "");
-  if (process->running) {
-    now_ += call.wait;
-    return ReapedGeneration{false, -1};
-  }
-  const int status = process->status;
-  std::erase_if(processes_, [&call](const Process& item) { return item.name == call.target; });
-  return ReapedGeneration{true, status};
-}
-
-Result<ProbeResult> World::look(const std::string& name, Move::Kind how) const {
-  const auto* process = find(name);
-  if (const auto* parent = parent_of(name); parent != nullptr && parent->hung) return failed();  // it waits for it
-  if (how == Move::Kind::kFail || process == nullptr || !process->running || process->mute || process->hung)
-    return failed();
-  ProbeResult out;
-  out.version = "1.40.0";
-  out.concurrency = 2;
-  out.epoch = epoch_of(name);
-  out.initializing = process->marked;
-  if (process->stage != Stage::kLive) return out;
-  out.state = ProxyState::kLive;
-  out.ready = true;
-  out.listeners.push_back({"outbound", "0.0.0.0", kPorts.front(), !process->closed});
-  return out;
-}
-
-std::vector<Listener> World::kernel() const {
-  if (std::none_of(processes_.begin(), processes_.end(), [](const Process& item) { return item.has_sockets(); }))
-    return {};
-  return {{"", "0.0.0.0", kPorts.front(), true}};
-}
-
-std::ptrdiff_t World::kernel_serves() const {
-  return std::count_if(processes_.begin(), processes_.end(), [](const Process& item) { return item.serves(); });
-}
 
 // ---- processes
 
 bool World::has_progress(const Process& process) const {
+  if (process.dismissed && !process.stubborn && retiring_.count(process.name) > 0) return true;
   if (process.hung) return false;
   if (process.orphan) return true;
   if (process.stage == Stage::kStarting || process.stage == Stage::kAttached) return true;
@@ -112,7 +26,12 @@ bool World::has_progress(const Process& process) const {
 }
 
 void World::progress(Process& process) {
-  if (process.orphan) return end(process, SIGABRT);
+  if (process.orphan && !process.hung) return end(process, SIGABRT);
+  if (process.dismissed) {
+    if (process.closed) return end(process, 0);
+    process.closed = true;
+    return;
+  }
   if (process.stage == Stage::kDrained) {
     process.running = false;
     process.status = 0;
@@ -200,15 +119,22 @@ void World::judge_signal(const std::string& name, int number) {
   const auto* child = child_of(name);
   if (process->stage == Stage::kDrained && child != nullptr && child->stage == Stage::kLive)
     violate("a signal to " + name + ", which drains under " + child->name);
-  if (wanted_ && process->known_good && process->serves())
+  const bool asked_for =
+      hand_over_ && hand_over_->kind() == HandOverKind::kPlannedCold && name == hand_over_->old_name();
+  if (wanted_ && !asked_for && process->known_good && process->serves() && !someone_else_serves(name))
     violate("signal " + std::to_string(number) + " to " + name + ", which serves and is known to");
+}
+
+bool World::someone_else_serves(const std::string& name) const {
+  return std::any_of(processes_.begin(), processes_.end(),
+                     [&name](const Process& item) { return item.name != name && item.known_good && item.serves(); });
 }
 
 void World::judge_taken(const std::string& name, pid_t pid) {
   const auto* process = find(name);
   if (process == nullptr || process->pid != pid || !process->running) return;  // it has just ended
   // One that can't be asked is judged by its sockets, which are its own or its child's.
-  if (process->known_good || !look(name, Move::Kind::kAnswer)) return;
+  if (process->known_good || process->has_sockets() || !look(name, Move::Kind::kAnswer)) return;
   violate(name + " was taken, but didn't pass its gates");
 }
 
@@ -235,7 +161,7 @@ std::string World::fingerprint(bool with_budget) const {
     add(static_cast<int>(item.stage));
     add((item.running ? 1 : 0) | (item.mute ? 2 : 0) | (item.robbed ? 4 : 0) | (item.marked ? 8 : 0) |
         (item.closed ? 16 : 0) | (item.stubborn ? 32 : 0) | (item.orphan ? 64 : 0) | (item.known_good ? 128 : 0) |
-        (item.hung ? 256 : 0));
+        (item.hung ? 256 : 0) | (item.dismissed ? 512 : 0));
   }
   out += '|';
   for (const auto& call : calls_) {

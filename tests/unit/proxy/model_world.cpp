@@ -2,6 +2,7 @@
 #include "model_world.h"
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 
 #include "proxy/generation_name.h"
@@ -10,7 +11,8 @@ namespace hawser::proxy::model {
 namespace {
 
 using hand_over::Deed;
-using Stage = Process::Stage;
+
+constexpr std::array kKinds{HandOverKind::kHotRestart, HandOverKind::kSideBySide, HandOverKind::kPlannedCold};
 
 SupervisionOptions small_options() {
   SupervisionOptions out;
@@ -77,7 +79,8 @@ std::vector<Move> World::moves() const {
     if (find(name) == nullptr) out.push_back({Kind::kRetire, processes_.size()});
   if (timer_ || hand_over_timer_) out.push_back({Kind::kTick, 0});
   if (hand_over_ && hand_over_->done() && !told_) out.push_back({Kind::kTell, 0});
-  if (budget_.hand_overs > 0 && machine_->phase() == Phase::kLive && !hand_over_) out.push_back({Kind::kRestart, 0});
+  if (budget_.hand_overs > 0 && machine_->phase() == Phase::kLive && !hand_over_)
+    for (std::size_t kind = 0; kind <= kKinds.size(); ++kind) out.push_back({Kind::kRestart, kind});
   if (budget_.stops > 0 && wanted_) out.push_back({Kind::kStop, 0});
   if (budget_.stops > 0 && !wanted_ && machine_->phase() == Phase::kStopped) out.push_back({Kind::kStart, 0});
   if (budget_.crashes > 0) {
@@ -158,7 +161,7 @@ void World::operate(const Move& move) {
   switch (move.kind) {
     case Kind::kRestart:
       --budget_.hand_overs;
-      return begin_hand_over();
+      return begin_hand_over(move.index);
     case Kind::kStop:
       if (budget_.stops > 0) --budget_.stops;
       wanted_ = false;
@@ -278,20 +281,29 @@ void World::perform(const SupervisionAction& action) {
   }
   if (const auto* deed = std::get_if<action::Reap>(&action)) return call(Call::Kind::kReap, 0, deed->wait);
   if (const auto* deed = std::get_if<action::Wake>(&action)) timer_ = Timer{now_ + deed->after, machine_->turn(), {}};
-  if (const auto* deed = std::get_if<action::Retire>(&action)) retiring_.insert(deed->generation);
+  if (const auto* deed = std::get_if<action::Retire>(&action)) {
+    retiring_.insert(deed->generation);
+    if (auto* process = find(deed->generation); process != nullptr && deed->drain) {
+      process->dismissed = true;
+      process->known_good = false;  // a drain is one-way: it's lost for good, whatever becomes of the new one
+    }
+  }
   if (is(action::Live{})) judge_taken(facts.generation, facts.pid);
-  if (is(action::Replaced{})) judge_taken(facts.generation, facts.pid);
+  // By hot restart and cold the old one is gone when the new one is LIVE: then there's only the way on.
+  if (is(action::Replaced{}) && someone_else_serves(facts.generation)) judge_taken(facts.generation, facts.pid);
   if (is(action::GiveUp{})) return call(Call::Kind::kGiveUp);
-  if (is(action::CallOffHandOver{}) && hand_over_) feed(hand_over::CallOff{});
+  if (is(action::CallOffHandOver{}) && hand_over_) feed(hand_over::CallOff{"the proxy is to end"});
   if (is(action::Stopped{})) watch_ = 0;
 }
 
-void World::begin_hand_over() {
+void World::begin_hand_over(std::size_t kind) {
   HandOverOptions options;
+  if (kind < kKinds.size()) options.request.kind = kKinds[kind];
+  options.cold_allowed = true;
+  options.canary = milliseconds(500);
+  options.drain = milliseconds(500);
   const auto id = generation_id(machine_->facts().generation);
   if (!id) return;
-  // The others don't depend on what the old one is in; hand_over_side_test and hand_over_cold_test have them.
-  options.request.kind = HandOverKind::kHotRestart;
   options.old_id = *id;
   options.old_pid = handing_over_pid_ = machine_->facts().pid;
   options.required_ports = kPorts;
@@ -329,11 +341,35 @@ void World::run(const hand_over::Action& action) {
     ask({kind, true, hand_over_->turn(), target, number, wait});
   };
   const std::string name = hand_over_->new_name();
+  const std::string old = hand_over_->old_name();
   switch (action.deed) {
     case Deed::kObserve:
       return call(Call::Kind::kObserve, name);
     case Deed::kProbeOld:
-      return call(Call::Kind::kProbe, hand_over_->old_name());
+      return call(Call::Kind::kProbe, old);
+    case Deed::kInspectOld:
+      return call(Call::Kind::kInspect, old);
+    case Deed::kRepair:
+      return call(Call::Kind::kRepair, old);
+    case Deed::kDrainOld:
+      return call(Call::Kind::kDrain, old);
+    case Deed::kCountOld:
+      return call(Call::Kind::kCount, old);
+    case Deed::kEndOld:
+      judge_signal(old, SIGTERM);
+      return call(Call::Kind::kSignal, old, SIGTERM);
+    case Deed::kKillOld:
+      judge_signal(old, SIGKILL);
+      return call(Call::Kind::kSignal, old, SIGKILL);
+    case Deed::kInspectNew:
+      return call(Call::Kind::kInspect, name);
+    case Deed::kDrainNew:
+      return call(Call::Kind::kDrain, name);
+    case Deed::kEndNew:
+      judge_signal(name, SIGTERM);
+      return call(Call::Kind::kSignal, name, SIGTERM);
+    case Deed::kWait:
+      return feed(HandOverEvent(hand_over::Waited{}));
     case Deed::kValidate:
       return call(Call::Kind::kValidate, name);
     case Deed::kLaunch:
@@ -345,22 +381,6 @@ void World::run(const hand_over::Action& action) {
       return call(Call::Kind::kSignal, name, SIGKILL);
     case Deed::kReap:
       return call(Call::Kind::kReap, name, 0, action.after);
-    // What they tell is known at once here: it decides nothing of the order of things.
-    case Deed::kInspectOld:
-      return feed(hand_over::OldInspected{Inspection{"nothing is shared", "11.104", 1, "", true}});
-    case Deed::kInspectNew:
-      return feed(hand_over::NewInspected{Inspection{"nothing is shared", "11.104", 1, "", true}});
-    // In this world no mark can be taken out.
-    case Deed::kRepair:
-      return feed(hand_over::Repaired{Status(failed())});
-    case Deed::kDrainOld:
-    case Deed::kCountOld:
-    case Deed::kEndOld:
-    case Deed::kKillOld:
-    case Deed::kDrainNew:
-    case Deed::kEndNew:
-    case Deed::kWait:
-      return violate("a hot restart doesn't do that");
   }
 }
 
@@ -386,7 +406,7 @@ bool World::stale(const Call& call) const {
 void World::ask(Call call) {
   const auto is_deed = [](const Call& item) {
     return item.kind == Call::Kind::kLaunch || item.kind == Call::Kind::kSignal || item.kind == Call::Kind::kReap ||
-           item.kind == Call::Kind::kDrain;
+           item.kind == Call::Kind::kDrain || item.kind == Call::Kind::kRepair;
   };
   std::erase_if(calls_, [&](const Call& item) { return stale(item) && !is_deed(item); });
   const auto alike = [&](const Call& item) {
@@ -394,101 +414,6 @@ void World::ask(Call call) {
            item.signal == call.signal && stale(item) == stale(call);
   };
   if (std::none_of(calls_.begin(), calls_.end(), alike)) calls_.push_back(std::move(call));
-}
-
-// ---- answers
-
-void World::answer(const Call& call, Move::Kind how) {
-  if (call.of_hand_over)
-    answer_hand_over(call, how);
-  else
-    answer_own(call, how);
-}
-
-void World::probed(const Call& call, const Result<ProbeResult>& result) {
-  auto* process = find(call.target);
-  if (process == nullptr) return;
-  process->known_good = result && result->state == ProxyState::kLive && result->ready && !result->listeners.empty() &&
-                        result->listeners.front().bound;
-}
-
-void World::answer_own(const Call& call, Move::Kind how) {
-  // What was asked for is done even if nobody waits for the answer any more.
-  const bool late = stale(call);
-  const auto give = [this, late](auto event) {
-    if (!late) feed(SupervisionEvent(std::move(event)));
-  };
-  switch (call.kind) {
-    case Call::Kind::kObserve:
-      return give(event::Observed{observed(how)});
-    case Call::Kind::kValidate:
-      if (how == Move::Kind::kFail) return give(event::Validated{failed()});
-      return give(event::Validated{Validation{how != Move::Kind::kRefuse, "", "1.40.0"}});
-    case Call::Kind::kLaunch:
-      return give(event::Started{launch(call.target, how)});
-    case Call::Kind::kProbe: {
-      const auto seen = look(call.target, how);
-      if (!late) probed(call, seen);
-      return give(event::Probed{seen, seen ? std::vector<Listener>() : kernel()});
-    }
-    case Call::Kind::kProbeData:
-      if (how == Move::Kind::kFail || kernel_serves() == 0) {
-        now_ += milliseconds(500);
-        return give(event::DataProbed{Error(Code::kDeadlineExceeded, "HWS-PX-041", "no answer", "")});
-      }
-      return give(event::DataProbed{Status()});
-    case Call::Kind::kGiveUp:
-      return give(event::GivenUp{how == Move::Kind::kFail ? Status(failed()) : Status()});
-    case Call::Kind::kDiagnose:
-      return give(event::Diagnosed{"why"});
-    case Call::Kind::kDrain:
-      if (how == Move::Kind::kFail) return give(event::DrainBegun{failed()});
-      if (auto* process = find(call.target); process != nullptr) process->closed = true;
-      return give(event::DrainBegun{Status()});
-    case Call::Kind::kCount:
-      if (how == Move::Kind::kFail) return give(event::Counted{failed()});
-      return give(event::Counted{std::uint64_t{0}});
-    case Call::Kind::kSignal:
-      return give(event::Signalled{signal(call.target, call.signal, how)});
-    case Call::Kind::kReap:
-      return give(event::Reaped{reap(call, how)});
-  }
-}
-
-void World::answer_hand_over(const Call& call, Move::Kind how) {
-  const bool late = stale(call);
-  const auto give = [this, late](auto event) {
-    if (!late) feed(HandOverEvent(std::move(event)));
-  };
-  switch (call.kind) {
-    case Call::Kind::kObserve:
-      return give(hand_over::Observed{observed(how)});
-    case Call::Kind::kValidate:
-      if (how == Move::Kind::kFail) return give(hand_over::Validated{failed()});
-      return give(hand_over::Validated{Validation{how != Move::Kind::kRefuse, "", "1.40.0"}});
-    case Call::Kind::kLaunch: {
-      const auto started = launch(call.target, how);
-      if (started && !late) new_watch_ = started->pid;
-      return give(hand_over::Launched{started});
-    }
-    case Call::Kind::kProbe: {
-      const auto seen = look(call.target, how);
-      if (late) return;
-      probed(call, seen);
-      if (call.target == hand_over_->old_name()) return feed(hand_over::OldProbed{seen});
-      return feed(hand_over::NewProbed{seen});
-    }
-    case Call::Kind::kSignal:
-      return give(hand_over::Killed{signal(call.target, call.signal, how)});
-    case Call::Kind::kReap:
-      return give(hand_over::Reaped{reap(call, how)});
-    case Call::Kind::kProbeData:
-    case Call::Kind::kGiveUp:
-    case Call::Kind::kDiagnose:
-    case Call::Kind::kDrain:
-    case Call::Kind::kCount:
-      return;
-  }
 }
 
 }  // namespace hawser::proxy::model

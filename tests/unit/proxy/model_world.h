@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/generation_name.h"
 #include "proxy/hand_over.h"
 #include "proxy/supervision.h"
 
@@ -24,6 +25,11 @@ inline Error failed() {
   return {Code::kUnavailable, "HWS-BR-001", "no answer", "start it"};
 }
 using std::chrono::milliseconds;
+
+inline unsigned epoch_of(const std::string& name) {
+  const auto id = generation_id(name);
+  return id ? id->epoch : 0;
+}
 
 // How much misfortune may still happen.
 struct Budget {
@@ -48,6 +54,7 @@ struct Process {
   bool hung = false;        // it runs, and does nothing; only SIGKILL helps
   bool stubborn = false;    // no signal helps
   bool orphan = false;      // its parent ended before its time: it will abort
+  bool dismissed = false;   // another has taken over side by side: whoever follows it drains and ends it
   bool known_good = false;  // our last look at it showed it LIVE, with its listeners
 
   bool has_sockets() const { return running && stage == Stage::kLive && !closed; }
@@ -61,6 +68,8 @@ struct Call {
     kLaunch,
     kProbe,
     kProbeData,
+    kInspect,
+    kRepair,
     kDiagnose,
     kDrain,
     kCount,
@@ -99,7 +108,7 @@ struct Move {
     kSpeak,
     kClose,
     kHarden,
-    kRestart,
+    kRestart,  // index: of the kinds of a hand-over, or past them: chosen
     kStop,
     kStart,
     kCrash,         // hawserd ends and starts anew; what it had asked for wasn't done
@@ -149,7 +158,7 @@ class World {
   void operate(const Move& move);
   void tick();
   void crash(bool done);
-  void begin_hand_over();
+  void begin_hand_over(std::size_t kind);
   void tell();
   void watched(pid_t pid);
 
@@ -157,6 +166,7 @@ class World {
   bool stale(const Call& call) const;  // nobody waits for its answer any more
   Result<StartedGeneration> launch(const std::string& name, Move::Kind how);
   Status signal(const std::string& name, int number, Move::Kind how);
+  Status repair(const std::string& name, Move::Kind how);
   Result<ReapedGeneration> reap(const Call& call, Move::Kind how);
   Result<std::vector<HostedGeneration>> observed(Move::Kind how) const;
   Result<ProbeResult> look(const std::string& name, Move::Kind how) const;
@@ -166,6 +176,7 @@ class World {
   void judge_signal(const std::string& name, int number);
   void judge_taken(const std::string& name, pid_t pid);
   void judge_numbers();
+  bool someone_else_serves(const std::string& name) const;
   void violate(const std::string& what);
 
   bool has_ended(pid_t pid) const;

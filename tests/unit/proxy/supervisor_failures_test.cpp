@@ -192,7 +192,13 @@ TEST_F(Leftover, AStopEndsItTooOnceItCanBeEnded) {
   stop(seconds(0));
   loop.advance(seconds(90));
   ASSERT_EQ(stopped.size(), 1U);
-  EXPECT_TRUE(stopped.front()) << stopped.front().error().to_string();
+  ASSERT_FALSE(stopped.front()) << "it runs still";
+  EXPECT_EQ(stopped.front().error().id(), "HWS-PX-007");
+  host.kill_works = true;
+  stop(seconds(0));
+  loop.advance(seconds(30));
+  ASSERT_EQ(stopped.size(), 2U);
+  EXPECT_TRUE(stopped.back()) << stopped.back().error().to_string();
   EXPECT_THAT(host.generations, IsEmpty());
 }
 
