@@ -106,6 +106,7 @@ bool Counters::take(const std::string& name, std::string_view exposition) {
 void Counters::read(Slot& slot, std::string_view text) {
   const std::size_t at = slot_index(slot);
   std::uint32_t current = kNone;
+  std::uint32_t next = 0;
   std::vector<Reading> group;  // one histogram's lines, which follow each other
   while (!text.empty()) {
     const std::string_view line = exposition::take_line(text);
@@ -121,8 +122,11 @@ void Counters::read(Slot& slot, std::string_view text) {
     const bool histogram = family.kind == Kind::kHistogram;
     if (part == exposition::Part::kOther || histogram == (part == exposition::Part::kPlain)) continue;
     if (adds_up(family.kind) && sample->value < 0) continue;
-    const auto index = series_of(current, sample->key);
+    // Mostly the one after the one before, as in every reading so far.
+    const bool as_before = next < series_.size() && series_[next].family == current && series_[next].key == sample->key;
+    const auto index = as_before ? next : series_of(current, sample->key);
     if (index == kNone) continue;
+    next = index + 1;
     if (adds_up(families_[current].kind)) {
       group.emplace_back(index, sample->value);
       if (!histogram || part == exposition::Part::kCount) commit(slot, group);

@@ -150,10 +150,9 @@ void HandOver::on(const hand_over::Repaired& repaired, Monotonic now) {
                     "an attempt that was cut off has left its mark in the shared memory of " + old_name() +
                         ": it refuses any successor" + (gone ? "" : " (" + repaired.result.error().message() + ")"),
                     "hawser proxy restart --hand-over planned-cold (connections are refused for under a second)");
-  if (!gone && !options_.request.kind && options_.cold_allowed) {
+  if (!gone && fall_back(error.message())) {
     note("mark", old_name(), false, error.message(), now);
-    take(HandOverKind::kPlannedCold, error.message());
-    return validate();
+    return is(HandOverKind::kPlannedCold) || room_for_two(now) ? validate() : void();
   }
   if (!gate("mark", old_name(), gone ? std::nullopt : std::optional(error), "a left-over mark was taken out", now))
     return;

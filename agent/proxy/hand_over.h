@@ -43,6 +43,7 @@ struct HandOverOptions {
   GenerationId old_id;
   pid_t old_pid = 0;
   bool cold_allowed = false;       // may it be chosen, or must it be asked for?
+  bool queues_move = false;        // accept_queues.h: else a listener that closes resets who waits at it
   unsigned concurrency = 0;        // configured; 0: a worker a core
   std::optional<MemoryRoom> room;  // none: can't be told
   std::vector<std::uint16_t> required_ports;
@@ -222,6 +223,7 @@ class HandOver {
 
   bool choose(Monotonic now);
   bool room_for_two(Monotonic now);
+  bool fall_back(const std::string& why);
   bool hot_restart_fits(Monotonic now);
   bool versions_fit(const Validation& validation, Monotonic now);
   std::optional<Error> trouble_with_old(const Result<ProbeResult>& probe) const;

@@ -53,14 +53,20 @@ std::optional<Error> HandOver::trouble_with_old(const Result<ProbeResult>& probe
   return std::nullopt;
 }
 
-// Side by side costs nothing if it's called off; the proxy's own protocol has a point of no return, and leaves marks.
+// Side by side costs nothing if it's called off; the proxy's own protocol has a point of no return, and leaves marks. But
+// it closes sockets, where hot restart passes them on: on a busy host somebody may wait there.
 bool HandOver::choose(Monotonic now) {
   const std::string unshared = old_inspection_ ? old_inspection_->unshared : "what it listens on can't be asked for";
   if (!options_.request.kind) {
-    if (unshared.empty())
-      take(HandOverKind::kSideBySide, "every listener can be shared, and the versions of both don't matter then");
-    else
+    if (!unshared.empty())
       take(HandOverKind::kHotRestart, "not every listener can be shared: " + unshared);
+    else if (options_.queues_move)
+      take(HandOverKind::kSideBySide, "every listener can be shared, and whoever waits at one that closes is moved");
+    else if (options_.old_id.epoch >= GenerationId::kMaxEpoch)
+      take(HandOverKind::kSideBySide, "epoch " + std::to_string(options_.old_id.epoch) + " is the last one of a family");
+    else
+      take(HandOverKind::kHotRestart,
+           "a listener that closes resets who waits at it (net.ipv4.tcp_migrate_req is 0), one that is passed on doesn't");
   }
   if (is(HandOverKind::kPlannedCold)) return true;
   if (is(HandOverKind::kSideBySide)) {
@@ -86,6 +92,16 @@ bool HandOver::choose(Monotonic now) {
   }
   note("mark", old_name(), true, "no attempt was cut off", now);
   return hot_restart_fits(now);
+}
+
+// Where hot restart was chosen and can't be.
+bool HandOver::fall_back(const std::string& why) {
+  if (options_.request.kind) return false;
+  const bool shared = old_inspection_ && old_inspection_->unshared.empty();
+  if (!shared && !options_.cold_allowed) return false;
+  workers_ = 0;
+  take(shared ? HandOverKind::kSideBySide : HandOverKind::kPlannedCold, why);
+  return true;
 }
 
 std::optional<Error> HandOver::too_few_workers() const {
@@ -128,10 +144,9 @@ bool HandOver::versions_fit(const Validation& validation, Monotonic now) {
     return true;
   }
   const std::string what = old_name() + " speaks hot restart " + running + ", the new one " + candidate;
-  if (!options_.request.kind && options_.cold_allowed) {
-    note("hot_restart_version", new_name(), false, what, now);
-    take(HandOverKind::kPlannedCold, what + ", and " + old_inspection_->unshared);
-    workers_ = 0;
+  const std::string asked_of = new_name();
+  if (fall_back(what)) {
+    note("hot_restart_version", asked_of, false, what, now);
     HandOver::validate();  // under its new name
     return false;
   }

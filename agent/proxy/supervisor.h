@@ -11,6 +11,7 @@
 #include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "proxy/accept_queues.h"
 #include "proxy/counter_keeper.h"
 #include "proxy/history.h"
 #include "proxy/memory_room.h"
@@ -40,6 +41,7 @@ class Supervisor {
     History* history = nullptr;             // outlives the supervisor; none: nothing is kept
     std::optional<HandOverKind> hand_over;  // where a request doesn't say; none: chosen
     bool cold_allowed = false;              // may the choice be a planned cold start?
+    std::function<bool()> queues_move = accept_queues_move;
     std::chrono::milliseconds canary{5000};
     std::chrono::milliseconds drain{5000};  // of a generation that is replaced, as the driver has it
     CounterKeeper* counters = nullptr;      // the same as history; none: a scrape is of the serving generation alone

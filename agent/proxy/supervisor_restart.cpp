@@ -72,6 +72,7 @@ HandOverOptions Supervisor::hand_over_options(const GenerationId& old, HandOverR
   options.old_id = old;
   options.old_pid = facts.pid;
   options.cold_allowed = options_.cold_allowed;
+  options.queues_move = options_.queues_move && options_.queues_move();
   options.concurrency = options_.concurrency;
   options.required_ports = options_.required_ports;
   options.start_timeout = options_.start_timeout;

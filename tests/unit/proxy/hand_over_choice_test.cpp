@@ -25,9 +25,52 @@ TEST(HandOverNames, AreThoseOfTheConfiguration) {
 
 TEST_F(ChoiceTest, SideBySideWhereEveryListenerCanBeShared) {
   inspection.unshared.clear();
+  options.queues_move = true;
   to_validating();
   EXPECT_EQ(kind(), "side-by-side");
   EXPECT_THAT(why(), HasSubstr("shared"));
+}
+
+TEST_F(ChoiceTest, HotRestartWhereWhoWaitsAtAClosedListenerWouldBeReset) {
+  inspection.unshared.clear();
+  to_validating();
+  EXPECT_EQ(kind(), "hot-restart");
+  EXPECT_THAT(why(), HasSubstr("tcp_migrate_req"));
+}
+
+TEST_F(ChoiceTest, SideBySideBetweenVersionsThatDontFitIfListenersCanBeShared) {
+  inspection.unshared.clear();
+  candidate = "11.120";
+  to_validating();
+  validated();
+  expect(Deed::kValidate);
+  EXPECT_EQ(kind(), "side-by-side");
+  EXPECT_THAT(why(), HasSubstr("11.120"));
+  EXPECT_THAT(gates(), Contains("!hot_restart_version"));
+  validated();
+  expect(Deed::kLaunch);
+}
+
+TEST_F(ChoiceTest, SideBySideOfOneWhoseMarkStaysIfListenersCanBeShared) {
+  inspection.unshared.clear();
+  old_probe.initializing = true;
+  inspect();
+  expect(Deed::kRepair);
+  give(hand_over::Repaired{Status(fake::down())});
+  expect(Deed::kValidate);
+  EXPECT_EQ(kind(), "side-by-side");
+}
+
+TEST_F(ChoiceTest, SideBySideAfterTheLastEpochOfAFamily) {
+  inspection.unshared.clear();
+  options.old_id.epoch = GenerationId::kMaxEpoch;
+  old_probe.epoch = GenerationId::kMaxEpoch;
+  begin();
+  give(hand_over::Observed{
+      std::vector<HostedGeneration>{{GenerationId{1, GenerationId::kMaxEpoch}.text(), 100, true, 0, "5ha", {}}}});
+  give(hand_over::OldProbed{old_probe});
+  give(hand_over::OldInspected{inspection});
+  EXPECT_EQ(kind(), "side-by-side");
 }
 
 TEST_F(ChoiceTest, HotRestartWhereOneCant) {

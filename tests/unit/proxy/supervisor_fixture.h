@@ -18,6 +18,7 @@ struct SupervisorTest : testing::Test {
       return bootstrap_ok ? "{" + generation + "}" : std::string();
     };
     options.room = [this](pid_t) { return room; };
+    options.queues_move = [] { return true; };
     options.cold_allowed = cold_allowed;
     supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, options, health, metrics);
   }

@@ -83,6 +83,7 @@ TEST_F(SupervisorSideTest, EveryGateIsKeptWithItsReason) {
   Supervisor::Options kept;
   kept.bootstrap = [](const std::string& generation) { return "{" + generation + "}"; };
   kept.room = [](pid_t) { return std::nullopt; };
+  kept.queues_move = [] { return true; };
   kept.history = &history;
   supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, kept, health, metrics);
   start_live();
