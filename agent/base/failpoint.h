@@ -7,11 +7,10 @@
 
 // What: named places at the durable steps, where a test makes the program crash or the step fail. Compiled in only with
 // the CMake option HAWSER_FAILPOINTS, and then chosen by HAWSER_FAILPOINT="PATTERN:ACTION[@N[+]]": PATTERN is matched
-// by fnmatch(3) against "step/file name", ACTION is `crash` (SIGKILL to itself), `errno=ENOSPC`, `delay=MS` (a slow disk,
-// at most 60 s) or `tell` (a line on standard error), and N is the passage that is meant (1: the first; N+: those after it too; without it `errno` fails
-// and `delay` holds up every passage).
-// Threading: any. Failure: a text that isn't understood ends the program, because a test that injects nothing would
-// pass.
+// by fnmatch(3) against "step/file name", ACTION is `crash` (SIGKILL to itself), `errno=ENOSPC`, `delay=MS` (a slow
+// disk, at most 60 s) or `tell` (a line on standard error), and N is the passage that is meant (1: the first; N+: those
+// after it too; without it `errno` fails and `delay` holds up every passage). Threading: any. Failure: a text that
+// isn't understood ends the program, because a test that injects nothing would pass.
 namespace hawser::failpoint {
 
 #ifdef HAWSER_FAILPOINTS

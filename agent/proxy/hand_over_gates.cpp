@@ -53,8 +53,8 @@ std::optional<Error> HandOver::trouble_with_old(const Result<ProbeResult>& probe
   return std::nullopt;
 }
 
-// Side by side costs nothing if it's called off; the proxy's own protocol has a point of no return, and leaves marks. But
-// it closes sockets, where hot restart passes them on: on a busy host somebody may wait there.
+// Side by side costs nothing if it's called off; the proxy's own protocol has a point of no return, and leaves marks.
+// But it closes sockets, where hot restart passes them on: on a busy host somebody may wait there.
 bool HandOver::choose(Monotonic now) {
   const std::string unshared = old_inspection_ ? old_inspection_->unshared : "what it listens on can't be asked for";
   if (!options_.request.kind) {
@@ -63,10 +63,12 @@ bool HandOver::choose(Monotonic now) {
     else if (options_.queues_move)
       take(HandOverKind::kSideBySide, "every listener can be shared, and whoever waits at one that closes is moved");
     else if (options_.old_id.epoch >= GenerationId::kMaxEpoch)
-      take(HandOverKind::kSideBySide, "epoch " + std::to_string(options_.old_id.epoch) + " is the last one of a family");
+      take(HandOverKind::kSideBySide,
+           "epoch " + std::to_string(options_.old_id.epoch) + " is the last one of a family");
     else
       take(HandOverKind::kHotRestart,
-           "a listener that closes resets who waits at it (net.ipv4.tcp_migrate_req is 0), one that is passed on doesn't");
+           "a listener that closes resets who waits at it (net.ipv4.tcp_migrate_req is 0), one that is passed on "
+           "doesn't");
   }
   if (is(HandOverKind::kPlannedCold)) return true;
   if (is(HandOverKind::kSideBySide)) {
