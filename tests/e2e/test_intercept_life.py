@@ -45,7 +45,7 @@ def test_status_says_what_is_in_force_and_why(world):
     seen = status(world)
     assert seen["state"] == "active" and seen["backend"] == "nftables" and seen["backend_reason"], seen
     assert seen["digest"] == seen["confirmed_digest"] and seen["transactions"] >= 1
-    assert seen["on_failure"] == {"inbound": "closed", "outbound": "open"}
+    assert seen["on_failure"] == {"inbound": "closed", "outbound": "open", "max_open_seconds": 0}
     assert seen["drift"]["found"] == 0 and any(c["purpose"] == "out_redirect" for c in seen["counters"])
     text = world.vm.cli("intercept", "status").stdout
     assert "interception: active, by nftables (" in text and "confirmed" in text and "inbound closed" in text
