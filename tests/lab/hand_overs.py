@@ -56,6 +56,8 @@ def world(logs: pathlib.Path, say: typing.Callable[[str], None] = lambda text: N
 def join(scene: World, options: Options) -> None:
     """The VM joins, and the echo services answer through its proxy."""
     echo.serve(scene.mesh)
+    if options.kind == "side-by-side":  # docs/supervision.md
+        scene.host.run(["sysctl", "-qw", "net.ipv4.tcp_migrate_req=1"])
     scene.vm.join(scene.bundle, *options.settings())
     scene.vm.wait("REGISTERED")
     for service in (echo.HTTP, echo.GRPC, echo.TCP):
