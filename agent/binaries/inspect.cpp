@@ -4,6 +4,7 @@
 #include "base/asio_loop.h"
 #include "base/file.h"
 #include "proxy/child.h"
+#include "proxy/version_words.h"
 
 namespace hawser::binaries {
 namespace {
@@ -12,6 +13,7 @@ using proxy::ChildResult;
 using proxy::ChildSpec;
 
 constexpr std::chrono::seconds kLongest{30};
+constexpr std::uint64_t kMemory = 1ULL << 30U;  // Envoy needs 62 MB
 constexpr const char* kHint = "install an Envoy that is built for this machine";
 
 // What each proxy of a mesh has: a captured connection's original destination, TCP, HTTP.
@@ -44,6 +46,7 @@ Result<ChildResult> run_as(const User& user, const std::string& program, std::ve
   spec.gid = user.gid;
   spec.collect_stderr = true;
   spec.timeout = kLongest;
+  spec.memory = kMemory;
   spec.keep = 4096;
   AsioLoop loop;
   Result<ChildResult> out = Error(Code::kInternal, "HWS-CLI-046", program + " didn't run", "report it");
@@ -75,15 +78,11 @@ Result<std::string> ask(const User& user, const std::string& program, std::vecto
   return last_line(result->output);
 }
 
-// "…/envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL"
 Status read_version(const std::string& said, Inspection& out) {
-  const auto start = said.find("version: ");
-  const auto first = said.find('/', start);
-  const auto second = first == std::string::npos ? first : said.find('/', first + 1);
-  if (start == std::string::npos || second == std::string::npos)
-    return unusable("the program doesn't tell an Envoy's version", said);
-  out.build = said.substr(start + 9);
-  out.version = said.substr(first + 1, second - first - 1);
+  auto words = proxy::version_words(said);
+  if (words.version.empty()) return unusable("the program doesn't tell an Envoy's version", said);
+  out.build = std::move(words.build);
+  out.version = std::move(words.version);
   return {};
 }
 

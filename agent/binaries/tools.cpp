@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -96,9 +97,26 @@ Result<Signature> check_gpg(const std::string& file, const SignatureCheck& check
 
 }  // namespace
 
+std::string without_secrets(const std::string& url) {
+  const auto scheme = url.find("://");
+  if (scheme == std::string::npos) return url;
+  const auto query = url.find_first_of("?#");
+  std::string out = url.substr(0, query);
+  const auto host = scheme + 3;
+  const auto path = std::min(out.find('/', host), out.size());
+  if (const auto at = out.rfind('@', path); at != std::string::npos && at >= host) out.erase(host, at - host + 1);
+  return query == std::string::npos ? out : out + "?...";
+}
+
 Status fetch(const std::string& url, const std::string& to) {
   if (auto there = need("curl", "curl"); !there) return there;
+  const auto odd = [](unsigned char c) { return c <= ' ' || c == '"' || c == '\\' || c == 0x7f; };
+  if (std::any_of(url.begin(), url.end(), odd))
+    return Error(Code::kInvalidArgument, "HWS-CLI-043", "the URL has a character that a URL can't have",
+                 "write it as %20, %22 or %5C");
   Command command;
+  // Not among its arguments, which all of the host may read.
+  command.input = "url = \"" + url + "\"\n";
   // curl's own limit holds only for a length that the server tells.
   command.argv = {"prlimit",
                   "--fsize=" + std::to_string(kMaxProgram),
@@ -121,14 +139,15 @@ Status fetch(const std::string& url, const std::string& to) {
                   std::to_string(kMaxProgram),
                   "--output",
                   to,
-                  "--url",
-                  url};
+                  "--config",
+                  "-"};
   for (const char* name : {"http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE"})
     if (const char* value = std::getenv(name)) command.env[name] = value;
   command.timeout = kFetchTime;
   CommandRun run;
   if (auto done = run.run(command); !done)
-    return Error(Code::kUnavailable, "HWS-CLI-043", "can't fetch " + url + ": " + done.error().message(),
+    return Error(Code::kUnavailable, "HWS-CLI-043",
+                 "can't fetch " + without_secrets(url) + ": " + done.error().message(),
                  "is the URL right, and does this host reach it?");
   return {};
 }

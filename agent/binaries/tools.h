@@ -10,6 +10,8 @@
 // package), and as said.
 namespace hawser::binaries {
 
+// As it may be shown and kept: without a password, and without a query, which may be a signature.
+std::string without_secrets(const std::string& url);
 // Ten minutes and 1 GiB at most; five redirections, never from https to http. Failure: HWS-CLI-043.
 Status fetch(const std::string& url, const std::string& to);
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "broker/last_good.h"
 #include "broker/proxy_args.h"
+#include "proxy/version_words.h"
 
 namespace hawser::broker {
 namespace {
@@ -21,14 +22,6 @@ Status check_bootstrap(const std::string& bootstrap) {
   if (!bootstrap.empty() && bootstrap.size() <= kMaxBootstrap) return {};
   return Error(Code::kInvalidArgument, "HWS-BR-016", "a bootstrap of " + std::to_string(bootstrap.size()) + " bytes",
                "it must have from 1 byte to 512 KiB");
-}
-
-// "…/envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL"
-std::string version_in(const std::string& output) {
-  const auto first = output.find('/', output.find("version: "));
-  if (first == std::string::npos) return {};
-  const auto second = output.find('/', first + 1);
-  return second == std::string::npos ? std::string() : output.substr(first + 1, second - first - 1);
 }
 
 constexpr std::size_t kMaxOutput = 2 * kMaxBootstrap;  // it may quote the whole bootstrap
@@ -107,7 +100,7 @@ void Generations::find_version(const proxy::Binary& binary, std::function<void(R
   launcher_.validate(check, [this, sha256 = binary.sha256,
                              done = std::move(done)](const Result<proxy::CheckResult>& result) {
     if (!result) return done(result.error());
-    const std::string version = version_in(result->output);
+    const std::string version = proxy::version_words(result->output).version;
     if (version.empty())
       return done(Error(Code::kFailedPrecondition, "HWS-BR-033", "the installed proxy binary doesn't tell its version",
                         "install an Envoy with `hawser proxy install FILE`"));

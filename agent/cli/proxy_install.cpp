@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "binaries/collect.h"
+#include "binaries/tools.h"
 #include "cli/proxy.h"
 #include "config/load.h"
 
@@ -58,8 +59,8 @@ void run(Context& context, const Options& options) {
   if (!installed) return fail(context, installed.error());
   if (!options.no_use)
     if (auto used = binaries::use(store, installed->sha256); !used) return fail(context, used.error());
-  std::printf("installed %s as %s%s\n", options.source.source.c_str(), store.program_of(installed->sha256).c_str(),
-              options.no_use ? "" : ", for the next start or restart");
+  std::printf("installed %s as %s%s\n", binaries::without_secrets(options.source.source).c_str(),
+              store.program_of(installed->sha256).c_str(), options.no_use ? "" : ", for the next start or restart");
   remove_surplus(context);
 }
 

@@ -7,7 +7,7 @@ hawser_library(hawser_binary_folder
   PRIVATE_LINK nlohmann_json::nlohmann_json)
 
 hawser_library(hawser_child
-  SOURCES child.cpp unprivileged.cpp
+  SOURCES child.cpp unprivileged.cpp version_words.cpp
   LINK hawser_base
   PRIVATE_LINK Boost::filesystem)
 

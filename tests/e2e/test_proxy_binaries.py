@@ -123,6 +123,7 @@ def test_what_cannot_serve_is_refused(world, tmp_path):
     assert "doesn't tell an Envoy's version" in refused(world, "HWS-CLI-046", "/bin/true")
     invalid = refused(world, "HWS-CLI-046", build_fake(tmp_path, "-DINVALID"))
     assert f"refused for uid {facts.UID_PROXY}" in invalid  # never as root
+    assert "no memory after" in refused(world, "HWS-CLI-046", build_fake(tmp_path, "-DGREEDY", "-O1"))
     refused(world, "HWS-CLI-004", "/etc/hostname")
     (tmp_path / "empty.whl").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as wheel:
@@ -155,6 +156,10 @@ def test_a_url_needs_its_digest(world, old, new):
         assert "404" in refused(world, "HWS-CLI-043", f"{url}-none", "--sha256", old)
         install(world, url, "--no-use", "--sha256", old)
         assert listed(world)[old]["source"] == url
+        remove_others(world, new)
+        said = install(world, f"http://me:word@127.0.0.1:{PORT}/envoy?key=word", "--no-use", "--sha256", old)
+        kept = world.host.read(f"{STORE}/{old}/binary.json")
+        assert listed(world)[old]["source"] == f"{url}?..." and "word" not in kept + said.stdout + said.stderr
     finally:
         world.host.stop(server)
     refused(world, "HWS-CLI-043", url, "--sha256", old)  # nobody answers

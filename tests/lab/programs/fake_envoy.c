@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Passes for the Envoy REAL as far as it is told to: INVALID refuses each bootstrap, otherwise it never serves.
+// Passes for the Envoy REAL as far as it is told to: INVALID refuses each bootstrap, GREEDY takes 4 GiB of memory for
+// it, otherwise it never serves.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +13,16 @@ int main(int argc, char** argv) {
 #ifdef INVALID
       fprintf(stderr, "refused for uid %d\n", (int)getuid());
       return 1;
+#endif
+#ifdef GREEDY
+      for (int taken = 0; taken < 4096; ++taken) {
+        char* block = malloc(1 << 20);
+        if (block == NULL) {
+          fprintf(stderr, "no memory after %d MiB\n", taken);
+          return 1;
+        }
+        memset(block, 1, 1 << 20);
+      }
 #endif
       asked = 1;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is refused, and that it leaves nothing; tests/e2e has real Envoys.
 #include "binaries/install.h"
+#include "binaries/tools.h"
 
 #include <sha2.h>
 #include <unistd.h>
@@ -35,6 +36,18 @@ TEST_F(InstallTest, AUrlNeedsADigest) {
 TEST_F(InstallTest, OnlyHttpIsFetched) {
   EXPECT_EQ(id_of({"file:///bin/true", sha256(""), {}}), "HWS-CLI-043");
   EXPECT_EQ(id_of({"ftp://example.invalid/envoy", sha256(""), {}}), "HWS-CLI-043");
+}
+
+TEST(Url, IsShownAndKeptWithoutWhatMayBeASecret) {
+  EXPECT_EQ(without_secrets("https://me:word@host.example:8443/a/envoy"), "https://host.example:8443/a/envoy");
+  EXPECT_EQ(without_secrets("https://host.example/envoy?signature=abc#x"), "https://host.example/envoy?...");
+  EXPECT_EQ(without_secrets("https://word@host.example"), "https://host.example");
+  EXPECT_EQ(without_secrets("https://host.example/a@b"), "https://host.example/a@b");
+  EXPECT_EQ(without_secrets("/opt/envoy?"), "/opt/envoy?");
+}
+
+TEST_F(InstallTest, AUrlThatWouldBeMoreThanOneIsRefused) {
+  EXPECT_EQ(id_of({"http://127.0.0.1:1/a\"\noutput = /etc/passwd", sha256(""), {}}), "HWS-CLI-043");
 }
 
 TEST_F(InstallTest, AnotherDigestIsRefused) {
