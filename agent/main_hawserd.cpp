@@ -46,9 +46,10 @@ void bound_stop(std::chrono::seconds more) {
 
 void stop(hawser::App& app, hawser::AsioLoop& loop) {
   constexpr std::chrono::milliseconds kAskTime{500};
+  bound_stop(std::chrono::seconds(0));  // the question's own limit isn't for the connection
   const bool machine = hawser::machine_shuts_down(kAskTime);
   const auto more = machine ? app.shutdown_bound() : std::chrono::seconds(0);
-  bound_stop(more);
+  if (machine) bound_stop(more);
   // TimeoutStopSec= may be shorter than what is configured.
   if (machine) hawser::notify_extend(kStopTime + more);
   app.stop(machine ? hawser::App::Ending::kMachine : hawser::App::Ending::kService, [&loop] { loop.stop(); });
