@@ -15,6 +15,7 @@ using nlohmann::json;
 
 constexpr auto kItem = "drain";
 constexpr auto kLookEvery = std::chrono::milliseconds(500);
+constexpr auto kLookSeldom = std::chrono::seconds(5);  // Envoy goes through all its statistics for it
 
 std::string count_text(std::uint64_t connections) {
   if (connections == 0) return "no caller is connected any more";
@@ -175,7 +176,9 @@ void Drain::forget() {
 // ---- what is left
 
 void Drain::look() {
-  timer_ = context_.loop.after(kLookEvery, [this] { look(); });
+  // Twice a second as long as somebody may wait for it.
+  const bool over = context_.loop.now() >= until_;
+  timer_ = context_.loop.after(over ? Loop::Duration(kLookSeldom) : Loop::Duration(kLookEvery), [this] { look(); });
   const auto serving = proxy_.serving();
   if (!serving) return;
   proxy_.connections(serving->generation, [this, alive = std::weak_ptr(alive_)](const auto& seen) {

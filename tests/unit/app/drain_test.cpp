@@ -55,7 +55,10 @@ struct DrainTest : testing::Test {
       did.push_back("drain " + generation + (std::filesystem::exists(path) ? ", kept" : ""));
       done(drains);
     };
-    proxy.connections = [this](const std::string&, auto done) { done(open); };
+    proxy.connections = [this](const std::string&, auto done) {
+      ++looks;
+      done(open);
+    };
     proxy.expect_drained = [this](pid_t pid) { expected = pid; };
     proxy.restart = [this](std::function<void(Status)> done) {
       did.emplace_back("restart");
@@ -94,6 +97,7 @@ struct DrainTest : testing::Test {
   Status drains;
   std::function<void(Status)> restarted;
   pid_t expected = 0;
+  unsigned looks = 0;
   std::string withheld;
   std::unique_ptr<Drain> drain;
 };
@@ -129,6 +133,16 @@ TEST_F(DrainTest, ItIsDrainedWhenCallersHaveHeardAndNoneIsLeft) {
   open = {{"0.0.0.0_15006", 1, true}};
   loop.advance(500ms);
   EXPECT_EQ(drain->describe()["drained"], false);
+}
+
+TEST_F(DrainTest, ItIsLookedAtSeldomOnceItsTimeIsOver) {
+  begin();
+  loop.advance(6s);
+  EXPECT_GE(looks, 11U);
+  const unsigned before = looks;
+  loop.advance(60s);
+  EXPECT_LE(looks - before, 13U);
+  EXPECT_GE(looks - before, 11U);
 }
 
 TEST_F(DrainTest, TheTimeIsAsConfiguredOrAsAsked) {
