@@ -103,7 +103,7 @@ struct Runner {
     const json out = {{"schema_version", 1}, {"last", proxy.history().last()}, {"entries", std::move(entries)}};
     done(out.dump(-1, ' ', false, json::error_handler_t::replace));
   }
-  void operator()(const ProxyStatusJob&) const { proxy_status(proxy, done); }
+  void operator()(const ProxyStatusJob&) const { proxy.questions().status(proxy.supervisor(), done); }
   void operator()(const ProxyQuestion& question) const {
     proxy.questions().ask(proxy.supervisor().status().generation, question, done);
   }

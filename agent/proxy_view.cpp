@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "mesh_proxy.h"
 #include "proxy/connections.h"
 #include "proxy/process_memory.h"
 #include "status/time_text.h"
@@ -139,23 +138,28 @@ Result<std::string> ProxyQuestions::part(const std::string& token, std::uint64_t
   return text_of(out);
 }
 
-void proxy_status(MeshProxy& proxy, std::function<void(Result<std::string>)> done) {
+void ProxyQuestions::status(const proxy::Supervisor& supervisor, Done done) {
+  on_status_.push_back(std::move(done));
+  if (on_status_.size() > 1) return;
   struct Pending {
     json generations = json::array();
     std::size_t awaited = 1;
-    std::function<void(Result<std::string>)> done;
+    std::function<void(const std::string&)> tell;
     void step() {
-      if (--awaited == 0) done(text_of({{"schema_version", 1}, {"generations", std::move(generations)}}));
+      if (--awaited == 0) tell(text_of({{"schema_version", 1}, {"generations", std::move(generations)}}));
     }
   };
   auto pending = std::make_shared<Pending>();
-  pending->done = std::move(done);
+  pending->tell = [this, alive = std::weak_ptr(alive_)](const std::string& text) {
+    if (alive.expired()) return;
+    for (auto& waiting : std::exchange(on_status_, {})) waiting(text);
+  };
   const auto now = std::chrono::time_point_cast<Loop::Duration>(std::chrono::system_clock::now());
-  for (const auto& view : proxy.supervisor().generations()) {
+  for (const auto& view : supervisor.generations()) {
     const std::size_t at = pending->generations.size();
     pending->generations.push_back(view_json(view, now));
     ++pending->awaited;
-    proxy.driver().count_connections(view.generation, [pending, at](const Result<std::uint64_t>& count) {
+    driver_.count_connections(view.generation, [pending, at](const Result<std::uint64_t>& count) {
       if (count) pending->generations[at]["connections"] = *count;
       pending->step();
     });

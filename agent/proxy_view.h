@@ -4,14 +4,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/loop.h"
 #include "base/result.h"
 #include "proxy/envoy_driver.h"
+#include "proxy/supervisor.h"
 
 namespace hawser {
-
-class MeshProxy;
 
 // What is asked of a generation of the proxy itself, over its admin interface.
 struct ProxyQuestion {
@@ -40,6 +40,9 @@ class ProxyQuestions {
 
   ProxyQuestions(Loop& loop, proxy::EnvoyDriver& driver) : loop_(loop), driver_(driver) {}
   void ask(const std::string& serving, const ProxyQuestion& question, Done done);
+  // `hawser proxy status`: every generation that runs, with its connections where it can be asked; what can't be had is
+  // left out. Anybody may ask: those who come while the proxies are asked get the same answer.
+  void status(const proxy::Supervisor& supervisor, Done done);
 
  private:
   void ask_connections(const std::string& generation, Done done);
@@ -48,15 +51,12 @@ class ProxyQuestions {
 
   Loop& loop_;
   proxy::EnvoyDriver& driver_;
+  std::vector<Done> on_status_;  // wait for the answer under way
   std::string token_;
   std::string dump_;
   unsigned asked_ = 0;
   std::unique_ptr<Loop::Timer> timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
-
-// What: the answer to `hawser proxy status`: every generation that runs, with its connections where it can be asked.
-// Threading: on the loop. Failure: none; what can't be had is left out.
-void proxy_status(MeshProxy& proxy, std::function<void(Result<std::string>)> done);
 
 }  // namespace hawser
