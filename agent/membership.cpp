@@ -36,7 +36,6 @@
 namespace hawser {
 namespace {
 using nlohmann::json;
-constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
 }  // namespace
 
 struct Membership::Impl : std::enable_shared_from_this<Impl> {
@@ -132,7 +131,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // The ports of a proxy that runs already are its own: it will be adopted.
   void check_ports(bool proxy_runs) {
     Status checked = judge_host(config, facts);
-    if (checked && !proxy_runs) checked = bootstrap::ports_free({kOutboundPort, kInboundPort, 15021, 15090});
+    if (checked && !proxy_runs) checked = bootstrap::ports_free({kOutboundPort, kInboundPort, kReadinessPort, 15090});
     if (checked && !http) checked = start_http();
     if (checked && !grpc) checked = start_grpc();
     if (!checked) return again("preflight", checked.error(), &Impl::preflight);

@@ -15,8 +15,6 @@ namespace hawser {
 
 namespace {
 
-constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
-
 Drain::Proxy drained_by(proxy::Supervisor& supervisor, proxy::EnvoyDriver& driver) {
   Drain::Proxy out;
   out.serving = [&supervisor]() -> std::optional<Drain::Proxy::Serving> {
@@ -58,7 +56,7 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   driver_options.parent_shutdown = config.proxy.parent_shutdown;
   driver_options.log_level = config.proxy.log_level;
   driver_options.json_log = config.proxy.json_log;
-  driver_options.data_path = proxy::http_data_probe(context.loop, 15021);
+  driver_options.data_path = proxy::http_data_probe(context.loop, kReadinessPort);
   driver_options.stand_in = [&loop = context.loop](const proxy::GenerationId& child) {
     return proxy::ParentStandIn::open(loop, child.base_id(), child.epoch);
   };

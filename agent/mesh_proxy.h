@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,6 +22,8 @@
 #include "proxy_view.h"
 
 namespace hawser {
+
+inline constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006, kReadinessPort = 15021;
 
 // What: the proxy of a joined host with all that supervises it, composed from the configuration. Threading: on the
 // loop. Failure: the supervisor's.

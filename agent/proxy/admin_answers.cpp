@@ -176,10 +176,9 @@ std::vector<ListenerConnections> connections_by_listener(const std::map<std::str
   return out;
 }
 
-std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
-                              const std::vector<std::uint16_t>& uncounted) {
+std::uint64_t sum_connections(const std::vector<ListenerConnections>& listeners) {
   std::uint64_t sum = 0;
-  for (const auto& item : connections_by_listener(stats, uncounted)) sum += item.connections;
+  for (const auto& item : listeners) sum += item.connections;
   return sum;
 }
 

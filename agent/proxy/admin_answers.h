@@ -26,8 +26,7 @@ std::map<std::string, std::uint64_t> parse_stats(std::string_view body);
 // counts each connection by listener and again by worker; internal listeners count what others have counted.
 std::vector<ListenerConnections> connections_by_listener(const std::map<std::string, std::uint64_t>& stats,
                                                          const std::vector<std::uint16_t>& uncounted);
-std::uint64_t sum_connections(const std::map<std::string, std::uint64_t>& stats,
-                              const std::vector<std::uint16_t>& uncounted);
+std::uint64_t sum_connections(const std::vector<ListenerConnections>& listeners);
 // GET /init_dump: what initialization waits for, where Envoy names it.
 std::vector<std::string> parse_init_dump(std::string_view body);
 // GET /config_dump?resource=dynamic_listeners: why listeners were refused, by name.

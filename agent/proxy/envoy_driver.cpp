@@ -282,14 +282,10 @@ void EnvoyDriver::connections(const std::string& generation, Done<std::vector<Li
 }
 
 void EnvoyDriver::count_connections(const std::string& generation, Done<std::uint64_t> done) {
-  impl_->admin.get(generation, "/stats?usedonly&filter=" + AdminClient::encode("downstream_cx_active$"),
-                   [weak = std::weak_ptr(impl_), done = std::move(done)](Result<AdminReply> reply) {
-                     auto self = weak.lock();
-                     if (!self) return;
-                     const auto body = body_of(std::move(reply), "/stats");
-                     if (!body) return done(body.error());
-                     done(sum_connections(parse_stats(*body), self->options.uncounted_ports));
-                   });
+  connections(generation, [done = std::move(done)](const Result<std::vector<ListenerConnections>>& seen) {
+    if (!seen) return done(seen.error());
+    done(sum_connections(*seen));
+  });
 }
 
 void EnvoyDriver::probe_data(const std::string&, std::function<void(Status)> done) {

@@ -24,7 +24,7 @@ void HandOver::on(const hand_over::Launched& launched, Monotonic now) {
   act(Deed::kProbeNew);
 }
 
-// Empty: nothing. By hot restart and cold only what interception needs is waited for, for nothing else serves any more.
+// Empty: nothing.
 std::string HandOver::lacks(const ProbeResult& probe) const {
   std::string out;
   const auto add = [&out](const std::string& what) { out += (out.empty() ? "" : ", ") + what; };
@@ -41,6 +41,7 @@ std::string HandOver::lacks(const ProbeResult& probe) const {
   return out;
 }
 
+// By hot restart and cold only what interception needs is waited for, for nothing else serves any more.
 bool HandOver::serves(const ProbeResult& probe) const {
   if (!probe.ready) return false;
   if (is(HandOverKind::kSideBySide)) return lacks(probe).empty();

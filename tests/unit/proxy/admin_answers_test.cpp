@@ -86,7 +86,7 @@ TEST(Connections, CountsEachListenerOnceAndOnlyUsers) {
       "listener.[__]_15090.downstream_cx_active: 6\n"
       "listener.envoy_internal_x.downstream_cx_active: 7\n"
       "cluster.x.upstream_rq_time: P0(nan,1) P25(nan,2)\n");
-  EXPECT_EQ(sum_connections(stats, {15021, 15090}), 7U);
+  EXPECT_EQ(sum_connections(connections_by_listener(stats, {15021, 15090})), 7U);
 }
 
 TEST(Connections, AreToldByListenerAndByWhoCalls) {

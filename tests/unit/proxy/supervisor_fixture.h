@@ -67,4 +67,28 @@ struct SupervisorTest : testing::Test {
   std::vector<Status> stopped;
 };
 
+// One generation takes over from another, as an operator asks.
+struct ReplacingTest : SupervisorTest {
+  ReplacingTest() {
+    driver.kernel = fake::live_probe().listeners;
+    follow();
+  }
+  void follow() {
+    supervisor->on_replaced([this](const std::string& generation, pid_t pid) {
+      told.push_back("replaced " + generation + " " + std::to_string(pid));
+    });
+  }
+  void restart(HandOverRequest request = {}) {
+    supervisor->restart(std::move(request),
+                        [this](const Result<Supervisor::Restarted>& result) { results.push_back(result); });
+    loop.run_ready();
+  }
+  std::string result_id() const {
+    if (results.empty()) return "none";
+    return results.back() ? "ok" : results.back().error().id();
+  }
+
+  std::vector<Result<Supervisor::Restarted>> results;
+};
+
 }  // namespace hawser::proxy

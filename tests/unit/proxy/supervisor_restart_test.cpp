@@ -19,26 +19,8 @@ ProbeResult live_as(unsigned epoch) {
   return out;
 }
 
-struct SupervisorRestartTest : SupervisorTest {
-  SupervisorRestartTest() {
-    driver.seen_of.emplace("f1e1", fake::down());
-    driver.kernel = fake::live_probe().listeners;
-    follow();
-  }
-  void follow() {
-    supervisor->on_replaced([this](const std::string& generation, pid_t pid) {
-      told.push_back("replaced " + generation + " " + std::to_string(pid));
-    });
-  }
-  void restart(HandOverRequest request = {}) {
-    supervisor->restart(std::move(request),
-                        [this](const Result<Supervisor::Restarted>& result) { results.push_back(result); });
-    loop.run_ready();
-  }
-  std::string result_id() const {
-    if (results.empty()) return "none";
-    return results.back() ? "ok" : results.back().error().id();
-  }
+struct SupervisorRestartTest : ReplacingTest {
+  SupervisorRestartTest() { driver.seen_of.emplace("f1e1", fake::down()); }
   // f1e0 has become f1e1, and drains.
   void restart_done() {
     start_live();
@@ -51,8 +33,6 @@ struct SupervisorRestartTest : SupervisorTest {
     host.finish(0, "f1e0");
     loop.advance(seconds(7));
   }
-
-  std::vector<Result<Supervisor::Restarted>> results;
 };
 
 TEST_F(SupervisorRestartTest, TheNextGenerationTakesOverAndTheOldOneIsOnlyReaped) {

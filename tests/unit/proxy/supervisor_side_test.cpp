@@ -13,22 +13,8 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-struct SupervisorSideTest : SupervisorTest {
-  SupervisorSideTest() {
-    driver.inspection = Inspection{"", "11.104", 1, "", true};
-    driver.kernel = fake::live_probe().listeners;
-    supervisor->on_replaced([this](const std::string& generation, pid_t pid) {
-      told.push_back("replaced " + generation + " " + std::to_string(pid));
-    });
-  }
-  void restart(HandOverRequest request = {}) {
-    supervisor->restart(std::move(request), [this](const auto& result) { results.push_back(result); });
-    loop.run_ready();
-  }
-  std::string result_id() const {
-    if (results.empty()) return "none";
-    return results.back() ? "ok" : results.back().error().id();
-  }
+struct SupervisorSideTest : ReplacingTest {
+  SupervisorSideTest() { driver.inspection = Inspection{"", "11.104", 1, "", true}; }
   // f2e0 has taken over from f1e0, which drains.
   void replaced() {
     start_live();
@@ -42,8 +28,6 @@ struct SupervisorSideTest : SupervisorTest {
       if (call.rfind("signal", 0) == 0) out.push_back(call);
     return out;
   }
-
-  std::vector<Result<Supervisor::Restarted>> results;
 };
 
 TEST_F(SupervisorSideTest, BothServeThenTheNewOneIsFollowedAndTheOldOneDrainedAndEnded) {
