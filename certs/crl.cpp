@@ -15,7 +15,7 @@
 namespace hawser::certs {
 namespace {
 
-constexpr std::size_t kMaxFile = 8 << 20;
+constexpr std::size_t kMaxCrlFile = 8 << 20;
 constexpr std::size_t kMaxLists = 64;
 constexpr std::size_t kMaxCas = 512;
 
@@ -35,12 +35,6 @@ Loop::Wall wall_at(const ASN1_TIME* time) {
   return wall_of(::timegm(&utc));
 }
 
-std::string name_text(const X509_NAME* name) {
-  BioPtr out(BIO_new(BIO_s_mem()));
-  X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253);
-  return content_of(out.get());
-}
-
 bool at_end() {
   const unsigned long last = ERR_peek_last_error();
   const bool end = ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
@@ -49,7 +43,7 @@ bool at_end() {
 }
 
 Result<std::vector<CrlPtr>> read_lists(const std::string& pem) {
-  if (pem.size() > kMaxFile) return unusable("it is over 8 MiB");
+  if (pem.size() > kMaxCrlFile) return unusable("it is over 8 MiB");
   std::vector<CrlPtr> out;
   auto in = reader_of(pem);
   while (X509_CRL* next = PEM_read_bio_X509_CRL(in.get(), nullptr, nullptr, nullptr)) {

@@ -11,7 +11,7 @@ namespace hawser::certs {
 namespace {
 
 constexpr std::size_t kMaxBytes = 1 << 20;
-constexpr unsigned kMaxCertificates = 256;
+constexpr unsigned kMaxDerCertificates = 256;
 
 Error unusable(const char* id, const std::string& why) {
   ERR_clear_error();
@@ -27,7 +27,7 @@ Result<std::string> certificates_from_der(std::string_view der) {
   const auto* const end = at + der.size();
   BioPtr out(BIO_new(BIO_s_mem()));
   for (unsigned count = 0; at != end; ++count) {
-    if (count == kMaxCertificates) return unusable("HWS-ID-006", "more than 256 certificates in one bundle");
+    if (count == kMaxDerCertificates) return unusable("HWS-ID-006", "more than 256 certificates in one bundle");
     const X509Ptr next(d2i_X509(nullptr, &at, static_cast<long>(end - at)));
     if (!next || PEM_write_bio_X509(out.get(), next.get()) != 1)
       return unusable("HWS-ID-006", "broken certificate: " + openssl_error());

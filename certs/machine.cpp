@@ -10,12 +10,12 @@
 namespace hawser::certs {
 namespace {
 
-constexpr std::size_t kMaxFile = 4096;
+constexpr std::size_t kMaxMachineFile = 4096;
 // In front of the machine id; never changes, or every host would take itself for a clone.
 constexpr char kSalt[] = "hawser machine 1 ";
 
 std::string first_line(const std::string& path) {
-  const auto text = file::read_bounded(path, kMaxFile);
+  const auto text = file::read_bounded(path, kMaxMachineFile);
   if (!text) return {};
   const auto end = text->find_first_of("\r\n");
   return text->substr(0, end);

@@ -46,6 +46,12 @@ std::string content_of(BIO* memory) {
   return length > 0 ? std::string(data, static_cast<std::size_t>(length)) : std::string();
 }
 
+std::string name_text(const X509_NAME* name) {
+  BioPtr out(BIO_new(BIO_s_mem()));
+  X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253);
+  return content_of(out.get());
+}
+
 std::string openssl_error() {
   const unsigned long code = ERR_get_error();
   ERR_clear_error();

@@ -9,6 +9,7 @@
 // Threading: none of its own. Failure: none.
 struct bio_st;
 struct evp_pkey_st;
+struct X509_name_st;
 struct X509_req_st;
 struct ssl_ctx_st;
 struct ssl_st;
@@ -44,6 +45,8 @@ using SslCtxPtr = std::unique_ptr<ssl_ctx_st, OpensslFree>;
 // Reads PEM without copying it: `pem` must outlive the result.
 BioPtr reader_of(std::string_view pem);
 std::string content_of(bio_st* memory);
+// RFC 2253: CN=name,O=organisation.
+std::string name_text(const X509_name_st* name);
 // The first text of this thread's error queue, which is emptied.
 std::string openssl_error();
 

@@ -8,7 +8,7 @@
 namespace hawser::certs {
 namespace {
 
-constexpr std::size_t kMaxBundle = 4U << 20U;
+constexpr std::size_t kMaxRootsFile = 4U << 20U;
 constexpr const char* kFix = "install the distribution's ca-certificates, or name a PEM root";
 
 }  // namespace
@@ -33,7 +33,7 @@ Result<std::string> find_system_bundle(const std::vector<std::string>& paths) {
 Result<std::string> load_system_roots(const std::vector<std::string>& paths) {
   auto path = find_system_bundle(paths);
   if (!path) return path.error();
-  auto pem = file::read_bounded(*path, kMaxBundle);
+  auto pem = file::read_bounded(*path, kMaxRootsFile);
   if (!pem)
     return Error(pem.error().code(), "HWS-CA-018", "this machine's roots can't be read: " + pem.error().message(),
                  kFix);

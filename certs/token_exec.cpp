@@ -4,7 +4,7 @@
 namespace hawser::certs {
 namespace {
 
-constexpr std::size_t kMaxToken = 64UL * 1024;
+constexpr std::size_t kMaxOutput = 64UL * 1024;
 
 }  // namespace
 
@@ -14,7 +14,7 @@ Result<Token> ExecTokenSource::attest(const Challenge& challenge) {
   command.env = {{"HAWSER_AUDIENCE", challenge.audience.empty() ? options_.audience : challenge.audience},
                  {"HAWSER_NONCE", challenge.nonce}};
   command.timeout = options_.timeout;
-  command.max_output = kMaxToken;
+  command.max_output = kMaxOutput;
   auto printed = run_.run(command);
   if (!printed) {
     Error error(printed.error().code(), "HWS-ID-030", "the token command gave no token",

@@ -15,7 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kSchema = 1;
-constexpr std::size_t kMaxFile = 4 << 20;
+constexpr std::size_t kMaxStateFile = 4 << 20;
 constexpr std::size_t kMaxEntries = 512;
 
 Error damaged(const std::string& why) {
@@ -84,7 +84,7 @@ std::string build_trust_state(const TrustState& state, Loop::Duration shift) {
 }
 
 Result<TrustState> parse_trust_state(std::string_view text) {
-  if (text.size() > kMaxFile) return damaged("the trusted roots' file is over 4 MiB");
+  if (text.size() > kMaxStateFile) return damaged("the trusted roots' file is over 4 MiB");
   const auto file = json::parse(text, nullptr, false);
   if (!file.is_object()) return damaged("the trusted roots' file isn't what was written");
   const auto version = file.find("schema_version");
@@ -113,7 +113,7 @@ Result<TrustState> parse_trust_state(std::string_view text) {
 
 LoadedTrust load_trust_state(const std::string& path) {
   if (!file::exists(path)) return {};
-  const auto text = file::read_bounded(path, kMaxFile);
+  const auto text = file::read_bounded(path, kMaxStateFile);
   if (!text && text.error().id() != "HWS-FS-003") {
     Error error(text.error().code(), "HWS-TR-004", "can't read " + path, "make it readable for hawserd's user");
     return {{}, std::move(error.because(text.error()))};

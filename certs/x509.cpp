@@ -63,12 +63,6 @@ std::string serial_of(X509* certificate) {
   return out;
 }
 
-std::string name_text(const X509_NAME* name) {
-  BioPtr out(BIO_new(BIO_s_mem()));
-  X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253);
-  return content_of(out.get());
-}
-
 std::vector<std::string> uris_of(X509* certificate) {
   std::vector<std::string> out;
   std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(

@@ -22,7 +22,7 @@ constexpr std::size_t kMaxTables = 64;
 constexpr int kMaxDatagrams = 256;
 // In every message of a table's parts, the table's name is attribute 1: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
 // NFTA_RULE_TABLE, NFTA_SET_TABLE, NFTA_OBJ_TABLE, NFTA_FLOWTABLE_TABLE, NFTA_SET_ELEM_LIST_TABLE.
-constexpr std::uint16_t kTableAttribute = NFTA_TABLE_NAME;
+constexpr std::uint16_t kFirstAttribute = NFTA_TABLE_NAME;
 std::string text_of(const nlattr* attribute) {
   const auto* text = static_cast<const char*>(::mnl_attr_get_payload(attribute));
   const std::string all(text, ::mnl_attr_get_payload_len(attribute));
@@ -65,7 +65,7 @@ int on_message(const nlmsghdr* header, void* data) {
     reading.pending = {};
     return MNL_CB_OK;
   }
-  std::string table = find_text(header, kTableAttribute);
+  std::string table = find_text(header, kFirstAttribute);
   auto& tables = reading.pending.tables;
   if (!table.empty() && tables.size() < kMaxTables && std::find(tables.begin(), tables.end(), table) == tables.end())
     tables.push_back(std::move(table));

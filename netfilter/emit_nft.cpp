@@ -121,10 +121,10 @@ std::vector<Rule> lines_of(const Rule& rule, const std::string& family) {
 }
 
 // One table's text.
-class Table {
+class TableText {
  public:
   enum class Owner { kSocket, kNobody };
-  Table(const Plan& plan, std::string name, std::string family, Owner owner)
+  TableText(const Plan& plan, std::string name, std::string family, Owner owner)
       : plan_(plan), name_(std::move(name)), family_(std::move(family)), owner_(owner) {}
 
   std::string text(const std::string& comment) {
@@ -371,9 +371,9 @@ std::string emit_nft(const Plan& plan, Existing existing, const std::string& tab
   if (staying == Existing::kRules) out += emit_remove_rules(kStaysTable, layout);
   const std::string comment = plan_comment(plan, generation);
   for (const std::string& family : families) {
-    out += Table(plan, table, family, Table::Owner::kSocket).text(comment);
+    out += TableText(plan, table, family, TableText::Owner::kSocket).text(comment);
     if (plan.outbound_stays || plan.inbound_stays)
-      out += Table(plan, kStaysTable, family, Table::Owner::kNobody).text(comment);
+      out += TableText(plan, kStaysTable, family, TableText::Owner::kNobody).text(comment);
   }
   return out;
 }

@@ -37,7 +37,7 @@ struct Chain {
   std::string name;
   std::vector<Line> rules;
 };
-struct Table {
+struct ForeignTable {
   std::string name;  // "ip nat"
   std::vector<Chain> chains;
 
@@ -58,8 +58,8 @@ Line cut_handle(const std::string& line) {
   return {line.substr(0, at), line.substr(at + kMark.size())};
 }
 
-std::vector<Table> parse(const std::string& ruleset) {
-  std::vector<Table> out;
+std::vector<ForeignTable> parse(const std::string& ruleset) {
+  std::vector<ForeignTable> out;
   std::istringstream lines(ruleset);
   std::string text;
   bool in_table = false;
@@ -120,7 +120,8 @@ std::string excluded_interface(const std::string& rule, const std::string& field
   return words >> rest ? std::string() : interface;
 }
 
-std::set<std::string> excluded_interfaces(const Table& table, const std::string& chain, const std::string& field) {
+std::set<std::string> excluded_interfaces(const ForeignTable& table, const std::string& chain,
+                                          const std::string& field) {
   std::set<std::string> out;
   for (const Chain& one : table.chains)
     if (one.name == chain)
@@ -130,7 +131,7 @@ std::set<std::string> excluded_interfaces(const Table& table, const std::string&
 }
 
 // Istio exempts an interface by the same bare rule in both chains of a table.
-std::set<std::string> istio_interfaces(const Table& table) {
+std::set<std::string> istio_interfaces(const ForeignTable& table) {
   const auto in = excluded_interfaces(table, "PREROUTING", "iifname");
   const auto out = excluded_interfaces(table, "OUTPUT", "oifname");
   std::set<std::string> both;
@@ -143,7 +144,7 @@ bool has_istio_mark(const std::string& rule) {
          mentions(rule, "mark set 0x0000053a");
 }
 
-bool theirs(const Line& line, const Table& table, const std::set<std::string>& interfaces) {
+bool theirs(const Line& line, const ForeignTable& table, const std::set<std::string>& interfaces) {
   if (mesh_of_chain(jumps_to(line.text)) != nullptr) return true;
   const auto meshes = table.meshes();
   if (meshes.count("Kuma") != 0 && mentions(line.text, "comment \"kuma/mesh/transparent/proxy")) return true;
@@ -153,7 +154,7 @@ bool theirs(const Line& line, const Table& table, const std::set<std::string>& i
   return table.name.ends_with(" mangle") && has_istio_mark(line.text);
 }
 
-std::string removal(const Table& table) {
+std::string removal(const ForeignTable& table) {
   if (table.whole()) return "delete table " + table.name + "\n";
   if (table.meshes().empty()) return {};
   const auto interfaces = istio_interfaces(table);
@@ -184,7 +185,7 @@ const char* mesh_of_table(const std::string& name) {
 
 std::vector<Foreign> find_foreign(const std::string& ruleset) {
   std::vector<Foreign> out;
-  for (const Table& table : parse(ruleset)) {
+  for (const ForeignTable& table : parse(ruleset)) {
     if (table.whole()) {
       out.push_back({"Istio", "table " + table.name});
     } else {
@@ -196,7 +197,7 @@ std::vector<Foreign> find_foreign(const std::string& ruleset) {
 
 std::string emit_removal_of_foreign(const std::string& ruleset) {
   std::string out;
-  for (const Table& table : parse(ruleset)) out += removal(table);
+  for (const ForeignTable& table : parse(ruleset)) out += removal(table);
   return out;
 }
 

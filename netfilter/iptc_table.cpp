@@ -16,6 +16,7 @@ extern "C" {
 #include <tuple>
 
 #include "netfilter/backend.h"
+#include "netfilter/xtables_revisions.h"
 
 namespace hawser::netfilter {
 namespace {
@@ -63,17 +64,13 @@ struct Ip6 {
   static constexpr auto error = ::ip6tc_strerror;
 };
 
-const char* program(Family family) {
-  return family == Family::kIpv6 ? "ip6_tables" : "ip_tables";
-}
-
 Error denied(Family family) {
-  return {Code::kPermissionDenied, "HWS-NF-073", std::string("the kernel refused access to ") + program(family),
+  return {Code::kPermissionDenied, "HWS-NF-073", std::string("the kernel refused access to ") + xtables_module(family),
           "run the broker with CAP_NET_ADMIN and CAP_NET_RAW"};
 }
 
 Error no_memory(XtTable table, Family family) {
-  return too_big(std::string("no memory for table ") + to_string(table) + " of " + program(family));
+  return too_big(std::string("no memory for table ") + to_string(table) + " of " + xtables_module(family));
 }
 
 bool ours(const char* name) {
@@ -159,8 +156,8 @@ class TableOf final : public IptcTable {
     if (error == EPERM || error == EACCES) return denied(Ip::kFamily);
     if (error == ENOMEM) return no_memory(table_, Ip::kFamily);
     return Error(Code::kInternal, "HWS-NF-075",
-                 std::string("the kernel refused table ") + to_string(table_) + " of " + program(Ip::kFamily) + ": " +
-                     Ip::error(error) + " (" + std::strerror(error) + ")",
+                 std::string("the kernel refused table ") + to_string(table_) + " of " + xtables_module(Ip::kFamily) +
+                     ": " + Ip::error(error) + " (" + std::strerror(error) + ")",
                  "nothing was changed; the kernel's log may say more");
   }
 
@@ -245,9 +242,9 @@ Result<std::unique_ptr<IptcTable>> open_table(XtTable table) {
   if (error == EPERM || error == EACCES) return denied(Ip::kFamily);
   if (error == ENOMEM) return no_memory(table, Ip::kFamily);
   return Error(Code::kFailedPrecondition, "HWS-NF-074",
-               std::string("the kernel has no table ") + to_string(table) + " of " + program(Ip::kFamily) + ": " +
-                   Ip::error(error),
-               std::string("load the modules ") + program(Ip::kFamily) + " and " +
+               std::string("the kernel has no table ") + to_string(table) + " of " + xtables_module(Ip::kFamily) +
+                   ": " + Ip::error(error),
+               std::string("load the modules ") + xtables_module(Ip::kFamily) + " and " +
                    (Ip::kFamily == Family::kIpv6 ? "ip6table_" : "iptable_") + to_string(table) +
                    ", or use a kernel with nf_tables");
 }

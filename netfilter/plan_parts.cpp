@@ -109,8 +109,8 @@ Status read_endpoint(const Endpoint& endpoint, const std::string& what, std::vec
 
 // Ports of sshd in a form that can be matched: 22 always, others as observed.
 void add_guarded(const Intent& intent, const Guard& guard, Parts& out) {
-  constexpr std::uint32_t kSsh = 22;
-  out.ssh_ports = {{kSsh, kSsh}};
+  constexpr std::uint32_t kSshd = 22;
+  out.ssh_ports = {{kSshd, kSshd}};
   for (const std::uint16_t port : guard.ssh_ports)
     if (port != 0) out.ssh_ports.push_back({port, port});
   out.ssh_ports = normalised(std::move(out.ssh_ports), "SSH port").value();

@@ -15,16 +15,16 @@
 namespace hawser::netfilter {
 namespace {
 
-const char* program(Family family) {
-  return family == Family::kIpv6 ? "ip6_tables" : "ip_tables";
-}
-
 Error denied() {
   return {Code::kPermissionDenied, "HWS-NF-073", "the kernel refused to tell about xtables",
           "run the broker with CAP_NET_ADMIN and CAP_NET_RAW"};
 }
 
 }  // namespace
+
+const char* xtables_module(Family family) {
+  return family == Family::kIpv6 ? "ip6_tables" : "ip_tables";
+}
 
 int XtRevisions::socket(Family family) {
   UniqueFd& fd = sockets_[family == Family::kIpv6 ? 1 : 0];
@@ -61,8 +61,9 @@ Status XtRevisions::usable(Family family) {
   const int error = ask(family, {What::kTarget, "REDIRECT", 0});
   if (error == 0) return {};
   if (error == EPERM || error == EACCES) return denied();
-  return errno_error(error, "HWS-NF-074", std::string("the kernel has no legacy xtables (") + program(family) + ")",
-                     std::string("load the module ") + program(family) + ", or use a kernel with nf_tables");
+  return errno_error(error, "HWS-NF-074",
+                     std::string("the kernel has no legacy xtables (") + xtables_module(family) + ")",
+                     std::string("load the module ") + xtables_module(family) + ", or use a kernel with nf_tables");
 }
 
 Revisions XtRevisions::newest(Family family) {
@@ -117,7 +118,7 @@ Status XtRevisions::check(const XtTableForm& form) {
   }
   if (missing.empty()) return {};
   return Error(Code::kFailedPrecondition, "HWS-NF-074",
-               std::string("the kernel's ") + program(form.family) + " lacks what the plan needs: " + missing,
+               std::string("the kernel's ") + xtables_module(form.family) + " lacks what the plan needs: " + missing,
                "load or build those xt_ modules, leave that part out, or use a kernel with nf_tables");
 }
 

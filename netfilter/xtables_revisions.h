@@ -16,6 +16,9 @@
 // Failure: HWS-NF-073 (the caller may not ask), HWS-NF-074 (missing parts, all of them in one error).
 namespace hawser::netfilter {
 
+// ip_tables or ip6_tables, as modprobe knows it.
+const char* xtables_module(Family family);
+
 class XtRevisions {
  public:
   // Does the kernel have the family at all, and legacy xtables for it?

@@ -76,30 +76,30 @@ std::string owners(const Match& match) {
 }
 
 std::string target(const XtTarget& target, Family family) {
-  using Kind = XtTarget::Kind;
+  using What = XtTarget::Kind;
   switch (target.kind) {
-    case Kind::kReturn:
+    case What::kReturn:
       return " -j RETURN";
-    case Kind::kGoto:
+    case What::kGoto:
       return " -g " + target.chain;
-    case Kind::kJump:
+    case What::kJump:
       return " -j " + target.chain;
-    case Kind::kDrop:
+    case What::kDrop:
       return " -j DROP";
-    case Kind::kRedirect:
+    case What::kRedirect:
       return " -j REDIRECT --to-ports " + std::to_string(target.port);
-    case Kind::kTproxy:
+    case What::kTproxy:
       return " -j TPROXY --on-port " + std::to_string(target.port) + " --on-ip " +
              (family == Family::kIpv6 ? "::" : "0.0.0.0") + " --tproxy-mark " + hex(target.mark) + "/0xffffffff";
-    case Kind::kReject:
+    case What::kReject:
       return " -j REJECT --reject-with tcp-reset";
-    case Kind::kMark:
+    case What::kMark:
       return " -j MARK --set-xmark " + hex(target.mark) + "/0xffffffff";
-    case Kind::kSaveMark:
+    case What::kSaveMark:
       return " -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff";
-    case Kind::kRestoreMark:
+    case What::kRestoreMark:
       return " -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff";
-    case Kind::kZone:
+    case What::kZone:
       return " -j CT --zone " + std::to_string(target.zone);
   }
   return "";

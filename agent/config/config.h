@@ -258,6 +258,7 @@ struct Proxy {
   std::string hand_over = "auto";        // side-by-side, hot-restart, planned-cold
   std::chrono::seconds canary{5};        // both serve for as long
   bool auto_cold = false;                // may auto choose planned-cold?
+  unsigned hand_overs_per_hour = 60;     // that may be asked for; 0: any number
 };
 
 // Programs that speak xDS themselves (gRPC): a socket of their own, for these peers only.

@@ -4,15 +4,13 @@
 #include <algorithm>
 #include <set>
 
+#include "config/value.h"
+
 namespace hawser::config {
 namespace {
 
 constexpr std::size_t kMaxName = 128;
 constexpr std::size_t kMaxValue = 4096;
-
-Error bad(const std::string& message, const std::string& hint) {
-  return {Code::kInvalidArgument, "HWS-CF-004", message, hint};
-}
 
 bool is_name(const std::string& name) {
   return !name.empty() && name.size() <= kMaxName && std::all_of(name.begin(), name.end(), [](char c) {

@@ -55,6 +55,7 @@ void read_document(MapReader& root, Config& config) {
                }));
     map.scalar("canary", seconds(config.proxy.canary));
     map.scalar("auto_cold", boolean(config.proxy.auto_cold));
+    map.scalar("hand_overs_per_hour", number(config.proxy.hand_overs_per_hour, 0, 3600));
   });
   root.map("compat", [&](MapReader& map) {
     map.scalar("istio_extensions",

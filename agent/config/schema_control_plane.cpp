@@ -6,10 +6,6 @@
 namespace hawser::config {
 namespace {
 
-Error bad(const std::string& what, const std::string& hint = {}) {
-  return Error(Code::kInvalidArgument, "HWS-CF-004", what, hint);
-}
-
 auto host_port(HostPort& out) {
   return set<HostPort>(out, parse_host_port);
 }

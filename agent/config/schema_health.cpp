@@ -12,10 +12,6 @@ using Kind = HealthProbe::Kind;
 constexpr std::size_t kMaxServices = 64;
 constexpr Millis kMinTime{10};
 
-Error bad(const std::string& message, const std::string& hint = "") {
-  return {Code::kInvalidArgument, "HWS-CF-004", message, hint};
-}
-
 Status read_jitter(double& out, const std::string& text) {
   std::size_t used = 0;
   double value = -1;

@@ -15,10 +15,6 @@ constexpr std::size_t kLongestSocket = 106;  // without the first slash; sockadd
 constexpr std::size_t kMostRootFiles = 64;
 constexpr std::size_t kMostHeaders = 16;
 
-Error bad(const std::string& what, const std::string& hint = {}) {
-  return Error(Code::kInvalidArgument, "HWS-CF-004", what, hint);
-}
-
 std::function<Status(const std::string&)> absolute_path(std::string& out) {
   return [&out](const std::string& text) -> Status {
     if (!text.starts_with('/')) return bad("'" + text + "' is not an absolute path");

@@ -19,10 +19,6 @@ constexpr std::size_t kMaxPorts = 1024;
 constexpr std::size_t kMaxNames = 256;
 constexpr std::size_t kMaxFew = 64;
 
-Error bad(std::string message, std::string hint = {}) {
-  return {Code::kInvalidArgument, "HWS-CF-004", std::move(message), std::move(hint)};
-}
-
 Status room(std::size_t count, std::size_t limit) {
   if (count < limit) return {};
   return bad("has more than " + std::to_string(limit) + " entries", "summarise them in fewer, larger ranges");

@@ -13,10 +13,6 @@
 namespace hawser::config {
 namespace {
 
-Error bad(std::string message, std::string hint = {}) {
-  return {Code::kInvalidArgument, "HWS-CF-004", std::move(message), std::move(hint)};
-}
-
 Result<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -41,6 +37,10 @@ bool is_ip(const std::string& text, int family) {
 }
 
 }  // namespace
+
+Error bad(std::string message, std::string hint) {
+  return {Code::kInvalidArgument, "HWS-CF-004", std::move(message), std::move(hint)};
+}
 
 Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
   const auto digits = text.find_first_not_of("0123456789");

@@ -20,6 +20,8 @@ Result<HostPort> parse_host_port(const std::string& text);    // host:port, [v6]
 Result<netfilter::Mark> parse_mark(const std::string& text);  // 1337, 0x539 or 0x500/0xf00
 Status check_cidr(const std::string& text);
 Status check_address(const std::string& text);
+// HWS-CF-004, which the reader completes with its place.
+Error bad(std::string message, std::string hint = {});
 // The nearest of the known words, if near enough to be a slip.
 std::optional<std::string> nearest(const std::string& word, const std::vector<std::string>& known);
 

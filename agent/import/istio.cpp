@@ -6,7 +6,7 @@
 namespace hawser::import {
 namespace {
 
-const std::vector<Name>& names() {
+const std::vector<Name>& istio_names() {
   static const std::vector<Name> all = {
       {"envoy-port", 'p', false, ""},
       {"inbound-capture-port", 'z', false, "INBOUND_CAPTURE_PORT"},
@@ -155,7 +155,7 @@ Status check_ports(const Settings& in) {
 }  // namespace
 
 Result<Imported> import_istio(const Input& input) {
-  const auto values = Values::read(names(), input);
+  const auto values = Values::read(istio_names(), input);
   if (!values) return values.error();
   Imported out;
   Settings settings;

@@ -4,7 +4,7 @@
 namespace hawser::import {
 namespace {
 
-const std::vector<Name>& names() {
+const std::vector<Name>& td_names() {
   static const std::vector<Name> all = {
       {"envoy-port", 'p', false, "ENVOY_PORT"},
       {"proxy-uid", 'u', false, ""},
@@ -47,7 +47,7 @@ void say(const Values& values, std::vector<std::string>& warnings) {
 }  // namespace
 
 Result<Imported> import_traffic_director(const Input& input) {
-  auto values = Values::read(names(), input);
+  auto values = Values::read(td_names(), input);
   if (!values) return values.error();
   Imported out;
   Settings settings;

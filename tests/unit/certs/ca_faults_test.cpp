@@ -20,10 +20,10 @@ using test::kSpiffe;
 using test::OddServer;
 using ::testing::HasSubstr;
 
-class Server final : public istio::v1::auth::IstioCertificateService::Service {
+class FaultyServer final : public istio::v1::auth::IstioCertificateService::Service {
  public:
   using Reply = std::function<void(const std::string& csr, IstioCertificateResponse& response)>;
-  Server(test::TestCa& ca, Reply reply) : reply_(std::move(reply)), served_(*this, ca, ca.root_pem()) {}
+  FaultyServer(test::TestCa& ca, Reply reply) : reply_(std::move(reply)), served_(*this, ca, ca.root_pem()) {}
 
   grpc::Status CreateCertificate(grpc::ServerContext*, const IstioCertificateRequest* request,
                                  IstioCertificateResponse* response) override {
@@ -52,7 +52,7 @@ class CaFaultsTest : public test::CaFixture {
   }
 
   // What becomes of an answer: the CA client's part of it, and the acceptance.
-  Result<IdentityPtr> accepted(const Server& server) {
+  Result<IdentityPtr> accepted(const FaultyServer& server) {
     options.dial = {server.address()};
     options.deadline = 10s;
     auto answer = sign();
@@ -120,7 +120,7 @@ TEST_F(CaFaultsTest, AnExpiredServerIsNamed) {
 }
 
 TEST_F(CaFaultsTest, AnAnswerThatIsTooLargeIsntRead) {
-  Server server(ca, [](const std::string&, IstioCertificateResponse& out) {
+  FaultyServer server(ca, [](const std::string&, IstioCertificateResponse& out) {
     out.add_cert_chain(std::string(5U << 20U, 'x'));
     out.add_cert_chain("x");
   });
@@ -131,7 +131,7 @@ TEST_F(CaFaultsTest, AnAnswerThatIsTooLargeIsntRead) {
 }
 
 TEST_F(CaFaultsTest, AChainOfHundredsIsRefused) {
-  Server server(ca, [this](const std::string& request, IstioCertificateResponse& out) {
+  FaultyServer server(ca, [this](const std::string& request, IstioCertificateResponse& out) {
     out.add_cert_chain(leaf_for(request));
     for (int i = 0; i < 300; ++i) out.add_cert_chain(ca.intermediate_pem());
     out.add_cert_chain(ca.root_pem());
@@ -143,7 +143,7 @@ TEST_F(CaFaultsTest, AChainOfHundredsIsRefused) {
 
 TEST_F(CaFaultsTest, FewerThanTwoEntriesAreRefused) {
   for (const int entries : {0, 1}) {
-    Server server(ca, [&](const std::string& request, IstioCertificateResponse& out) {
+    FaultyServer server(ca, [&](const std::string& request, IstioCertificateResponse& out) {
       if (entries == 1) out.add_cert_chain(leaf_for(request));
     });
     const auto identity = accepted(server);
@@ -154,7 +154,7 @@ TEST_F(CaFaultsTest, FewerThanTwoEntriesAreRefused) {
 }
 
 TEST_F(CaFaultsTest, NonsenseInThePlaceOfCertificatesIsRefused) {
-  Server server(ca, [](const std::string&, IstioCertificateResponse& out) {
+  FaultyServer server(ca, [](const std::string&, IstioCertificateResponse& out) {
     out.add_cert_chain("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     out.add_cert_chain("");
   });
@@ -162,7 +162,7 @@ TEST_F(CaFaultsTest, NonsenseInThePlaceOfCertificatesIsRefused) {
 }
 
 TEST_F(CaFaultsTest, AnotherIdentityIsRefused) {
-  Server server(ca, [this](const std::string& request, IstioCertificateResponse& out) {
+  FaultyServer server(ca, [this](const std::string& request, IstioCertificateResponse& out) {
     out.add_cert_chain(leaf_for(request, "spiffe://cluster.local/ns/vms/sa/other"));
     out.add_cert_chain(ca.intermediate_pem());
     out.add_cert_chain(ca.root_pem());
@@ -174,7 +174,7 @@ TEST_F(CaFaultsTest, AnotherIdentityIsRefused) {
 
 TEST_F(CaFaultsTest, AnRsaCertificateForAnEcKeyIsRefused) {
   const auto other = make_csr(*make_key(KeyKind::kRsa2048), kSpiffe);
-  Server server(ca, [&](const std::string&, IstioCertificateResponse& out) {
+  FaultyServer server(ca, [&](const std::string&, IstioCertificateResponse& out) {
     out.add_cert_chain(leaf_for(*other));
     out.add_cert_chain(ca.intermediate_pem());
     out.add_cert_chain(ca.root_pem());
@@ -188,7 +188,7 @@ TEST_F(CaFaultsTest, EveryKindOfKeyIsAccepted) {
   for (const auto kind : {KeyKind::kEcP256, KeyKind::kEcP384, KeyKind::kRsa2048, KeyKind::kRsa3072}) {
     key = *make_key(kind);
     csr = *make_csr(key, kSpiffe);
-    Server server(ca, [this](const std::string& request, IstioCertificateResponse& out) {
+    FaultyServer server(ca, [this](const std::string& request, IstioCertificateResponse& out) {
       out.add_cert_chain(leaf_for(request));
       out.add_cert_chain(ca.intermediate_pem());
       // as istiod sends it where cert-chain.pem has the root as well; the bundle is one entry

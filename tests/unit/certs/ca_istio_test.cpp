@@ -26,7 +26,7 @@ using test::TestCa;
 using ::testing::HasSubstr;
 
 // A CA behind TLS that verifies client certificates if given.
-class Server final : public IstioCertificateService::Service {
+class IstioServer final : public IstioCertificateService::Service {
  public:
   struct Seen {
     std::string token, cluster, tenant, cert_signer;
@@ -34,7 +34,7 @@ class Server final : public IstioCertificateService::Service {
     std::int64_t ttl = 0;
   };
 
-  Server(TestCa& ca, const std::string& client_roots) : ca_(ca), served_(*this, ca, client_roots) {}
+  IstioServer(TestCa& ca, const std::string& client_roots) : ca_(ca), served_(*this, ca, client_roots) {}
 
   const std::string& address() const { return served_.address(); }
 
@@ -88,7 +88,7 @@ class IstioCaTest : public test::CaFixture {
 };
 
 TEST_F(IstioCaTest, SignsWithATokenAndSendsWhatIstiodLooksAt) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   server.add_root(foreign.root_pem());
   options.dial = {server.address()};
   const auto answer = sign();
@@ -106,7 +106,7 @@ TEST_F(IstioCaTest, SignsWithATokenAndSendsWhatIstiodLooksAt) {
 }
 
 TEST_F(IstioCaTest, SendsConfiguredHeadersAndTheCertSigner) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   options.headers = {{"x-tenant", "blue"}};
   settings.cert_signer = "clusterissuers.cert-manager.io/vms";
@@ -117,7 +117,7 @@ TEST_F(IstioCaTest, SendsConfiguredHeadersAndTheCertSigner) {
 
 // gRPC ends the program over such a header.
 TEST_F(IstioCaTest, RefusesATokenThatCantBeSent) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   const auto answer = sign("jwt\nx-other: y");
   ASSERT_FALSE(answer);
@@ -129,7 +129,7 @@ TEST_F(IstioCaTest, RefusesATokenThatCantBeSent) {
 }
 
 TEST_F(IstioCaTest, ShowsCertificateAndToken) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   ASSERT_TRUE(sign("jwt", ca.identity(kSpiffe, around(loop.wall()))));
   EXPECT_TRUE(server.seen()[0].certificate);
@@ -140,7 +140,7 @@ TEST_F(IstioCaTest, ShowsCertificateAndToken) {
 }
 
 TEST_F(IstioCaTest, DoesNotShowAnExpiredCertificate) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   const auto expired = ca.identity(kSpiffe, {loop.wall() - 2h, loop.wall() - 1h});
   ASSERT_TRUE(sign("jwt", expired));
@@ -153,7 +153,7 @@ TEST_F(IstioCaTest, DoesNotShowAnExpiredCertificate) {
 
 // The stock agent fails for ever here: its certificate is of a root that the server no longer trusts.
 TEST_F(IstioCaTest, FallsBackToTheTokenWhenTheHandshakeWithTheCertificateFails) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   const auto answer = sign("jwt", foreign.identity(kSpiffe, around(loop.wall())));
   ASSERT_TRUE(answer) << answer.error().to_string();
@@ -166,7 +166,7 @@ TEST_F(IstioCaTest, FallsBackToTheTokenWhenTheHandshakeWithTheCertificateFails) 
 }
 
 TEST_F(IstioCaTest, NamesAWrongRoot) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   options.roots = [this] { return foreign.root_pem(); };
   const auto answer = sign();
@@ -177,7 +177,7 @@ TEST_F(IstioCaTest, NamesAWrongRoot) {
 }
 
 TEST_F(IstioCaTest, NamesAWrongServerName) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   options.server_name = "other.example";
   const auto answer = sign();
@@ -208,14 +208,14 @@ TEST_F(IstioCaTest, NamesAServerWithoutTls) {
 
 TEST_F(IstioCaTest, TriesTheNextAddress) {
   test::PlainServer closed(test::PlainServer::Manner::kRefuse);
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {closed.address(), server.address()};
   const auto answer = sign();
   ASSERT_TRUE(answer) << answer.error().to_string();
 }
 
 TEST_F(IstioCaTest, TellsTheAnswersOfTheCaApart) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   options.dial = {server.address()};
   struct Row {
     grpc::StatusCode code;
@@ -247,7 +247,7 @@ TEST_F(IstioCaTest, TellsTheAnswersOfTheCaApart) {
 }
 
 TEST_F(IstioCaTest, RefusesAnAnswerWithoutRoots) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   server.answer_single();
   options.dial = {server.address()};
   const auto answer = sign();
@@ -256,7 +256,7 @@ TEST_F(IstioCaTest, RefusesAnAnswerWithoutRoots) {
 }
 
 TEST_F(IstioCaTest, EndsAnAttemptAtItsDeadline) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   server.hold();
   options.dial = {server.address()};
   options.deadline = 300ms;
@@ -273,7 +273,7 @@ TEST_F(IstioCaTest, NeverTrustsTheSystemsRoots) {
 }
 
 TEST_F(IstioCaTest, MayBeCancelledAndDestroyedDuringACall) {
-  Server server(ca, ca.root_pem());
+  IstioServer server(ca, ca.root_pem());
   server.hold();
   options.dial = {server.address()};
   bool answered = false;

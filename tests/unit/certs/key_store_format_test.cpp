@@ -17,15 +17,15 @@ using test::around;
 using test::kSpiffe;
 using ::testing::HasSubstr;
 
-const Loop::Wall kNow = wall_of(1'700'000'000);
-const Loop::Wall kPlan = kNow + std::chrono::hours(11);
+const Loop::Wall kWritten = wall_of(1'700'000'000);
+const Loop::Wall kPlan = kWritten + std::chrono::hours(11);
 
 // What other versions wrote, and will write: their meta.json beside the same three PEM files.
 class KeyStoreFormat : public ::testing::Test {
  protected:
   KeyStoreFormat() {
     store.emplace(*KeyStore::open(state.path(), here));
-    identity = ca.identity(kSpiffe, around(kNow));
+    identity = ca.identity(kSpiffe, around(kWritten));
     EXPECT_TRUE(store->store(*identity, kPlan));
   }
   nlohmann::json meta() const {

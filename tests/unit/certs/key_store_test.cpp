@@ -24,7 +24,7 @@ using test::kSpiffe;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const Loop::Wall kNow = wall_of(1'700'000'000);
+const Loop::Wall kIssued = wall_of(1'700'000'000);
 
 class KeyStoreTest : public ::testing::Test {
  protected:
@@ -39,7 +39,7 @@ class KeyStoreTest : public ::testing::Test {
     store.reset();
     store = open(here);
   }
-  IdentityPtr make() { return ca.identity(kSpiffe, around(kNow)); }
+  IdentityPtr make() { return ca.identity(kSpiffe, around(kIssued)); }
 
   std::vector<std::string> names() const {
     std::vector<std::string> out;
@@ -234,8 +234,8 @@ TEST_F(KeyStoreTest, TheTokenIsReadAnewTrimmedAndItsEndIsKnown) {
   ASSERT_TRUE(token);
   EXPECT_EQ(token->text.reveal(), kJwt);
   EXPECT_EQ(token->expires, wall_of(1'700'000'000));
-  EXPECT_TRUE(token->expired_at(kNow));
-  EXPECT_FALSE(token->expired_at(kNow - std::chrono::seconds(1)));
+  EXPECT_TRUE(token->expired_at(kIssued));
+  EXPECT_FALSE(token->expired_at(kIssued - std::chrono::seconds(1)));
   ASSERT_TRUE(store->store_token(" \n"));
   EXPECT_EQ(source.read().error().id(), "HWS-ID-020");
 }

@@ -19,7 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
-const Loop::Wall kNow{1'700'000'000s};
+const Loop::Wall kToday{1'700'000'000s};
 
 std::string content(const std::string& path) {
   return file::read_bounded(path, 1 << 16).value_or("");
@@ -46,7 +46,7 @@ struct FileTokenTest : ::testing::Test {
 };
 
 TEST_F(FileTokenTest, OneInMemoryIsCopiedToWhereItStaysAndOutlivesAReboot) {
-  const std::string token = test::jwt_for("istio-ca", kNow, 1h);
+  const std::string token = test::jwt_for("istio-ca", kToday, 1h);
   give(token);
   FileTokenSource source(given, kept);
   EXPECT_EQ(source.read()->text.reveal(), token);
@@ -59,15 +59,15 @@ TEST_F(FileTokenTest, OneInMemoryIsCopiedToWhereItStaysAndOutlivesAReboot) {
 }
 
 TEST_F(FileTokenTest, TheLaterOfTheTwoIsUsed) {
-  const std::string older = test::jwt_for("istio-ca", kNow, 1h);
-  const std::string newer = test::jwt_for("istio-ca", kNow + 10min, 30min);
+  const std::string older = test::jwt_for("istio-ca", kToday, 1h);
+  const std::string newer = test::jwt_for("istio-ca", kToday + 10min, 30min);
   FileTokenSource source(given, kept);
   give(newer);
   EXPECT_EQ(source.read()->text.reveal(), newer);
   give(older);
   EXPECT_EQ(source.read()->text.reveal(), newer) << "by when it was issued, not by when it ends";
   EXPECT_EQ(content(kept), newer);
-  const std::string newest = test::jwt_for("istio-ca", kNow + 20min, 1h);
+  const std::string newest = test::jwt_for("istio-ca", kToday + 20min, 1h);
   give(newest);
   EXPECT_EQ(source.read()->text.reveal(), newest);
   EXPECT_EQ(content(kept), newest);

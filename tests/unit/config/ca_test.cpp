@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include "config/load.h"
+#include "only_error.h"
 
 namespace hawser::config {
 namespace {
 
-constexpr char kJoined[] = "control_plane: {address: 'istiod.mesh:15012'}\nworkload: {name: vm}\n";
-
-std::string only_error(const std::string& text) {
-  const Loaded loaded = parse(text, "h.yaml");
-  if (loaded.errors.size() == 1) return loaded.errors[0].to_string();
-  std::string all = std::to_string(loaded.errors.size()) + " errors";
-  for (const auto& error : loaded.errors) all += "\n" + error.to_string();
-  return all;
-}
+constexpr char kJoinedHead[] = "control_plane: {address: 'istiod.mesh:15012'}\nworkload: {name: vm}\n";
 
 bool told(const std::string& text, const std::string& words) {
   return only_error(text).find(words) != std::string::npos;
@@ -54,10 +46,10 @@ TEST(CaConfig, TakesARootAsPemOrTheMachinesOwn) {
 }
 
 TEST(CaConfig, SaysWhatATypeNeeds) {
-  EXPECT_TRUE(told(std::string(kJoined) + "ca: {type: exec}", "ca.command is missing"));
-  EXPECT_TRUE(told(std::string(kJoined) + "ca: {type: mesh-ca, address: 'meshca.googleapis.com:443'}",
+  EXPECT_TRUE(told(std::string(kJoinedHead) + "ca: {type: exec}", "ca.command is missing"));
+  EXPECT_TRUE(told(std::string(kJoinedHead) + "ca: {type: mesh-ca, address: 'meshca.googleapis.com:443'}",
                    "ca.location is missing"));
-  EXPECT_TRUE(told(std::string(kJoined) + "ca: {type: mesh-ca, location: europe-west1}", "ca.address is missing"));
+  EXPECT_TRUE(told(std::string(kJoinedHead) + "ca: {type: mesh-ca, location: europe-west1}", "ca.address is missing"));
   EXPECT_TRUE(told("ca: {location: 'a/b'}", "no zone or region"));
   EXPECT_TRUE(told("ca: {type: vault}", "is not one of istio, citadel, mesh-ca"));
   EXPECT_TRUE(told("ca: {command: sign}", "is not an absolute path"));

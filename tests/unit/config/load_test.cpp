@@ -6,14 +6,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "only_error.h"
+
 namespace hawser::config {
 namespace {
-
-std::string only_error(const std::string& text) {
-  const Loaded loaded = parse(text, "h.yaml");
-  if (loaded.errors.size() != 1) return std::to_string(loaded.errors.size()) + " errors";
-  return loaded.errors[0].to_string();
-}
 
 TEST(Config, AnEmptyFileIsValidAndNotJoined) {
   const Loaded loaded = parse("# only a comment\n", "h.yaml");

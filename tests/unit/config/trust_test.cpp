@@ -2,18 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "config/load.h"
+#include "only_error.h"
 
 namespace hawser::config {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-std::string only_error(const std::string& text) {
-  const Loaded loaded = parse(text, "h.yaml");
-  return loaded.errors.size() == 1 ? loaded.errors[0].to_string() : std::to_string(loaded.errors.size()) + " errors";
-}
 
 TEST(ConfigTrust, IsReadWhole) {
   const std::string digest(64, 'a');

@@ -81,19 +81,19 @@ Packet from_elsewhere(const std::string& address, std::uint16_t port = 80) {
 
 constexpr Action kToProxy{Action::Kind::kRedirect, 15001};
 constexpr Action kToSocket{Action::Kind::kTproxy, 15006, 0x539};
-using Kind = Outcome::Kind;
+using OutcomeKind = Outcome::Kind;
 
 TEST(Evaluate, TheFirstRuleOfAHookThatEndsTheWayDecides) {
   const Plan plan = of({{Hook::kOutput, Purpose::kSsh, {.destination_ports = {{22, 22}}}, {}},
                         {Hook::kOutput, Purpose::kRedirect, {.protocol = Protocol::kTcp}, kToProxy},
                         {Hook::kOutput, Purpose::kRedirect, {}, {Action::Kind::kDrop}}});
-  EXPECT_EQ(evaluate(plan, to("10.0.0.1", 22)).kind, Kind::kLeft);
+  EXPECT_EQ(evaluate(plan, to("10.0.0.1", 22)).kind, OutcomeKind::kLeft);
   EXPECT_EQ(evaluate(plan, to("10.0.0.1", 22)).rule, 0U);
-  EXPECT_EQ(evaluate(plan, to("10.0.0.1")).kind, Kind::kRedirected);
+  EXPECT_EQ(evaluate(plan, to("10.0.0.1")).kind, OutcomeKind::kRedirected);
   EXPECT_EQ(evaluate(plan, to("10.0.0.1")).port, 15001);
   Packet datagram = to("10.0.0.1");
   datagram.transport = Transport::kUdp;
-  EXPECT_EQ(evaluate(plan, datagram).kind, Kind::kDropped);
+  EXPECT_EQ(evaluate(plan, datagram).kind, OutcomeKind::kDropped);
   EXPECT_EQ(evaluate(of({}), datagram).rule, std::nullopt);
 }
 
@@ -168,11 +168,11 @@ TEST(Evaluate, NatIsDecidedByAConnectionsFirstPacket) {
   Packet packet = to("10.0.0.1");
   for (const State state : {State::kEstablished, State::kInvalid}) {
     packet.state = state;
-    EXPECT_EQ(evaluate(plan, packet).kind, Kind::kLeft);
+    EXPECT_EQ(evaluate(plan, packet).kind, OutcomeKind::kLeft);
     EXPECT_TRUE(evaluate(plan, packet).decided_before);
   }
   packet.state = State::kMidstream;
-  EXPECT_EQ(evaluate(plan, packet).kind, Kind::kRedirected);
+  EXPECT_EQ(evaluate(plan, packet).kind, OutcomeKind::kRedirected);
 }
 
 TEST(Evaluate, OtherHooksSeeEveryPacket) {
@@ -184,14 +184,14 @@ TEST(Evaluate, OtherHooksSeeEveryPacket) {
           {Hook::kManglePrerouting, Purpose::kInvalid, {.tracked = Tracked::kInvalid}, {Action::Kind::kDrop}},
           {Hook::kManglePrerouting, Purpose::kRedirect, {.protocol = Protocol::kTcp}, kToSocket}});
   Packet packet = from_elsewhere("10.0.0.2");
-  EXPECT_EQ(evaluate(plan, packet).kind, Kind::kTproxied);
+  EXPECT_EQ(evaluate(plan, packet).kind, OutcomeKind::kTproxied);
   EXPECT_EQ(evaluate(plan, packet).port, 15006);
   EXPECT_EQ(evaluate(plan, packet).mark, 0x539U);
   packet.state = State::kEstablished;
-  EXPECT_EQ(evaluate(plan, packet).kind, Kind::kDiverted);
+  EXPECT_EQ(evaluate(plan, packet).kind, OutcomeKind::kDiverted);
   EXPECT_EQ(evaluate(plan, packet).mark, 0x539U);
   packet.state = State::kInvalid;
-  EXPECT_EQ(evaluate(plan, packet).kind, Kind::kDropped);
+  EXPECT_EQ(evaluate(plan, packet).kind, OutcomeKind::kDropped);
 }
 
 TEST(Evaluate, WhatIsntFinalGoesOn) {
@@ -209,7 +209,7 @@ TEST(Evaluate, WhatIsntFinalGoesOn) {
   const Outcome outcome = evaluate(plan, packet);
   EXPECT_EQ(outcome.zone, 1) << "the first zone counts";
   EXPECT_EQ(outcome.mark, 0x539U);
-  EXPECT_EQ(outcome.kind, Kind::kRedirected);
+  EXPECT_EQ(outcome.kind, OutcomeKind::kRedirected);
   EXPECT_EQ(outcome.matched, (std::vector<std::size_t>{0, 1, 2, 3}));
 }
 
@@ -226,10 +226,10 @@ TEST(Evaluate, WhatAHostSendsToItselfGoesOutAndComesIn) {
   Packet packet = to("10.0.0.2");
   packet.local = true;
   packet.uid = 882;
-  EXPECT_EQ(evaluate(plan, packet).kind, Kind::kTproxied);
+  EXPECT_EQ(evaluate(plan, packet).kind, OutcomeKind::kTproxied);
   EXPECT_TRUE(evaluate(plan, packet).second_lap);
   packet.uid = 1000;
-  EXPECT_EQ(evaluate(plan, packet).kind, Kind::kLeft) << "NAT was decided on the way out";
+  EXPECT_EQ(evaluate(plan, packet).kind, OutcomeKind::kLeft) << "NAT was decided on the way out";
   EXPECT_EQ(evaluate(plan, packet).rule, 1U);
 }
 
@@ -260,7 +260,7 @@ TEST(Evaluate, AnAnswerThatTheRouteOfTproxyTakesComesIn) {
   packet.connection_mark = 0x539;
   const Outcome outcome = evaluate(plan, packet);
   EXPECT_TRUE(outcome.second_lap);
-  EXPECT_EQ(outcome.kind, Kind::kLeft);
+  EXPECT_EQ(outcome.kind, OutcomeKind::kLeft);
   EXPECT_EQ(outcome.mark, 0x539U);
 }
 
@@ -269,7 +269,7 @@ TEST(Evaluate, RulesThatDependOnWhatIsntKnownAreNamed) {
                         {Hook::kOutput, Purpose::kRedirect, {.protocol = Protocol::kTcp}, kToProxy},
                         {Hook::kOutput, Purpose::kUserPort, {.uids = {7}}, {}}});
   EXPECT_EQ(evaluate(plan, to("10.0.0.1")).open, (std::vector<std::size_t>{0}));
-  EXPECT_EQ(evaluate(plan, to("10.0.0.1")).kind, Kind::kRedirected);
+  EXPECT_EQ(evaluate(plan, to("10.0.0.1")).kind, OutcomeKind::kRedirected);
 }
 
 // Whose it is isn't known of an entry of connection tracking: the proxy's call to its own host may be captured.

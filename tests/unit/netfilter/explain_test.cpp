@@ -14,13 +14,13 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-Plan plan_of(const Intent& intent) {
+Plan plan_for(const Intent& intent) {
   auto plan = compile(intent);
   EXPECT_TRUE(plan);
   return plan ? *plan : Plan{};
 }
 
-Packet to(const std::string& address, std::uint16_t port) {
+Packet packet_to(const std::string& address, std::uint16_t port) {
   Packet packet;
   packet.destination = parse_cidr(address).value();
   packet.destination_port = port;
@@ -28,8 +28,8 @@ Packet to(const std::string& address, std::uint16_t port) {
 }
 
 TEST(Explain, NamesTheOutcomeTheRuleAndWhyItExists) {
-  const Plan plan = plan_of(basic());
-  Packet packet = to("10.9.8.7", 22);
+  const Plan plan = plan_for(basic());
+  Packet packet = packet_to("10.9.8.7", 22);
   packet.uid = 1000;
   const Explanation ssh = explain(plan, packet);
   EXPECT_EQ(ssh.packet, "out tcp any → 10.9.8.7:22, uid 1000");
@@ -43,8 +43,8 @@ TEST(Explain, NamesTheOutcomeTheRuleAndWhyItExists) {
 }
 
 TEST(Explain, SaysOnWhatItDepends) {
-  const Plan plan = plan_of(basic());
-  const Explanation open = explain(plan, to("10.9.8.7", 80));
+  const Plan plan = plan_for(basic());
+  const Explanation open = explain(plan, packet_to("10.9.8.7", 80));
   ASSERT_FALSE(open.otherwise.empty());
   EXPECT_EQ(open.otherwise.front().condition, "its owner's uid is 881 or 882");
   EXPECT_EQ(open.otherwise.front().outcome, "left alone");
@@ -52,8 +52,8 @@ TEST(Explain, SaysOnWhatItDepends) {
 }
 
 TEST(Explain, OfAnExemptOwnerItSaysWhatHappensToOthers) {
-  const Plan plan = plan_of(basic());
-  Packet packet = to("fd00::7", 80);
+  const Plan plan = plan_for(basic());
+  Packet packet = packet_to("fd00::7", 80);
   packet.uid = 882;
   const Explanation proxy = explain(plan, packet);
   EXPECT_EQ(proxy.by->purpose, "exempt_user");
@@ -63,8 +63,8 @@ TEST(Explain, OfAnExemptOwnerItSaysWhatHappensToOthers) {
 }
 
 TEST(Explain, TheTextHasAllOfIt) {
-  const Plan plan = plan_of(basic());
-  const std::string text = to_text(explain(plan, to("fd00::7", 443)));
+  const Plan plan = plan_for(basic());
+  const std::string text = to_text(explain(plan, packet_to("fd00::7", 443)));
   EXPECT_THAT(text, HasSubstr("out tcp any → [fd00::7]:443\n"));
   EXPECT_THAT(text, HasSubstr("redirected to port 15001"));
   EXPECT_THAT(text, HasSubstr(reason(Purpose::kRedirect)));
@@ -72,8 +72,8 @@ TEST(Explain, TheTextHasAllOfIt) {
 }
 
 TEST(Explain, AnEstablishedConnectionGoesOn) {
-  const Plan plan = plan_of(basic());
-  Packet packet = to("10.9.8.7", 80);
+  const Plan plan = plan_for(basic());
+  Packet packet = packet_to("10.9.8.7", 80);
   packet.state = State::kEstablished;
   EXPECT_THAT(to_text(explain(plan, packet)), HasSubstr("as its connection's first packet"));
 }
@@ -88,7 +88,7 @@ TEST(Explain, EveryPurposeHasASentenceOfItsOwn) {
 }
 
 TEST(PlanText, HasEveryRuleWithItsNumberBelowItsHook) {
-  const Plan plan = plan_of(basic());
+  const Plan plan = plan_for(basic());
   const std::string text = plan_text(plan);
   EXPECT_THAT(text, HasSubstr("IPv4 and IPv6; outbound to port 15001; inbound to port 15006\ngeneration "));
   EXPECT_THAT(text, HasSubstr("\n    1  " + to_string(plan.rules.front()) + "\n"));

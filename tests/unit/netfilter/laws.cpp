@@ -16,7 +16,7 @@ std::string told(const Plan& plan, const Packet& packet, const std::string& why)
 }
 
 template <typename T>
-bool has(const std::vector<T>& values, const T& value) {
+bool holds(const std::vector<T>& values, const T& value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
@@ -41,7 +41,7 @@ std::string own_traffic(const Scenario& scenario, const Plan& plan, const Packet
 
 bool on_never_list(const Scenario& scenario, const Packet& p) {
   const bool tcp = p.transport == Transport::kTcp;
-  const auto ssh = [&](std::uint16_t port) { return port == 22 || has(scenario.guard.ssh_ports, port); };
+  const auto ssh = [&](std::uint16_t port) { return port == 22 || holds(scenario.guard.ssh_ports, port); };
   if (p.transport == Transport::kUdp && (p.destination_port == 67 || p.destination_port == 68)) return true;
   // From port 22 answers sshd, and not the proxy.
   const bool proxys = p.outgoing && (*p.uid == world::kProxy || *p.gid == world::kProxy);

@@ -12,16 +12,16 @@ using oracle::Packet;
 using oracle::port_of;
 using oracle::send;
 
-constexpr std::uint32_t kProxy = 882;
+constexpr std::uint32_t kProxyId = 882;
 
 Intent calling_itself() {
   Intent intent = basic();
-  intent.proxy.uids = {kProxy};
+  intent.proxy.uids = {kProxyId};
   return intent;
 }
 
 Packet by_proxy(std::string to, std::uint32_t dport) {
-  return {.to = std::move(to), .dport = dport, .uid = kProxy, .interface = "lo"};
+  return {.to = std::move(to), .dport = dport, .uid = kProxyId, .interface = "lo"};
 }
 
 TEST(PlanSelfCall, GoesThroughTheInboundListenerInBothFamilies) {
@@ -33,7 +33,7 @@ TEST(PlanSelfCall, GoesThroughTheInboundListenerInBothFamilies) {
 TEST(PlanSelfCall, OfTheProxyAloneAndOnlyToThisHost) {
   const Plan plan = must(calling_itself());
   EXPECT_EQ(port_of(plan, {.to = "10.77.0.20", .dport = 8080, .interface = "lo"}), 0U) << "a program's";
-  EXPECT_EQ(port_of(plan, {.to = "10.9.8.7", .dport = 8080, .uid = kProxy}), 0U) << "to elsewhere";
+  EXPECT_EQ(port_of(plan, {.to = "10.9.8.7", .dport = 8080, .uid = kProxyId}), 0U) << "to elsewhere";
   EXPECT_EQ(port_of(plan, by_proxy("127.0.0.1", 8080)), 0U);
   EXPECT_EQ(port_of(plan, by_proxy("::1", 8080)), 0U);
 }
