@@ -47,9 +47,10 @@ std::optional<double> go_seconds(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional<double>(sum);
 }
 
-class Reader {
+class IdentityReader {
  public:
-  Reader(const Variables& env, const Variables& metadata, const std::string& path, std::vector<std::string>& warnings)
+  IdentityReader(const Variables& env, const Variables& metadata, const std::string& path,
+                 std::vector<std::string>& warnings)
       : env_(env), metadata_(metadata), path_(path), warnings_(warnings) {}
 
   Result<BundleIdentity> read() {
@@ -59,7 +60,7 @@ class Reader {
         if (name.starts_with(kHeader)) out.ca_headers[lower(name.substr(sizeof kHeader - 1))] = value;
     out.cert_signer = value_of("ISTIO_META_CERT_SIGNER");
     read_root(out);
-    for (auto step : {&Reader::read_key, &Reader::read_ttl, &Reader::read_renewal})
+    for (auto step : {&IdentityReader::read_key, &IdentityReader::read_ttl, &IdentityReader::read_renewal})
       if (auto ok = (this->*step)(out); !ok) return ok.error();
     return out;
   }
@@ -142,7 +143,7 @@ class Reader {
 
 Result<BundleIdentity> read_bundle_identity(const Variables& env, const Variables& proxy_metadata,
                                             const std::string& path, std::vector<std::string>& warnings) {
-  return Reader(env, proxy_metadata, path, warnings).read();
+  return IdentityReader(env, proxy_metadata, path, warnings).read();
 }
 
 }  // namespace hawser::bootstrap

@@ -3,10 +3,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bootstrap/own_listeners.h"
+
 namespace hawser::bootstrap {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int kSocketMode = 0660;
 
 Json pipe_endpoint(const std::string& path) {
   return {{"pipe", {{"path", path}}}};
@@ -47,27 +51,43 @@ Json http_filter_router() {
         {"typed_config", {{"@type", "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}}}});
 }
 
-Json static_listener(const std::string& name, unsigned port, const std::string& path, const std::string& target,
-                     bool ipv6) {
+Json http_listener(const std::string& name, const Json& address, const Json& route) {
   Json manager = {
       {"@type",
        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"},
       {"stat_prefix", name},
       {"http_filters", http_filter_router()},
       {"route_config",
-       {{"virtual_hosts", Json::array({{{"name", "local"},
-                                        {"domains", Json::array({"*"})},
-                                        {"routes", Json::array({{{"match", {{"path", path}}},
-                                                                 {"route", {{"cluster", target}}}}})}}})}}}};
+       {{"virtual_hosts",
+         Json::array({{{"name", "local"}, {"domains", Json::array({"*"})}, {"routes", Json::array({route})}}})}}}};
   Json listener = {{"name", name},
-                   {"address", socket_endpoint("0.0.0.0", port)},
+                   {"address", address},
                    {"filter_chains",
                     Json::array({{{"filters", Json::array({{{"name", "envoy.filters.network.http_connection_manager"},
                                                             {"typed_config", manager}}})}}})}};
-  if (ipv6) listener["additional_addresses"] = Json::array({{{"address", socket_endpoint("::", port)}}});
   // probes have to get through when users' connections are limited
   listener["bypass_overload_manager"] = true;
   listener["ignore_global_conn_limit"] = true;
+  return listener;
+}
+
+Json static_listener(const std::string& name, unsigned port, const std::string& path, const std::string& target,
+                     bool ipv6) {
+  Json listener = http_listener(name, socket_endpoint("0.0.0.0", port),
+                                {{"match", {{"path", path}}}, {"route", {{"cluster", target}}}});
+  if (ipv6) listener["additional_addresses"] = Json::array({{{"address", socket_endpoint("::", port)}}});
+  return listener;
+}
+
+// On a path of its own, so that another generation neither shares nor inherits it.
+Json worker_listener(const EnvoyOptions& options) {
+  Json address = pipe_endpoint(options.admin_folder + "/" + options.generation + std::string(kWorkerSocketSuffix));
+  address["pipe"]["mode"] = kSocketMode;
+  Json listener =
+      http_listener(std::string(kWorkerListener), address,
+                    {{"match", {{"path", "/"}}},
+                     {"direct_response", {{"status", 200}, {"body", {{"inline_string", options.generation}}}}}});
+  listener["stat_prefix"] = kWorkerListener;
   return listener;
 }
 
@@ -177,7 +197,7 @@ std::string envoy_bootstrap(const EnvoyOptions& options) {
   const std::string admin = options.admin_folder + "/" + options.generation + ".admin.sock";
   Json out;
   out["node"] = node_json(options.node);
-  out["admin"] = {{"address", {{"pipe", {{"path", admin}, {"mode", 432}}}}}};  // 0660
+  out["admin"] = {{"address", {{"pipe", {{"path", admin}, {"mode", kSocketMode}}}}}};
   out["layered_runtime"] = runtime();
   out["stats_config"] = stats_config();
   // What isn't flushed at a hot restart is counted twice, by this process and by the next.
@@ -193,6 +213,7 @@ std::string envoy_bootstrap(const EnvoyOptions& options) {
   out["static_resources"]["listeners"] = Json::array({
       static_listener("hawser_readiness", 15021, "/healthz/ready", "agent", options.ipv6),
       static_listener("hawser_prometheus", 15090, "/stats/prometheus", "prometheus_stats", options.ipv6),
+      worker_listener(options),
   });
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

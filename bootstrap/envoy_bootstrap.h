@@ -6,7 +6,8 @@
 #include "bootstrap/node.h"
 
 // What: the bootstrap that an Envoy generation is started with, as JSON text: its admin on a Unix socket, ADS and SDS
-// over our sockets, and the two static listeners for probes and scrapers. Pure. (JSON, since YAML would read `id: n` as
+// over our sockets, the two static listeners for probes and scrapers, and one by which its workers can be asked alone
+// (own_listeners.h). Pure. (JSON, since YAML would read `id: n` as
 // a boolean.)
 namespace hawser::bootstrap {
 

@@ -8,12 +8,12 @@
 namespace hawser::bootstrap {
 namespace {
 
-constexpr const char* kAgain = "make the bundle again with 'istioctl x workload entry configure'";
+constexpr const char* kMakeAgain = "make the bundle again with 'istioctl x workload entry configure'";
 
 // Collects the first problem with its place; the functions below return early once there is one.
-class Reader {
+class MeshReader {
  public:
-  explicit Reader(std::string path) : path_(std::move(path)) {}
+  explicit MeshReader(std::string path) : path_(std::move(path)) {}
 
   Error problem(const YAML::Mark& mark, std::string id, std::string message, std::string hint) const {
     Error error(Code::kInvalidArgument, std::move(id), std::move(message), std::move(hint));
@@ -22,7 +22,7 @@ class Reader {
     return error;
   }
   Error bad(const YAML::Node& node, std::string message) const {
-    return problem(node.Mark(), "HWS-ON-004", std::move(message), kAgain);
+    return problem(node.Mark(), "HWS-ON-004", std::move(message), kMakeAgain);
   }
   Error cannot(const YAML::Node& node, std::string message, std::string hint) const {
     return problem(node.Mark(), "HWS-ON-007", std::move(message), std::move(hint));
@@ -41,7 +41,7 @@ void copy(const YAML::Node& from, const char* name, YAML::Node to, const char* k
   if (const auto value = scalar(from[name]); !value.empty()) to[key] = value;
 }
 
-Status read_http(const Reader& reader, const YAML::Node& http, YAML::Node out) {
+Status read_http(const MeshReader& reader, const YAML::Node& http, YAML::Node out) {
   const auto scheme = scalar(http["scheme"]);
   const bool https = scheme == "HTTPS" || scheme == "https";
   if (!scheme.empty() && !https && scheme != "HTTP" && scheme != "http")
@@ -59,7 +59,7 @@ Status read_http(const Reader& reader, const YAML::Node& http, YAML::Node out) {
   return {};
 }
 
-Status read_kind(const Reader& reader, const YAML::Node& probe, YAML::Node out) {
+Status read_kind(const MeshReader& reader, const YAML::Node& probe, YAML::Node out) {
   if (const auto http = probe["httpGet"]; http.IsDefined()) return read_http(reader, http, out);
   if (const auto tcp = probe["tcpSocket"]; tcp.IsDefined()) {
     out["tcp"]["port"] = scalar(tcp["port"]);
@@ -80,7 +80,7 @@ Status read_kind(const Reader& reader, const YAML::Node& probe, YAML::Node out) 
                        "use one of them in the WorkloadGroup's probe");
 }
 
-Status read_probe(const Reader& reader, const YAML::Node& probe, std::string& text) {
+Status read_probe(const MeshReader& reader, const YAML::Node& probe, std::string& text) {
   if (!probe.IsDefined() || probe.IsNull()) return {};
   if (!probe.IsMap()) return reader.bad(probe, "readinessProbe must be a mapping");
   YAML::Node health(YAML::NodeType::Map);  // of a null node each copy would be its own
@@ -100,15 +100,15 @@ Status read_probe(const Reader& reader, const YAML::Node& probe, std::string& te
 }
 
 // What is JSON inside has to be.
-Status check_json(const Reader& reader, const std::string& key, const YAML::Node& value) {
+Status check_json(const MeshReader& reader, const std::string& key, const YAML::Node& value) {
   const bool is_object = key == "ISTIO_METAJSON_LABELS";
   if (!is_object && key != "ISTIO_META_POD_PORTS") return {};
-  const auto json = nlohmann::json::parse(value.Scalar(), nullptr, false);
-  if (is_object ? json.is_object() : json.is_array()) return {};
+  const auto parsed = nlohmann::json::parse(value.Scalar(), nullptr, false);
+  if (is_object ? parsed.is_object() : parsed.is_array()) return {};
   return reader.bad(value, key + " isn't a JSON " + (is_object ? "object" : "list"));
 }
 
-Status read_metadata(const Reader& reader, const YAML::Node& metadata, Bundle& bundle) {
+Status read_metadata(const MeshReader& reader, const YAML::Node& metadata, Bundle& bundle) {
   if (!metadata.IsDefined() || metadata.IsNull()) return {};
   if (!metadata.IsMap()) return reader.bad(metadata, "proxyMetadata must be a mapping");
   for (const auto& entry : metadata) {
@@ -120,7 +120,7 @@ Status read_metadata(const Reader& reader, const YAML::Node& metadata, Bundle& b
   return {};
 }
 
-Status read_address(const Reader& reader, const YAML::Node& address, const YAML::Node& config, std::string& out) {
+Status read_address(const MeshReader& reader, const YAML::Node& address, const YAML::Node& config, std::string& out) {
   out = scalar(address);
   const auto colon = out.rfind(':');
   if (out.empty()) return reader.bad(config, "defaultConfig.discoveryAddress is missing");
@@ -129,7 +129,7 @@ Status read_address(const Reader& reader, const YAML::Node& address, const YAML:
   return {};
 }
 
-Status read_document(const Reader& reader, const YAML::Node& document, Bundle& bundle) {
+Status read_document(const MeshReader& reader, const YAML::Node& document, Bundle& bundle) {
   if (!document.IsMap()) return reader.bad(document, "defaultConfig is missing");
   const YAML::Node config = document["defaultConfig"];
   if (!config.IsDefined() || !config.IsMap()) return reader.bad(document, "defaultConfig is missing");
@@ -142,12 +142,12 @@ Status read_document(const Reader& reader, const YAML::Node& document, Bundle& b
 }  // namespace
 
 Status parse_mesh_yaml(const std::string& text, const std::string& path, Bundle& bundle) {
-  const Reader reader(path);
+  const MeshReader reader(path);
   try {
     const YAML::Node document = YAML::Load(text);
     return read_document(reader, document, bundle);
   } catch (const YAML::Exception& error) {
-    return reader.problem(error.mark, "HWS-ON-004", "not YAML: " + error.msg, kAgain);
+    return reader.problem(error.mark, "HWS-ON-004", "not YAML: " + error.msg, kMakeAgain);
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string joined(const std::vector<std::string>& list) {
+std::string comma_list(const std::vector<std::string>& list) {
   std::string text;
   for (const auto& item : list) text += (text.empty() ? "" : ",") + item;
   return text;
@@ -76,7 +76,7 @@ void add_extra(ordered_json& out, const NodeOptions& options) {
 ordered_json metadata(const NodeOptions& options) {
   ordered_json out = ordered_json::object();
   add_extra(out, options);
-  out["INSTANCE_IPS"] = joined(options.addresses);
+  out["INSTANCE_IPS"] = comma_list(options.addresses);
   out["NAMESPACE"] = options.ns;
   out["SERVICE_ACCOUNT"] = options.service_account;
   out["WORKLOAD_NAME"] = options.workload_name;

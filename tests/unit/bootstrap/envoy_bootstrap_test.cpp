@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bootstrap/own_listeners.h"
 #include "golden.h"
 #include "sample.h"
 
@@ -112,8 +113,19 @@ TEST(EnvoyBootstrap, ListensInIpv6OnlyWhereTheKernelHasIt) {
   for (const auto& listener : without["static_resources"]["listeners"])
     EXPECT_FALSE(listener.contains("additional_addresses"));
   const auto with = json::parse(envoy_bootstrap(sample()));
-  for (const auto& listener : with["static_resources"]["listeners"])
+  for (const auto& listener : with["static_resources"]["listeners"]) {
+    if (listener["name"] == kWorkerListener) continue;
     EXPECT_EQ(listener["additional_addresses"][0]["address"]["socket_address"]["address"], "::");
+  }
+}
+
+TEST(EnvoyBootstrap, EachGenerationsWorkersCanBeAskedOnASocketOfTheirOwn) {
+  const auto text = json::parse(envoy_bootstrap(sample("f1e7")));
+  const auto& listener = text["static_resources"]["listeners"][2];
+  EXPECT_EQ(listener["name"], kWorkerListener);
+  EXPECT_EQ(listener["stat_prefix"], kWorkerListener);
+  EXPECT_EQ(listener["address"]["pipe"]["path"], "/run/hawser/proxy/f1e7.worker.sock");
+  EXPECT_EQ(listener["address"]["pipe"]["mode"], 0660);
 }
 
 TEST(EnvoyBootstrap, KeepsTheStatisticsThatTheSupervisorReads) {

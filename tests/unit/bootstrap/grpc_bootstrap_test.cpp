@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-GrpcOptions sample() {
+GrpcOptions grpc_sample() {
   GrpcOptions options;
   options.node = sample_node();
   options.xds_socket = "/run/hawser/proxyless.sock";
@@ -21,19 +21,19 @@ GrpcOptions sample() {
 }
 
 TEST(GrpcBootstrap, IsWhatTheGoldenFileSays) {
-  expect_golden("grpc.json", grpc_bootstrap(sample()));
+  expect_golden("grpc.json", grpc_bootstrap(grpc_sample()));
 }
 
 TEST(GrpcBootstrap, TheNodeIsTheHostsMarkedForGrpcAndRegistersNothing) {
-  const auto node = json::parse(grpc_bootstrap(sample()))["node"];
+  const auto node = json::parse(grpc_bootstrap(grpc_sample()))["node"];
   EXPECT_EQ(node["id"], node_id(sample_node()));
   EXPECT_EQ(node["metadata"]["GENERATOR"], "grpc");
   EXPECT_FALSE(node["metadata"].contains("AUTO_REGISTER_GROUP"));
 }
 
 TEST(GrpcBootstrap, CertificateFilesAreNamedOnlyWhereThereAreSome) {
-  EXPECT_FALSE(json::parse(grpc_bootstrap(sample())).contains("certificate_providers"));
-  auto options = sample();
+  EXPECT_FALSE(json::parse(grpc_bootstrap(grpc_sample())).contains("certificate_providers"));
+  auto options = grpc_sample();
   options.credentials_folder = "/var/run/secrets/workload-spiffe-credentials";
   const auto provider = json::parse(grpc_bootstrap(options))["certificate_providers"]["default"];
   EXPECT_EQ(provider["plugin_name"], "file_watcher");
