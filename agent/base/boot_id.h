@@ -5,7 +5,9 @@
 
 namespace hawser {
 
-// What: the kernel's name of this boot; another one after a reboot. Threading: any; a read of /proc. Failure: empty.
+// What: the name of this boot; another one after a reboot. The kernel's own id, with the time at which /run was made:
+// of a container the host's id may be all that is seen, for a unit with ProtectProc= has a /proc of its own. Threading:
+// any; a read of /proc. Failure: empty.
 std::string boot_id();
 
 }  // namespace hawser

@@ -116,7 +116,7 @@ class Points {
     if (named) ++matches_;
     const bool meant =
         named && (plan_.passage == 0 || matches_ == plan_.passage || (plan_.onwards && matches_ > plan_.passage));
-    if (meant && plan_.tell) std::fprintf(stderr, "failpoint %s\n", name.c_str());
+    if (meant && (plan_.tell || plan_.delay_ms > 0)) std::fprintf(stderr, "failpoint %s\n", name.c_str());
     if (passed_.size() < kMaxPassed) passed_.push_back(std::move(name));
     if (!meant) return 0;
     if (plan_.crash) (void)::kill(::getpid(), SIGKILL);
