@@ -26,6 +26,7 @@
 #include "broker/guardian.h"
 #include "broker/interception.h"
 #include "broker/jobs.h"
+#include "broker/memory_limit.h"
 #include "broker/server.h"
 #include "broker/withdraw.h"
 #include "netfilter/conntrack.h"
@@ -51,6 +52,8 @@ struct Arguments {
   std::string socket = "/run/hawser/broker.sock";
   std::string state_dir = "/var/lib/hawser";
   std::string proxy_log_dir;
+  std::vector<std::string> proxy_allow;
+  std::string proxy_memory_max = broker::kDefaultMemoryMax;
   std::string log_level = "info";
   std::string log_format = "text";
   std::string succession = "adopt";
@@ -136,6 +139,21 @@ int exit_code(const Error& error) {
   return error.code() == Code::kInvalidArgument ? EX_USAGE : EX_UNAVAILABLE;
 }
 
+std::uint64_t host_memory() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// Root's own word, never hawserd's. Without one: what the launcher's sandbox can stand, and the direct one has none.
+ExtensionPermits permits(const Arguments& arguments, bool by_systemd) {
+  if (arguments.proxy_allow.empty()) return by_systemd ? ExtensionPermits() : kEveryExtension;
+  return permits_of(arguments.proxy_allow);
+}
+
+// Nothing of it with the direct launcher, which has no group of processes to limit.
+std::uint64_t memory_max(const Arguments& arguments, bool by_systemd) {
+  return by_systemd ? broker::parse_memory_max(arguments.proxy_memory_max, host_memory()).value_or(0) : 0;
+}
+
 std::unique_ptr<proxy::Launcher> make_launcher(AsioLoop& loop, bool by_systemd, const std::string& run_folder) {
   if (by_systemd) {
     proxy::SystemdLauncher::Options options;
@@ -209,6 +227,8 @@ int run(const Arguments& arguments) {
   generation_options.log_folder = arguments.proxy_log_dir;
   std::error_code ignored;
   generation_options.self = std::filesystem::read_symlink("/proc/self/exe", ignored).string();
+  generation_options.permits = permits(arguments, by_systemd);
+  generation_options.memory_max = memory_max(arguments, by_systemd);
   generation_options.validate_timeout = std::chrono::milliseconds(arguments.validate_wait_ms);
   broker::Generations generations(loop, *launcher, store, generation_options);
 
@@ -282,6 +302,18 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--state-dir", arguments.state_dir, "Folder with netfilter/ and proxy/")->capture_default_str();
   app.add_option("--proxy-log-dir", arguments.proxy_log_dir,
                  "Folder for the proxies' output; without it, it comes to ours");
+  app.add_option("--proxy-allow", arguments.proxy_allow,
+                 "Extensions of the proxy that its sandbox is relaxed for: lua, wasm, lua,wasm, or none")
+      ->envname("HAWSER_PROXY_ALLOW")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"none", "lua", "wasm"}));
+  app.add_option("--proxy-memory-max", arguments.proxy_memory_max,
+                 "What each proxy may have: bytes (300M, 2G), a share of the host's memory (75%), or 0: no limit")
+      ->envname("HAWSER_PROXY_MEMORY_MAX")
+      ->check([](const std::string& text) {
+        return broker::parse_memory_max(text, host_memory()) ? "" : text + " is no amount of memory";
+      })
+      ->capture_default_str();
   app.add_option("--log-level", arguments.log_level, "How much to log")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

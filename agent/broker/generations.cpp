@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "bootstrap/own_listeners.h"
 #include "broker/last_good.h"
 #include "broker/proxy_args.h"
 #include "proxy/version_words.h"
@@ -16,6 +17,8 @@ namespace {
 constexpr std::size_t kMaxBootstrap = 512U << 10U;
 // Readable for the proxy by the folder's setgid group, for nobody else.
 constexpr mode_t kBootstrapMode = 0640;
+// V8 reserves as much for code, and ends the program if it can't: 1 GiB in all is too little, 2 GiB are enough.
+constexpr std::uint64_t kCodeRange = 2ULL << 30U;
 constexpr auto kVersionTimeout = std::chrono::milliseconds(3000);
 
 Status check_bootstrap(const std::string& bootstrap) {
@@ -62,18 +65,20 @@ void Generations::validate(const Wanted& wanted, Validated done) {
         Error(Code::kUnavailable, "HWS-BR-018", "another validation is under way", "try again when it is done"));
   auto binary = store_.resolve(wanted.binary_sha256);
   if (!binary) return done(binary.error());
+  const std::string path = bootstrap_path(wanted.generation, ".validate.json");
+  auto argv = make_proxy_argv(binary->path, path, *name, wanted.args);
+  if (!argv) return done(argv.error());
+  argv->insert(argv->end(), {"--mode", "validate"});
+  // Also of one that is known: that nothing can be written must be found out before the one that serves is ended.
+  if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
   auto resolved = wanted;
   resolved.binary_sha256 = binary->sha256;
   // A start after a boot or a crash: two runs of Envoy would tell what is known.
   if (const std::string version = LastGood(options_.good_folder).version_of(resolved); !version.empty()) {
     versions_[binary->sha256] = version;
+    (void)file::remove_durable(path);
     return done(Validation{true, "", version, ""});
   }
-  const std::string path = bootstrap_path(wanted.generation, ".validate.json");
-  auto argv = make_proxy_argv(binary->path, path, *name, wanted.args);
-  if (!argv) return done(argv.error());
-  argv->insert(argv->end(), {"--mode", "validate"});
-  if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
   validating_ = true;
   const Validated finished = [this, path, done = std::move(done)](const Result<Validation>& result) {
     validating_ = false;
@@ -139,7 +144,8 @@ void Generations::run_validation(const proxy::Binary& binary, const std::vector<
   check.errors_too = true;
   check.timeout = options_.validate_timeout;
   check.keep = kMaxOutput;
-  check.memory = options_.validate_memory;
+  check.memory = options_.validate_memory + (options_.permits.wasm ? kCodeRange : 0);
+  check.permits = options_.permits;
   launcher_.validate(check, [known = std::move(known), done](const Result<proxy::CheckResult>& result) {
     if (!result) return done(result.error());
     Validation out = known;
@@ -172,8 +178,11 @@ void Generations::start(const Wanted& wanted, proxy::Launcher::Started done) {
   spec.uid = options_.proxy_uid;
   spec.gid = options_.proxy_gid;
   spec.bootstrap = path;
+  spec.permits = options_.permits;
+  spec.memory_max = options_.memory_max;
   if (!options_.log_folder.empty()) spec.log = options_.log_folder + "/" + wanted.generation + ".log";
-  spec.leftovers = {options_.admin_folder + "/" + wanted.generation + ".admin.sock"};
+  const std::string sockets = options_.admin_folder + "/" + wanted.generation;
+  spec.leftovers = {sockets + ".admin.sock", sockets + std::string(bootstrap::kWorkerSocketSuffix)};
   spec.family_leftovers = {options_.shm_folder + "/" + shared_memory_name(*name)};
   if (auto written = file::write_atomic(path, wanted.bootstrap, kBootstrapMode); !written) return done(written.error());
   auto remembered = wanted;

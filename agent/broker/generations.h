@@ -33,6 +33,8 @@ class Generations {
     std::string self;        // our own program, which can also be a repair (proxy/shared_mark.h)
     std::string log_folder;  // empty: the proxy writes to our standard error
     std::chrono::milliseconds validate_timeout{30'000};
+    ExtensionPermits permits;                     // of what is started or validated
+    std::uint64_t memory_max = 0;                 // of what is started; 0: no limit
     std::uint64_t validate_memory = 1ULL << 30U;  // bytes: Envoy needs 62 MB for a small one
     std::chrono::milliseconds max_wait{120'000};
   };
@@ -59,6 +61,8 @@ class Generations {
   // Takes the mark of a successor that is gone out of the family's shared memory, while this generation alone runs.
   void repair(const std::string& generation, std::function<void(Status)> done);
   std::vector<proxy::GenerationState> list() const { return launcher_.list(); }
+  const ExtensionPermits& permits() const { return options_.permits; }
+  std::uint64_t memory_max() const { return options_.memory_max; }
   bool any_running() const;
 
   // The newest running generation is known to work; see last_good.h.

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "broker/failure.h"
 #include "broker/intent_proto.h"
+#include "broker/plan_record.h"
 #include "hawser/broker.pb.h"
 
 namespace hawser::broker {
@@ -31,18 +32,13 @@ void fill(const proxy::GenerationState& state, v1::Generation& out) {
   out.set_exit_status(state.exit_status);
   out.set_binary_sha256(state.binary_sha256);
   out.set_started_at(state.started_at);
+  for (auto& word : permit_words(state.permits)) out.add_permits(std::move(word));
 }
 
 FailurePolicy to_policy(const v1::PlanRequest& request) {
   if (!request.has_on_failure()) return {};
   const auto& policy = request.on_failure();
   return {policy.inbound_closed(), policy.outbound_closed(), policy.max_open_seconds()};
-}
-
-void to_proto(const FailurePolicy& policy, v1::FailurePolicy& out) {
-  out.set_inbound_closed(policy.inbound_closed);
-  out.set_outbound_closed(policy.outbound_closed);
-  out.set_max_open_seconds(policy.max_open_seconds);
 }
 
 Interception::Terms to_terms(const v1::PlanRequest& request) {
@@ -227,6 +223,8 @@ void Jobs::observe(bool with_rules, const Answer& answer) {
     counter->set_bytes(traffic.bytes);
   }
   for (const auto& generation : generations_.list()) fill(generation, *observed->add_generations());
+  for (auto& word : permit_words(generations_.permits())) observed->add_proxy_permits(std::move(word));
+  observed->set_proxy_memory_max(generations_.memory_max());
   observed->set_current_sha256(generations_.binaries().target(proxy::BinaryLink::kCurrent));
   observed->set_last_good_sha256(generations_.binaries().target(proxy::BinaryLink::kLastGood));
   observed->set_requests_refused(refused_());
@@ -267,6 +265,7 @@ void Jobs::reap(const v1::Request& request, Answer answer) {
                       v1::Response out;
                       out.mutable_reap()->set_ended(!state->running);
                       out.mutable_reap()->set_exit_status(state->exit_status);
+                      out.mutable_reap()->set_out_of_memory(state->out_of_memory);
                       answer(out);
                     });
 }

@@ -14,13 +14,13 @@ FailurePolicy to_policy(const v1::FailurePolicy& proto) {
   return {proto.inbound_closed(), proto.outbound_closed(), proto.max_open_seconds()};
 }
 
+}  // namespace
+
 void to_proto(const FailurePolicy& policy, v1::FailurePolicy& out) {
   out.set_inbound_closed(policy.inbound_closed);
   out.set_outbound_closed(policy.outbound_closed);
   out.set_max_open_seconds(policy.max_open_seconds);
 }
-
-}  // namespace
 
 Result<PlanRecord> PlanRecord::load(const std::string& path) {
   PlanRecord out;

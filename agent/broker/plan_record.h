@@ -8,6 +8,10 @@
 #include "base/result.h"
 #include "netfilter/plan.h"
 
+namespace hawser::broker::v1 {
+class FailurePolicy;
+}
+
 namespace hawser::broker {
 
 // Per direction, without hawserd and without a proxy: closed refuses what was captured, open lets it go direct.
@@ -16,6 +20,8 @@ struct FailurePolicy {
   bool outbound_closed = false;
   std::uint32_t max_open_seconds = 0;  // after that what is open is closed; 0: it stays open
 };
+
+void to_proto(const FailurePolicy& policy, v1::FailurePolicy& out);
 
 // What: what the broker knows of its plans across its own end. Threading: blocking. Failure: HWS-BR-015 (damaged),
 // those of base/file.h. Durability: save() is atomic; a record with nothing in it is no file.

@@ -2,8 +2,14 @@
 #include "proxy/child.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
 
 #include "loop_runner.h"
+#include "temporary_folder.h"
 
 namespace hawser::proxy {
 namespace {
@@ -64,6 +70,54 @@ TEST(Child, OneThatWantsTooMuchMemoryGetsNone) {
   ASSERT_TRUE(refused);
   EXPECT_NE(refused->exit_code, 0);
   EXPECT_EQ(refused->output, "");
+}
+
+constexpr uid_t kNobody = 65534;
+
+// Of a process whose parent may not have waited for it yet.
+bool lives(const std::string& pid) {
+  std::ifstream stat("/proc/" + pid + "/stat");
+  std::string number;
+  std::string name;
+  std::string state;
+  return stat >> number >> name >> state && state != "Z" && state != "X";
+}
+
+bool ends(const std::string& pid) {
+  const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (lives(pid) && std::chrono::steady_clock::now() < late)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  return !lives(pid);
+}
+
+TEST(Child, WhatALateOneStartedIsKilledWithIt) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can run it as another user";
+  TemporaryFolder folder;
+  ASSERT_EQ(::chmod(folder.path().c_str(), 0777), 0);
+  const std::string file = folder.path() + "/pids";
+  auto result = run("sleep 60 & echo $$ $! > " + file + "; wait", [](ChildSpec& spec) {
+    spec.uid = spec.gid = kNobody;
+    spec.env = {"PATH=/usr/bin:/bin"};
+    spec.timeout = std::chrono::milliseconds(500);
+  });
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().id(), "HWS-BR-026");
+  std::string shell;
+  std::string child;
+  ASSERT_TRUE(std::ifstream(file) >> shell >> child);
+  EXPECT_TRUE(ends(shell));
+  EXPECT_TRUE(ends(child));
+}
+
+TEST(Child, WhatOneLeavesBehindIsKilledAndNotWaitedFor) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can run it as another user";
+  auto result = run("sleep 60 & echo $!; exit 3", [](ChildSpec& spec) {
+    spec.uid = spec.gid = kNobody;
+    spec.env = {"PATH=/usr/bin:/bin"};
+  });
+  ASSERT_TRUE(result) << result.error().to_string();
+  EXPECT_EQ(result->exit_code, 3);
+  EXPECT_TRUE(ends(result->output.substr(0, result->output.find('\n'))));
 }
 
 TEST(Child, AMissingProgramIsAnError) {

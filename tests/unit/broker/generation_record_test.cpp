@@ -18,6 +18,9 @@ GenerationRecord sample() {
   record.spec.gid = 883;
   record.spec.leftovers = {"/run/a"};
   record.spec.family_leftovers = {"/dev/shm/b"};
+  record.spec.permits = {true, false};
+  record.spec.memory_max = 5ULL << 30U;
+  record.out_of_memory = true;
   record.boot = "boot";
   record.holder = {100, 5000};
   record.process = {101, 5001};
@@ -39,6 +42,9 @@ TEST(GenerationRecord, WhatIsSavedIsLoaded) {
   EXPECT_EQ(loaded->spec.gid, 883U);
   EXPECT_EQ(loaded->spec.leftovers, sample().spec.leftovers);
   EXPECT_EQ(loaded->spec.family_leftovers, sample().spec.family_leftovers);
+  EXPECT_EQ(loaded->spec.permits, sample().spec.permits);
+  EXPECT_EQ(loaded->spec.memory_max, sample().spec.memory_max);
+  EXPECT_TRUE(loaded->out_of_memory);
   EXPECT_EQ(loaded->holder, sample().holder);
   EXPECT_EQ(loaded->process, sample().process);
   EXPECT_EQ(loaded->started_at, sample().started_at);

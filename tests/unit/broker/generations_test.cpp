@@ -93,12 +93,24 @@ TEST_F(GenerationsTest, TheBrokerMakesTheCommandLineAndTheBootstrap) {
   EXPECT_EQ(spec.argv.at(2), boot_ / "f1e0.json");
   EXPECT_EQ(spec.uid, 882U);
   EXPECT_EQ(spec.gid, 883U);
-  EXPECT_EQ(spec.leftovers, std::vector<std::string>{"/run/hawser/proxy/f1e0.admin.sock"});
+  EXPECT_EQ(spec.leftovers,
+            (std::vector<std::string>{"/run/hawser/proxy/f1e0.admin.sock", "/run/hawser/proxy/f1e0.worker.sock"}));
   EXPECT_EQ(spec.family_leftovers, std::vector<std::string>{"/dev/shm/envoy_shared_memory_41010"});
   struct stat info {};
   ASSERT_EQ(::stat((boot_ / "f1e0.json").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777U, 0640U);
   EXPECT_EQ(file::read_bounded(boot_ / "f1e0.json", 10).value(), "{}");
+}
+
+TEST_F(GenerationsTest, SandboxAndLimitAreTheBrokersOwnAlsoOfAValidation) {
+  options_.permits.lua = true;
+  options_.memory_max = 3ULL << 30U;
+  Generations generations(loop_, launcher_, store_, options_);
+  ASSERT_EQ(start(generations, {"f1e0", "{}", "", {}}), "ok");
+  EXPECT_EQ(launcher_.specs.at(0).permits, options_.permits);
+  EXPECT_EQ(launcher_.specs.at(0).memory_max, options_.memory_max);
+  generations.validate({"f2e0", "{}", "", {}}, [](const auto&) {});
+  EXPECT_EQ(launcher_.checks.back().permits, options_.permits);
 }
 
 TEST_F(GenerationsTest, TheBootstrapOfARunningGenerationIsNotTouched) {
