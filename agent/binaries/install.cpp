@@ -196,6 +196,7 @@ class Installation {
                 {"source", shown_},
                 {"installed_at", now()},
                 {"signature", nullptr},
+                {"extensions", inspection_.extensions},
                 {"validated", {{"ms", inspection_.validated_in.count()}, {"uid", user_.uid}}}};
     if (!wanted_.sha256.empty()) out["source_sha256"] = wanted_.sha256;
     if (signature_) out["signature"] = {{"by", signature_->by}, {"key", signature_->key}};
