@@ -16,7 +16,7 @@ using Done = std::function<void(Result<std::string>)>;
 constexpr std::uint32_t kDefaultDebugMs = 10'000;
 constexpr std::uint32_t kMaxDebugMs = 60'000;
 
-struct Runner {
+struct RelayRunner {
   const Membership& membership;
   xds::Relay& relay;
   Done done;
@@ -50,7 +50,7 @@ void run_relay_job(const Membership& membership, const RelayJob& job, Done done)
   xds::Relay* relay = membership.relay();
   if (relay == nullptr)
     return done(Error(Code::kFailedPrecondition, "HWS-MB-003", "this host is leaving", "hawser status"));
-  std::visit(Runner{membership, *relay, std::move(done)}, job);
+  std::visit(RelayRunner{membership, *relay, std::move(done)}, job);
 }
 
 }  // namespace hawser

@@ -11,6 +11,7 @@
 #include "xds/buffers.h"
 #include "xds/downstream_stream.h"
 #include "xds/expectation.h"
+#include "xds/fit.h"
 
 namespace hawser::xds {
 namespace {
@@ -25,6 +26,11 @@ bool names_unknown_extension(const std::string& message) {
 
 Error rejection(const std::string& type, const std::string& message) {
   const std::string text = "the proxy rejected a " + type + " update: " + message;
+  if (message.find(kRefusedType) != std::string::npos)
+    return Error(
+        Code::kFailedPrecondition, "HWS-XDS-053", text,
+        "the proxy's sandbox permits no Lua or Wasm: name it in HAWSER_PROXY_ALLOW (/etc/hawser/broker.env), or "
+        "take it out of the mesh's configuration; the proxy keeps what it had (docs/supervision.md)");
   if (names_unknown_extension(message))
     return Error(Code::kFailedPrecondition, "HWS-XDS-051", text,
                  "this build of the proxy lacks that extension; run one that has it, or take it out of the mesh's "
@@ -51,6 +57,7 @@ Core::Core(Loop& strand, Metrics& metrics, CoreObserver& observer, Relay::Option
               [&observer](const std::string& detail, const std::optional<Error>& error) {
                 observer.on_compat(detail, error);
               }),
+      gate_(options.permits, metrics),
       hub_(eager(options_)),
       sotw_(strand, metrics, sotw_needs()),
       debug_(
@@ -66,8 +73,8 @@ SotwSessions::Needs Core::sotw_needs() {
   SotwSessions::Needs needs;
   needs.material = [this](SotwSessions::Material use) { need_material(std::move(use)); };
   needs.node = [this] { return node_; };
-  needs.view = [this](const std::string& node, const std::string& generation) {
-    return compat_.view(node, generation);
+  needs.fit = [this](const std::string& node, const std::string& generation) {
+    return Fit::make(compat_, gate_, node, generation);
   };
   needs.moved = [this](std::size_t bytes) { trimmer_.moved(bytes); };
   needs.changed = [this] { publish(); };
@@ -267,10 +274,10 @@ std::optional<Hub::Id> Core::forward(const Envelope& envelope, const grpc::ByteB
 }
 
 std::optional<grpc::ByteBuffer> Core::fitted(Hub::Id id, const Envelope& envelope, const grpc::ByteBuffer& message) {
-  IstioView* view = hub_.view(id);
-  if (view == nullptr || !may_hold_istio_extensions(envelope.type_url)) return std::nullopt;
+  Fit* fit = hub_.fit(id);
+  if (fit == nullptr || !Fit::concerns(envelope.type_url)) return std::nullopt;
   const auto bytes = to_bytes(message);
-  auto own = bytes ? view->delta_response(envelope.type_url, *bytes) : std::nullopt;
+  auto own = bytes ? fit->delta_response(envelope.type_url, *bytes) : std::nullopt;
   if (!own) return std::nullopt;
   return to_buffer(std::move(*own));
 }
@@ -337,7 +344,7 @@ void Core::on_downstream_read(Hub::Id id, bool ok, grpc::ByteBuffer buffer) {
 void Core::handle_request(Hub::Id id, Session& session, const Request& request) {
   if (!request.node.empty()) {
     session.node = request.node;
-    hub_.set_view(id, compat_.view(request.node, session.generation));
+    hub_.set_fit(id, Fit::make(compat_, gate_, request.node, session.generation));
     publish();
     if (hub_.serving() == id) check_node();
   }

@@ -17,6 +17,7 @@
 #include "xds/hub.h"
 #include "xds/istio_compat.h"
 #include "xds/oddities.h"
+#include "xds/permit_gate.h"
 #include "xds/relay.h"
 #include "xds/sotw_sessions.h"
 #include "xds/trimmer.h"
@@ -65,6 +66,7 @@ class Core final : public Upstream::User, private DownstreamUser {
   // At once, without a word to anybody.
   void abandon();
   void set_serving(std::string generation);
+  void permit(HostPermits permits) { gate_.permit(std::move(permits)); }
   void set_health(std::optional<std::string> error_detail);
   void reconnect(const std::string& reason);
   // To a new connection, before the old one is let go.
@@ -73,7 +75,8 @@ class Core final : public Upstream::User, private DownstreamUser {
   Relay::Accepted accepted(const std::map<std::string, std::uint64_t>& known);
   // How many open streams it concerns now.
   Result<std::size_t> hold(const Hold& hold);
-  Status release(const std::string& generation);
+  Status release(const std::string& generation, Hold::By by);
+  Outlook outlook() const { return hub_.outlook(); }
   const Cache& cache() const { return hub_.cache(); }
   Upstream* upstream() { return upstream_.get(); }
   SotwSessions& sotw() { return sotw_; }
@@ -146,6 +149,7 @@ class Core final : public Upstream::User, private DownstreamUser {
   CoreObserver& observer_;
   Relay::Options options_;
   IstioCompat compat_;
+  PermitGate gate_;
   Hub hub_;
   SotwSessions sotw_;
   DebugQueries debug_;

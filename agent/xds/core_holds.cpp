@@ -17,17 +17,19 @@ void count_end(Metrics& metrics, const char* how) {
 Result<std::size_t> Core::hold(const Hold& hold) {
   if (auto added = hub_.holds().add(hold, strand_.now()); !added) return added.error();
   const auto left = std::chrono::duration_cast<std::chrono::seconds>(hold.until - strand_.now());
-  log::warn("a generation of the proxy is held back", {{"generation", hold.generation},
-                                                       {"what", std::string(to_text(hold.what))},
-                                                       {"seconds", std::to_string(left.count())},
-                                                       {"reason", hold.reason}});
+  // In a hand-over it's a matter of course.
+  const auto say = hold.by == Hold::By::kHandOver ? log::info : log::warn;
+  say("a generation of the proxy is held back", {{"generation", hold.generation},
+                                                 {"what", std::string(to_text(hold.what))},
+                                                 {"seconds", std::to_string(left.count())},
+                                                 {"reason", hold.reason}});
   arm_timer();
   publish();
   return hub_.streams_of(hold.generation);
 }
 
-Status Core::release(const std::string& generation) {
-  const auto count = hub_.holds().remove(generation);
+Status Core::release(const std::string& generation, Hold::By by) {
+  const auto count = hub_.holds().remove(generation, by);
   if (count == 0)
     return Error(Code::kNotFound, "HWS-XDS-032", "nothing is held back from '" + generation + "'",
                  "'hawser status' shows what is");

@@ -10,7 +10,7 @@
 namespace hawser::xds {
 namespace {
 
-constexpr std::chrono::seconds kLetGoTimeout{5};
+constexpr std::chrono::seconds kQueryLetGoTimeout{5};
 
 Error late(std::string what, std::string hint) {
   return Error(Code::kDeadlineExceeded, "HWS-XDS-035", std::move(what), std::move(hint));
@@ -110,7 +110,7 @@ void DebugQueries::abandon() {
     if (query.stream == nullptr) continue;
     query.stream->cancel();
     if (!std::exchange(query.released, true)) query.stream->release();
-    if (query.stream->wait_done(kLetGoTimeout)) continue;
+    if (query.stream->wait_done(kQueryLetGoTimeout)) continue;
     log::error("gRPC doesn't let go of a question to the control plane");
     (void)query.stream.release();
   }

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "xds/istio_compat.h"
+#include "xds/fit.h"
 
 namespace hawser::xds {
 
@@ -172,7 +172,7 @@ std::optional<Downstream::Message> Downstream::next(const Cache& cache, Loop::Mo
 }
 
 void Downstream::add(ResponseBuilder& builder, const std::string& type, const Resource& resource) const {
-  auto own = view_ ? view_->resource(type, resource.body) : std::nullopt;
+  auto own = fit_ ? fit_->resource(type, resource.body) : std::nullopt;
   if (!own) return builder.add(resource.hash_hex(), resource.body);
   // The version is a hash of what this proxy holds.
   const Resource changed{{}, 0, std::move(*own)};

@@ -21,7 +21,7 @@
 
 namespace hawser::xds {
 
-class IstioView;
+class Fit;
 
 // How a request changed what one downstream wants of one type.
 struct InterestChange {
@@ -68,8 +68,8 @@ class Downstream {
   std::optional<Delivery> take_delivery(const std::string& type, const std::string& nonce);
 
   // What it gets of listeners and clusters, if that isn't what the plane sent.
-  void set_view(std::shared_ptr<IstioView> view) { view_ = std::move(view); }
-  IstioView* view() const { return view_.get(); }
+  void set_fit(std::shared_ptr<Fit> fit) { fit_ = std::move(fit); }
+  Fit* fit() const { return fit_.get(); }
 
   bool wants(const std::string& type, const std::string& name) const;
   // Something about this resource must be sent; a no-op if the downstream doesn't want it.
@@ -149,7 +149,7 @@ class Downstream {
   std::map<std::string, OfType, TypeOrder> types_;
   std::vector<ChangedClusters> changed_clusters_;
   std::uint64_t serial_ = 0;
-  std::shared_ptr<IstioView> view_;
+  std::shared_ptr<Fit> fit_;
 };
 
 }  // namespace hawser::xds

@@ -39,25 +39,27 @@ Status HoldBook::add(Hold hold, Loop::Monotonic now) {
                  "say for whom or what the update waits");
   if (hold.until <= now || hold.until > now + kMaxTime)
     return wrong("a hold needs a time limit of at most one hour", "hold it again before the time is over");
-  const std::pair key(hold.generation, hold.what);
+  const std::tuple key(hold.generation, hold.what, hold.by);
   if (holds_.size() >= kMaxHolds && !holds_.contains(key))
     return wrong(std::to_string(kMaxHolds) + " holds are in force already", "release some: 'hawser xds release'");
   holds_[key] = std::move(hold);
   return {};
 }
 
-std::size_t HoldBook::remove(const std::string& generation) {
-  return std::erase_if(holds_, [&](const auto& item) { return item.first.first == generation; });
+std::size_t HoldBook::remove(const std::string& generation, Hold::By by) {
+  return std::erase_if(holds_,
+                       [&](const auto& item) { return item.second.generation == generation && item.second.by == by; });
+}
+
+bool HoldBook::any(const std::string& generation, Hold::What what) const {
+  return std::any_of(holds_.begin(), holds_.end(), [&](const auto& item) {
+    return item.second.generation == generation && item.second.what == what;
+  });
 }
 
 bool HoldBook::withholds(const std::string& generation, std::string_view type_url) const {
   if (holds_.empty()) return false;
-  return withholds_all(generation) ||
-         (type_url == kListenerType && holds_.contains({generation, Hold::What::kListeners}));
-}
-
-bool HoldBook::withholds_all(const std::string& generation) const {
-  return holds_.contains({generation, Hold::What::kUpdates});
+  return withholds_all(generation) || (type_url == kListenerType && any(generation, Hold::What::kListeners));
 }
 
 std::optional<Loop::Monotonic> HoldBook::deadline() const {

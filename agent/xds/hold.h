@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "base/loop.h"
@@ -21,10 +21,13 @@ struct Hold {
     kUpdates,    // everything that it hasn't been sent yet
     kListeners,  // listeners, above all the first ones: until then it opens no port and isn't LIVE
   };
+  // Whoever holds releases; nobody releases what another holds.
+  enum class By { kOperator, kHandOver };
   std::string generation;
   What what = What::kUpdates;
   std::string reason;
   Loop::Monotonic until;  // it's released by itself then
+  By by = By::kOperator;
 };
 std::string_view to_text(Hold::What what);
 
@@ -36,13 +39,13 @@ class HoldBook {
   static constexpr std::size_t kMaxReason = 200;
   static constexpr std::chrono::hours kMaxTime{1};
 
-  // Replaces the generation's earlier hold of the same kind.
+  // Replaces an earlier hold of the generation, of the same kind and by the same.
   Status add(Hold hold, Loop::Monotonic now);
-  // All of a generation's. How many there were.
-  std::size_t remove(const std::string& generation);
+  // All that were set for a generation by one of those who hold. How many there were.
+  std::size_t remove(const std::string& generation, Hold::By by);
   bool empty() const { return holds_.empty(); }
   bool withholds(const std::string& generation, std::string_view type_url) const;
-  bool withholds_all(const std::string& generation) const;
+  bool withholds_all(const std::string& generation) const { return any(generation, Hold::What::kUpdates); }
 
   std::optional<Loop::Monotonic> deadline() const;
   // Those whose time has passed; they're over then.
@@ -50,7 +53,9 @@ class HoldBook {
   std::vector<Hold> all() const;
 
  private:
-  std::map<std::pair<std::string, Hold::What>, Hold> holds_;
+  bool any(const std::string& generation, Hold::What what) const;
+
+  std::map<std::tuple<std::string, Hold::What, Hold::By>, Hold> holds_;
 };
 
 }  // namespace hawser::xds

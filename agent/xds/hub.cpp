@@ -11,7 +11,7 @@ Hub::Hub(const std::vector<std::string>& eager) {
 }
 
 void Hub::open(Id id, std::string generation, Loop::Monotonic now) {
-  downstreams_.emplace(id, Peer{std::move(generation), {}});
+  downstreams_.emplace(id, Peer{std::move(generation), {}, {}});
   linger_until_ = now + kLinger;
 }
 
@@ -44,14 +44,14 @@ std::optional<Hub::Id> Hub::serving() const {
   return std::nullopt;
 }
 
-void Hub::set_view(Id id, std::shared_ptr<IstioView> view) {
+void Hub::set_fit(Id id, std::shared_ptr<Fit> fit) {
   if (const auto found = downstreams_.find(id); found != downstreams_.end())
-    found->second.downstream.set_view(std::move(view));
+    found->second.downstream.set_fit(std::move(fit));
 }
 
-IstioView* Hub::view(Id id) const {
+Fit* Hub::fit(Id id) const {
   const auto found = downstreams_.find(id);
-  return found == downstreams_.end() ? nullptr : found->second.downstream.view();
+  return found == downstreams_.end() ? nullptr : found->second.downstream.fit();
 }
 
 Result<std::optional<Hub::Answer>> Hub::on_request(Id id, const Request& request, Loop::Monotonic now) {
@@ -75,6 +75,10 @@ std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request
   auto delivery = peer.downstream.take_delivery(request.type_url, request.nonce);
   if (!delivery) return std::nullopt;
   Answer out{request.type_url, !request.error_detail, serving() == id, {}};
+  if (out.accepted)
+    peer.rejected.erase(request.type_url);
+  else
+    peer.rejected.insert(request.type_url);
   if (out.serving) note_rejection(request.type_url, !out.accepted);
   if (request.error_detail) {
     out.message = error_message(*request.error_detail);

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "xds/cache.h"
 #include "xds/downstream.h"
 #include "xds/hold.h"
+#include "xds/outlook.h"
 #include "xds/subscriptions.h"
 
 namespace hawser::xds {
@@ -41,8 +43,8 @@ class Hub {
   std::optional<Id> serving() const;
   std::size_t downstreams() const { return downstreams_.size(); }
   // What this proxy gets instead of the plane's own listeners and clusters; null: the plane's own.
-  void set_view(Id id, std::shared_ptr<IstioView> view);
-  IstioView* view(Id id) const;
+  void set_fit(Id id, std::shared_ptr<Fit> fit);
+  Fit* fit(Id id) const;
 
   // How a proxy answered a response, if the request was an answer at all.
   struct Answer {
@@ -83,6 +85,7 @@ class Hub {
     std::vector<std::pair<std::string, ResourcePtr>> resources;
   };
   AcceptedType accepted(const std::string& type) const;
+  Outlook outlook() const;
 
   void upstream_opened();
   void upstream_closed();
@@ -103,6 +106,7 @@ class Hub {
   struct Peer {
     std::string generation;
     Downstream downstream;
+    std::set<std::string> rejected;  // types whose last response it didn't take
   };
   struct Lingering {
     bool all = false;

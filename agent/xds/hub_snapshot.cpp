@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hub's side of the last-good snapshot: what one consists of, and a start from it.
+#include <algorithm>
 #include <utility>
 
 #include "xds/hub.h"
@@ -70,6 +71,33 @@ std::map<std::string, std::uint64_t> Hub::accepted_revisions() const {
   for (const auto& type : cache_.types()) {
     const auto revision = cache_.accepted_revision(type);
     if (revision != 0 && subscriptions_.wants_any(type)) out.emplace(type, revision);
+  }
+  return out;
+}
+
+// Of names only what the serving one has asked for counts: others may ask for what doesn't exist.
+Outlook Hub::outlook() const {
+  Outlook out;
+  std::map<std::string, Downstream::Interest, TypeOrder> wanted;
+  if (const auto id = serving()) {
+    const Peer& peer = downstreams_.at(*id);
+    wanted = peer.downstream.interests();
+    out.rejected.assign(peer.rejected.begin(), peer.rejected.end());
+    out.settled = peer.downstream.settled(cache_);
+  }
+  for (const auto type : {kClusterType, kListenerType}) wanted[std::string(type)].all = true;
+  for (auto& [type, interest] : wanted) {
+    if (interest.all && !cache_.synced(type)) {
+      out.missing.push_back({type, {}});
+      continue;
+    }
+    auto& names = interest.names;
+    std::erase_if(names, [&, &url = type](const auto& name) {
+      return interest.all || cache_.find(url, name) != nullptr || cache_.absent(url, name);
+    });
+    if (names.empty()) continue;
+    std::sort(names.begin(), names.end());
+    out.missing.push_back({type, std::move(names)});
   }
   return out;
 }

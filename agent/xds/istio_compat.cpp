@@ -24,17 +24,14 @@ std::string loss_of(IstioExtension extension) {
 
 }  // namespace
 
-std::shared_ptr<IstioView> IstioCompat::view(std::string_view node, const std::string& generation) {
+std::optional<IstioExtensionSet> IstioCompat::meet(std::string_view node) {
   const auto lacking = lacking_istio_extensions(node);
-  if (!lacking) return nullptr;
+  if (!lacking) return std::nullopt;
   known_ = true;
   lacking_ = *lacking;
-  if (lacking_.none()) {
-    if (!strip_ && std::exchange(told_, {}).any())
-      report_("the proxy has all that the control plane sends", std::nullopt);
-    return nullptr;
-  }
-  return std::make_shared<IstioView>(*this, lacking_, generation);
+  if (lacking_.none() && !strip_ && std::exchange(told_, {}).any())
+    report_("the proxy has all that the control plane sends", std::nullopt);
+  return lacking;
 }
 
 IstioCompatStatus IstioCompat::status() const {
@@ -83,28 +80,17 @@ void IstioCompat::missing(const IstioFindings& found, const std::string& generat
   report_(error.message(), error);
 }
 
-std::optional<std::string> IstioView::delta_response(std::string_view type_url, std::string_view message) {
-  return apply(strip_delta_response, type_url, message);
-}
-
-std::optional<std::string> IstioView::sotw_response(std::string_view type_url, std::string_view message) {
-  return apply(strip_sotw_response, type_url, message);
-}
-
-std::optional<std::string> IstioView::resource(std::string_view type_url, std::string_view resource) {
-  return apply(strip_resource, type_url, resource);
-}
-
-std::optional<std::string> IstioView::apply(Strip strip, std::string_view type_url, std::string_view bytes) {
-  if (!may_hold_istio_extensions(type_url)) return std::nullopt;
+std::optional<std::string> IstioCompat::apply(Strip strip, const IstioExtensionSet& lacking, std::string_view type_url,
+                                              std::string_view bytes, const std::string& generation) {
+  if (lacking.none() || !may_hold_istio_extensions(type_url)) return std::nullopt;
   IstioFindings found;
-  auto out = strip(bytes, lacking_, found);
+  auto out = strip(bytes, lacking, found);
   if (!found.any()) return std::nullopt;
-  if (!compat_.strip_) {
-    compat_.missing(found, generation_);
+  if (!strip_) {
+    missing(found, generation);
     return std::nullopt;
   }
-  compat_.removed(found, generation_);
+  removed(found, generation);
   return out;
 }
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,9 +29,6 @@ struct IstioCompatStatus {
   std::vector<Removed> removed;
 };
 
-// What a proxy's stream has to pass on: its own view of the plane's listeners and clusters.
-class IstioView;
-
 // What: whether Istio's own extensions are taken out for a proxy that lacks them (`compat.istio_extensions: strip`), or
 // only reported (`keep`). Which ones a proxy has, its own first request says, so two generations with different
 // binaries each get what they can take. What is taken out is logged once a name and counted.
@@ -48,13 +44,16 @@ class IstioCompat {
   IstioCompat(const IstioCompat&) = delete;
   IstioCompat& operator=(const IstioCompat&) = delete;
 
-  // `node` is the serialised node of a stream's first request. Null: everything reaches this proxy as it came.
-  // The view must not outlive this.
-  std::shared_ptr<IstioView> view(std::string_view node, const std::string& generation);
+  // What a proxy lacks, by the serialised node of its stream's first request; nullopt: it isn't an Envoy.
+  std::optional<IstioExtensionSet> meet(std::string_view node);
+  // One of istio_strip.h.
+  using Strip = std::optional<std::string> (*)(std::string_view, const IstioExtensionSet&, IstioFindings&);
+  // The bytes without what this proxy lacks; nullopt: pass them on as they are.
+  std::optional<std::string> apply(Strip strip, const IstioExtensionSet& lacking, std::string_view type_url,
+                                   std::string_view bytes, const std::string& generation);
   IstioCompatStatus status() const;
 
  private:
-  friend class IstioView;
   void removed(const IstioFindings& found, const std::string& generation);
   void missing(const IstioFindings& found, const std::string& generation);
 
@@ -65,25 +64,6 @@ class IstioCompat {
   IstioExtensionSet lacking_;
   IstioExtensionSet told_;
   std::array<std::uint64_t, kIstioExtensionCount> counts_{};
-};
-
-class IstioView {
- public:
-  IstioView(IstioCompat& compat, IstioExtensionSet lacking, std::string generation)
-      : compat_(compat), lacking_(lacking), generation_(std::move(generation)) {}
-
-  // Nullopt: pass it on as it is.
-  std::optional<std::string> delta_response(std::string_view type_url, std::string_view message);
-  std::optional<std::string> sotw_response(std::string_view type_url, std::string_view message);
-  std::optional<std::string> resource(std::string_view type_url, std::string_view resource);
-
- private:
-  using Strip = std::optional<std::string> (*)(std::string_view, const IstioExtensionSet&, IstioFindings&);
-  std::optional<std::string> apply(Strip strip, std::string_view type_url, std::string_view bytes);
-
-  IstioCompat& compat_;
-  IstioExtensionSet lacking_;
-  std::string generation_;
 };
 
 }  // namespace hawser::xds

@@ -10,7 +10,7 @@ struct Type {
   std::string_view message;
   IstioExtension extension;
 };
-constexpr std::array kTypes = {
+constexpr std::array kIstioTypes = {
     Type{"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig", IstioExtension::kAlpn},
     Type{"envoy.tcp.metadataexchange.config.MetadataExchange", IstioExtension::kMetadataExchange},
     Type{"io.istio.http.peer_metadata.Config", IstioExtension::kPeerMetadata},
@@ -46,7 +46,7 @@ std::string_view istio_extension_name(IstioExtension extension) {
 }
 
 std::string_view istio_extension_type(IstioExtension extension) {
-  for (const auto& type : kTypes) {
+  for (const auto& type : kIstioTypes) {
     if (type.extension == extension) return type.message;
   }
   return "";
@@ -64,7 +64,7 @@ std::string istio_extension_names(const IstioExtensionSet& set) {
 
 std::optional<IstioExtension> istio_extension_of(std::string_view type_url) {
   const std::string_view message = type_url.substr(type_url.find_last_of('/') + 1);
-  for (const auto& type : kTypes) {
+  for (const auto& type : kIstioTypes) {
     if (type.message == message) return type.extension;
   }
   return std::nullopt;

@@ -194,6 +194,10 @@ grpc::CallbackGenericService* Relay::program_service() {
   return &impl_->program_service;
 }
 
+void Relay::permit(HostPermits permits) {
+  impl_->mailbox->post([permits = std::move(permits)](Core& core) { core.permit(permits); });
+}
+
 void Relay::set_serving(std::string generation) {
   impl_->mailbox->post([generation = std::move(generation)](Core& core) { core.set_serving(generation); });
 }
@@ -236,8 +240,8 @@ void Relay::accepted(std::map<std::string, std::uint64_t> known, std::function<v
 }
 
 void Relay::hold(std::string generation, Hold::What what, Loop::Duration limit, std::string reason,
-                 std::function<void(Result<std::size_t>)> done) {
-  Hold hold{std::move(generation), what, std::move(reason), {}};
+                 std::function<void(Result<std::size_t>)> done, Hold::By by) {
+  Hold hold{std::move(generation), what, std::move(reason), {}, by};
   impl_->mailbox->post([&loop = impl_->loop, &strand = impl_->strand, limit, hold = std::move(hold),
                         done = std::move(done)](Core& core) {
     Hold timed = hold;
@@ -246,10 +250,18 @@ void Relay::hold(std::string generation, Hold::What what, Loop::Duration limit, 
   });
 }
 
-void Relay::release(std::string generation, std::function<void(hawser::Status)> done) {
-  impl_->mailbox->post([&loop = impl_->loop, generation = std::move(generation), done = std::move(done)](Core& core) {
-    loop.post([done, answer = core.release(generation)] { done(answer); });
-  });
+void Relay::release(std::string generation, std::function<void(hawser::Status)> done, Hold::By by) {
+  impl_->mailbox->post([&loop = impl_->loop, generation = std::move(generation), by, done = std::move(done)](
+                           Core& core) { loop.post([done, answer = core.release(generation, by)] { done(answer); }); });
+}
+
+void Relay::outlook(std::function<void(Outlook)> done) const {
+  impl_->mailbox->post(
+      [&loop = impl_->loop, weak = std::weak_ptr<Front>(impl_->front), done = std::move(done)](Core& core) {
+        loop.post([weak, done, seen = core.outlook()] {
+          if (weak.lock()) done(seen);
+        });
+      });
 }
 
 void Relay::debug(DebugQuestion question, std::chrono::milliseconds timeout,

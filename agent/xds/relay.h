@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/extension_permits.h"
 #include "base/health.h"
 #include "base/loop.h"
 #include "base/metrics.h"
@@ -18,6 +19,7 @@
 #include "xds/hold.h"
 #include "xds/istio_compat.h"
 #include "xds/options.h"
+#include "xds/outlook.h"
 #include "xds/snapshot/store.h"
 
 namespace grpc {
@@ -36,10 +38,11 @@ namespace hawser::xds {
 // notice nothing, and new ones start from the cache. Threading: on the loop; callbacks come on the loop. Inside, a
 // strand of its own owns all state (core.h). Failure: the health item "control-plane" (HWS-XDS-001 … 011), tried again
 // for ever; "proxy-config" (HWS-XDS-012) while the serving proxy rejects a response (HWS-XDS-051: it lacks an
-// extension); "istio-extensions" (HWS-XDS-050), see istio_compat.h. Metrics: hawser_xds_connected,
-// hawser_xds_streams_total, hawser_xds_responses_total{type}, hawser_xds_nacks_total{type}, hawser_xds_forwarded_total,
-// hawser_xds_cache_resources{type}, hawser_xds_cache_bytes{type}, hawser_xds_downstreams, hawser_xds_holds,
-// hawser_xds_holds_ended_total{how}, hawser_xds_moves_total, hawser_xds_attempts, hawser_xds_priority.
+// extension; HWS-XDS-053: its sandbox doesn't permit it); "istio-extensions" (HWS-XDS-050), see istio_compat.h.
+// Metrics: hawser_xds_connected, hawser_xds_streams_total, hawser_xds_responses_total{type},
+// hawser_xds_nacks_total{type}, hawser_xds_forwarded_total, hawser_xds_cache_resources{type},
+// hawser_xds_cache_bytes{type}, hawser_xds_downstreams, hawser_xds_holds, hawser_xds_holds_ended_total{how},
+// hawser_xds_moves_total, hawser_xds_attempts, hawser_xds_priority.
 class Relay {
  public:
   struct Options {
@@ -47,6 +50,8 @@ class Relay {
     std::chrono::milliseconds stall_timeout{10'000};
     // Takes what only Istio's build of Envoy has out of listeners and clusters for a proxy that lacks it.
     bool strip_istio_extensions = true;
+    // What the proxies' sandboxes permit, until permit() says otherwise.
+    HostPermits permits{};
     // Given, it is asked of the control plane as well, and taken here: each istio.mesh.v1alpha1.ProxyConfig,
     // serialised; an empty one when the plane has none any more. Called on the strand; what it returns is the plane's
     // answer.
@@ -121,6 +126,8 @@ class Relay {
 
   // The generation (request metadata x-hawser-generation) that speaks for the host.
   void set_serving(std::string generation);
+  // What the proxies' sandboxes permit now (permit_gate.h). Before a generation is started that differs.
+  void permit(HostPermits permits);
   // Sent now and again on each new stream.
   void report_health(bool healthy, std::string message);
   void reconnect(const std::string& reason);
@@ -137,8 +144,10 @@ class Relay {
   // Withholds updates, or the listeners, from a generation, which needn't be there yet; at most `limit`, then it's
   // released by itself, logged and counted. `done` gets the number of streams that it concerns now, or HWS-XDS-032.
   void hold(std::string generation, Hold::What what, Loop::Duration limit, std::string reason,
-            std::function<void(Result<std::size_t>)> done);
-  void release(std::string generation, std::function<void(hawser::Status)> done);
+            std::function<void(Result<std::size_t>)> done, Hold::By by = Hold::By::kOperator);
+  void release(std::string generation, std::function<void(hawser::Status)> done, Hold::By by = Hold::By::kOperator);
+  // What a generation that starts now would meet.
+  void outlook(std::function<void(Outlook)> done) const;
 
   // Asks the plane about itself (debug_wire.h), on a stream of its own; the answer is a JSON document.
   void debug(DebugQuestion question, std::chrono::milliseconds timeout, std::function<void(Result<std::string>)> done);

@@ -7,13 +7,13 @@
 namespace hawser::xds {
 namespace {
 
-constexpr std::chrono::seconds kCloseTimeout{1};
+constexpr std::chrono::seconds kRetireTimeout{1};
 
 }  // namespace
 
 void RetiringStream::end() {
   if (std::exchange(ending_, true) || released_) return;
-  timer_ = strand_.after(kCloseTimeout, [this] { stream_->cancel(); });
+  timer_ = strand_.after(kRetireTimeout, [this] { stream_->cancel(); });
   proceed();
 }
 

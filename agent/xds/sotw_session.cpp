@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "xds/buffers.h"
 #include "xds/downstream_stream.h"
-#include "xds/istio_compat.h"
+#include "xds/fit.h"
 #include "xds/sotw_wire.h"
 #include "xds/types.h"
 #include "xds/wire.h"
@@ -16,7 +16,7 @@
 namespace hawser::xds {
 namespace {
 
-constexpr std::chrono::seconds kLetGoTimeout{5};
+constexpr std::chrono::seconds kSessionLetGoTimeout{5};
 
 }  // namespace
 
@@ -27,7 +27,7 @@ SotwSession::~SotwSession() {
   if (upstream_ == nullptr) return;
   upstream_->cancel();
   release();
-  if (upstream_->wait_done(kLetGoTimeout)) return;
+  if (upstream_->wait_done(kSessionLetGoTimeout)) return;
   // gRPC still calls it some day: better a leak at the end of the process than a crash.
   log::error("gRPC doesn't let go of a passed-through stream");
   (void)upstream_.release();
@@ -76,7 +76,7 @@ void SotwSession::on_read(bool ok, const grpc::ByteBuffer& buffer) {
   }
   if (!head->node.empty()) {
     client_node_ = head->node;
-    view_ = owner_.view_for(id_, client_node_);
+    fit_ = owner_.fit_for(id_, client_node_);
   }
   if (!forwardable(head->type_url)) {
     log::warn("a client asked for a type that is the agent's", {{"id", "HWS-XDS-013"}, {"type", head->type_url}});
@@ -136,9 +136,9 @@ void SotwSession::on_upstream_read(bool ok, grpc::ByteBuffer buffer) {
 }
 
 grpc::ByteBuffer SotwSession::fitted(const std::string& type_url, grpc::ByteBuffer response) {
-  if (view_ == nullptr || !may_hold_istio_extensions(type_url)) return response;
+  if (fit_ == nullptr || !Fit::concerns(type_url)) return response;
   const auto bytes = to_bytes(response);
-  auto own = bytes ? view_->sotw_response(type_url, *bytes) : std::nullopt;
+  auto own = bytes ? fit_->sotw_response(type_url, *bytes) : std::nullopt;
   return own ? to_buffer(std::move(*own)) : response;
 }
 

@@ -17,7 +17,7 @@
 namespace hawser::xds {
 
 class DownstreamStream;
-class IstioView;
+class Fit;
 
 // What: one state-of-the-world stream of a client, and the stream to the control plane that is its alone. Messages pass
 // unread but for their type; the next one is read when the other side has taken the last, so a slow side slows the
@@ -34,7 +34,7 @@ class SotwSession {
     virtual void on_upstream_wanted(std::uint64_t id) = 0;
     virtual std::string node_for(const std::string& client_node) = 0;
     // Null: all reaches it as it came.
-    virtual std::shared_ptr<IstioView> view_for(std::uint64_t id, const std::string& client_node) = 0;
+    virtual std::shared_ptr<Fit> fit_for(std::uint64_t id, const std::string& client_node) = 0;
     virtual void on_moved(std::size_t bytes) = 0;
     // `asked`: the client or we ended it.
     virtual void on_upstream_ended(std::uint64_t id, bool asked, const grpc::Status& status) = 0;
@@ -79,7 +79,7 @@ class SotwSession {
   std::unique_ptr<UpstreamStream> upstream_;
   std::optional<grpc::ByteBuffer> held_;  // the first request, until there is an upstream
   std::string client_node_;
-  std::shared_ptr<IstioView> view_;
+  std::shared_ptr<Fit> fit_;
   bool node_told_ = false;
   bool half_closed_ = false;
   bool client_writing_ = false;

@@ -112,8 +112,8 @@ std::string SotwSessions::node_for(const std::string& client_node) {
   return node_for_client(needs_.node(), client_node);
 }
 
-std::shared_ptr<IstioView> SotwSessions::view_for(std::uint64_t id, const std::string& client_node) {
-  return needs_.view ? needs_.view(client_node, sessions_.at(id).generation) : nullptr;
+std::shared_ptr<Fit> SotwSessions::fit_for(std::uint64_t id, const std::string& client_node) {
+  return needs_.fit ? needs_.fit(client_node, sessions_.at(id).generation) : nullptr;
 }
 
 void SotwSessions::on_upstream_ended(std::uint64_t id, bool asked, const grpc::Status& status) {

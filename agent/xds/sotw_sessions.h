@@ -12,7 +12,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "xds/downstream_user.h"
-#include "xds/istio_compat.h"
+#include "xds/fit.h"
 #include "xds/open_pace.h"
 #include "xds/options.h"
 #include "xds/sotw_session.h"
@@ -31,7 +31,7 @@ class SotwSessions final : public DownstreamUser, private SotwSession::Owner {
   struct Needs {
     std::function<void(Material)> material;  // answered on the strand
     std::function<std::string()> node;       // the serving proxy's, serialised
-    std::function<std::shared_ptr<IstioView>(const std::string& node, const std::string& generation)> view;
+    std::function<std::shared_ptr<Fit>(const std::string& node, const std::string& generation)> fit;
     std::function<void(std::size_t)> moved;
     std::function<void()> changed;
   };
@@ -61,7 +61,7 @@ class SotwSessions final : public DownstreamUser, private SotwSession::Owner {
 
   void on_upstream_wanted(std::uint64_t id) override;
   std::string node_for(const std::string& client_node) override;
-  std::shared_ptr<IstioView> view_for(std::uint64_t id, const std::string& client_node) override;
+  std::shared_ptr<Fit> fit_for(std::uint64_t id, const std::string& client_node) override;
   void on_moved(std::size_t bytes) override { needs_.moved(bytes); }
   void on_upstream_ended(std::uint64_t id, bool asked, const grpc::Status& status) override;
   void on_over(std::uint64_t id) override;

@@ -11,8 +11,8 @@ namespace {
 constexpr int kMaxRequest = 256 << 20;
 // gRPC keeps a buffer as large as its largest read for the next one, 4 MB and more where a network is fast.
 constexpr int kReadChunk = 256 << 10;
-constexpr char kDelta[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
-constexpr char kSotw[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+constexpr char kDeltaMethod[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+constexpr char kSotwMethod[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
 constexpr char kNobody[] = "-";  // no certificate: nobody can be verified
 
@@ -76,7 +76,7 @@ std::unique_ptr<UpstreamStream> UpstreamStream::make(Method method, const Upstre
 
 void UpstreamStream::start() {
   started_ = true;
-  stub_->PrepareBidiStreamingCall(&context_, method_ == Method::kSotw ? kSotw : kDelta, {}, this);
+  stub_->PrepareBidiStreamingCall(&context_, method_ == Method::kSotw ? kSotwMethod : kDeltaMethod, {}, this);
   // Reads and writes are started from the strand, outside any reaction: without the hold gRPC could end the call
   // between.
   AddHold();

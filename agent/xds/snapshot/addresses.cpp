@@ -13,7 +13,7 @@ namespace {
 
 namespace v1 = hawser::snapshot::v1;
 
-constexpr std::string_view kMagic = "HWSADR\n2";
+constexpr std::string_view kAddressesMagic = "HWSADR\n2";
 constexpr std::size_t kMaxFile = std::size_t{1} << 20;
 
 std::string path_in(const std::string& folder) {
@@ -35,13 +35,13 @@ std::string build_addresses(const AddressBook& book) {
     name->set_seen_ms(unix_ms(known.seen));
     for (const auto& address : known.addresses) name->add_addresses(address);
   }
-  FrameWriter writer(kMagic);
+  FrameWriter writer(kAddressesMagic);
   writer.add(out.SerializeAsString());
   return std::move(writer).finish();
 }
 
 Result<AddressBook> parse_addresses(std::string_view bytes) {
-  FrameReader reader(kMagic, bytes);
+  FrameReader reader(kAddressesMagic, bytes);
   if (auto opened = reader.open(); !opened) return opened.error();
   const auto payload = reader.next();
   if (!payload) return payload.error();

@@ -8,7 +8,7 @@
 namespace hawser::xds::snapshot {
 namespace {
 
-constexpr std::size_t kMagic = 8;
+constexpr std::size_t kFramesMagic = 8;
 constexpr std::size_t kLength = 4;
 constexpr std::size_t kChecksum = 4;
 
@@ -31,7 +31,7 @@ void Crc32::add(std::string_view bytes) {
 }
 
 FrameWriter::FrameWriter(std::string_view magic) : bytes_(magic) {
-  assert(magic.size() == kMagic);
+  assert(magic.size() == kFramesMagic);
   crc_.add(magic);
 }
 

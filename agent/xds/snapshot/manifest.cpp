@@ -12,7 +12,7 @@ namespace {
 
 namespace v1 = hawser::snapshot::v1;
 
-constexpr std::string_view kMagic = "HWSXMF\n2";
+constexpr std::string_view kManifestMagic = "HWSXMF\n2";
 // Its names become paths: only what file_name() in store.cpp makes is accepted.
 bool plain_name(std::string_view name) {
   return !name.empty() && name.front() != '.' && name.find('/') == std::string_view::npos &&
@@ -50,13 +50,13 @@ std::string build_manifest(const Manifest& manifest) {
     item->set_accepted_ms(unix_ms(type.accepted_at));
     item->set_wildcard(type.wildcard);
   }
-  FrameWriter writer(kMagic);
+  FrameWriter writer(kManifestMagic);
   writer.add(out.SerializeAsString());
   return std::move(writer).finish();
 }
 
 Result<Manifest> parse_manifest(std::string_view bytes) {
-  FrameReader reader(kMagic, bytes);
+  FrameReader reader(kManifestMagic, bytes);
   if (auto opened = reader.open(); !opened) return opened.error();
   const auto payload = reader.next();
   if (!payload) return payload.error();

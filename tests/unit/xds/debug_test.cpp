@@ -35,12 +35,6 @@ std::string answer(const std::string& type, const std::string& any_type, const s
   return out.SerializeAsString();
 }
 
-DiscoveryRequest decoded_request(const std::string& bytes) {
-  DiscoveryRequest out;
-  if (!out.ParseFromString(bytes)) out.set_type_url("unparsable");
-  return out;
-}
-
 TEST(DebugWire, SynczIsATypeOfItsOwnAndTheRestArePagesOfAProxy) {
   const auto syncz = make_debug_request({"syncz", ""}, test_node("demo"));
   ASSERT_TRUE(syncz);

@@ -13,10 +13,6 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
-const std::string kClusters(kClusterType);
-const std::string kEndpoints(kEndpointType);
-const std::string kRoutes(kRouteType);
-
 class DownstreamTest : public testing::Test {
  protected:
   ResourcePtr put(const std::string& type, const std::string& name, const std::string& body) {

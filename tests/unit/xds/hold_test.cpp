@@ -16,7 +16,7 @@ using testing::ElementsAre;
 constexpr Loop::Monotonic kNow{100s};
 
 Hold hold(const std::string& generation, Hold::What what = Hold::What::kUpdates, Loop::Duration time = 30s) {
-  return {generation, what, "the canary is being checked", kNow + time};
+  return {generation, what, "the canary is being checked", kNow + time, Hold::By::kOperator};
 }
 
 TEST(HoldBookTest, NeedsAGenerationATimeLimitAndAReason) {
@@ -46,12 +46,23 @@ TEST(HoldBookTest, IsBoundedAndAnotherOfTheSameKindReplacesTheFirst) {
   EXPECT_EQ(book.deadline(), kNow + 30s);
   EXPECT_EQ(book.take_expired(kNow + 30s).size(), HoldBook::kMaxHolds - 1);
   EXPECT_EQ(book.deadline(), kNow + 60s);
-  EXPECT_EQ(book.remove("f1e0"), 1u);
-  EXPECT_EQ(book.remove("f1e0"), 0u);
+  EXPECT_EQ(book.remove("f1e0", Hold::By::kOperator), 1u);
+  EXPECT_EQ(book.remove("f1e0", Hold::By::kOperator), 0u);
 }
 
-const std::string kClusters(kClusterType);
-const std::string kListeners(kListenerType);
+TEST(HoldBookTest, NobodyReleasesWhatAnotherHolds) {
+  HoldBook book;
+  Hold mine = hold("f1e0", Hold::What::kListeners);
+  mine.by = Hold::By::kHandOver;
+  ASSERT_TRUE(book.add(mine, kNow));
+  ASSERT_TRUE(book.add(hold("f1e0", Hold::What::kListeners), kNow));
+  EXPECT_EQ(book.all().size(), 2u);
+  EXPECT_EQ(book.remove("f1e0", Hold::By::kHandOver), 1u);
+  EXPECT_TRUE(book.withholds("f1e0", kListenerType)) << "the operator's is still there";
+  EXPECT_EQ(book.remove("f1e0", Hold::By::kHandOver), 0u);
+  EXPECT_EQ(book.remove("f1e0", Hold::By::kOperator), 1u);
+  EXPECT_FALSE(book.withholds("f1e0", kListenerType));
+}
 
 class HeldHubTest : public testing::Test {
  protected:
@@ -93,7 +104,7 @@ TEST_F(HeldHubTest, UpdatesAreWithheldFromOneGenerationAndReachTheOther) {
   EXPECT_EQ(plane(kClusters, "n1", "one"), 1u) << "the serving one isn't held";
   EXPECT_EQ(plane(kClusters, "n2", "two"), 1u);
   EXPECT_THAT(due(2), ElementsAre());
-  hub.holds().remove("f2e0");
+  hub.holds().remove("f2e0", Hold::By::kOperator);
   EXPECT_THAT(due(2), ElementsAre("Cluster two")) << "only the newest";
 }
 
@@ -105,7 +116,7 @@ TEST_F(HeldHubTest, TheServingGenerationCanBeHeldAndThePlaneIsAnsweredAllTheSame
   EXPECT_EQ(answer->nonce, "n1");
   EXPECT_THAT(due(1), ElementsAre());
   EXPECT_THAT(due(2), ElementsAre("Cluster one"));
-  hub.holds().remove("f1e0");
+  hub.holds().remove("f1e0", Hold::By::kOperator);
   EXPECT_THAT(due(1), ElementsAre("Cluster one"));
   EXPECT_EQ(plane(kClusters, "n2", "two"), 1u) << "and the plane's own messages pass again";
 }
@@ -115,7 +126,7 @@ TEST_F(HeldHubTest, OnlyListenersCanBeWithheld) {
   plane(kClusters, "n1", "c");
   plane(kListeners, "n2", "l");
   EXPECT_THAT(due(2), ElementsAre("Cluster c"));
-  hub.holds().remove("f2e0");
+  hub.holds().remove("f2e0", Hold::By::kOperator);
   EXPECT_THAT(due(2), ElementsAre("Listener l"));
 }
 

@@ -11,9 +11,6 @@ namespace {
 
 using testing::IsEmpty;
 
-const std::string kClusters(kClusterType);
-const std::string kListeners(kListenerType);
-
 class HubAnswersTest : public testing::Test {
  protected:
   HubAnswersTest() {

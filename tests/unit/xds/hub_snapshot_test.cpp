@@ -15,11 +15,6 @@ using testing::Key;
 using testing::Pair;
 using testing::UnorderedElementsAre;
 
-const std::string kClusters(kClusterType);
-const std::string kEndpoints(kEndpointType);
-const std::string kListeners(kListenerType);
-const std::string kRoutes(kRouteType);
-
 class HubSnapshotTest : public testing::Test {
  protected:
   std::vector<Request> upstream() {
@@ -77,6 +72,74 @@ class HubSnapshotTest : public testing::Test {
   Hub hub{{kClusters, kListeners}};
   Loop::Monotonic now{};
 };
+
+// "type" where the whole answer is missing, "type name" for each name.
+std::vector<std::string> missing(const Hub& hub) {
+  std::vector<std::string> out;
+  for (const auto& item : hub.outlook().missing) {
+    if (item.names.empty()) out.push_back(short_name(item.type));
+    for (const auto& name : item.names) out.push_back(short_name(item.type) + " " + name);
+  }
+  return out;
+}
+
+TEST_F(HubSnapshotTest, WhatASuccessorWouldWaitForIsToldUntilThePlaneHasSaidIt) {
+  EXPECT_THAT(missing(hub), ElementsAre("Cluster", "Listener"));
+  hub.upstream_opened();
+  hub.open(1, "f1e0", now);
+  hub.set_serving("f1e0");
+  request(1, subscribe(kClusters));
+  upstream();
+  plane(kClusters, "n1", {{"c", "C1"}});
+  EXPECT_TRUE(hub.on_request(1, ack(kClusters, "n1"), now));
+  request(1, subscribe(kEndpoints, {"c", "d"}));
+  request(1, subscribe(kListeners));
+  upstream();
+  EXPECT_THAT(missing(hub), ElementsAre("ClusterLoadAssignment c", "ClusterLoadAssignment d", "Listener"));
+  plane(kEndpoints, "n2", {{"c", "E1"}}, {"d"});
+  plane(kListeners, "n3", {{"l", "L1"}});
+  request(1, subscribe(kRoutes, {"r"}));
+  upstream();
+  EXPECT_THAT(missing(hub), ElementsAre("RouteConfiguration r"));
+  plane(kRoutes, "n4", {{"r", "R1"}});
+  EXPECT_THAT(missing(hub), IsEmpty()) << "a name that doesn't exist isn't waited for";
+  EXPECT_FALSE(hub.outlook().settled);
+  for (const auto& [type, nonce] : {std::pair(kEndpoints, "n2"), {kListeners, "n3"}, {kRoutes, "n4"}})
+    EXPECT_TRUE(hub.on_request(1, ack(type, nonce), now));
+  EXPECT_TRUE(hub.outlook().settled);
+  hub.upstream_closed();
+  EXPECT_THAT(missing(hub), IsEmpty()) << "the cache is enough";
+}
+
+TEST_F(HubSnapshotTest, ASnapshotIsEnoughForASuccessor) {
+  ASSERT_TRUE(restore());
+  hub.open(1, "f1e0", now);
+  request(1, subscribe(kClusters));
+  request(1, subscribe(kListeners));
+  request(1, subscribe(kRoutes, {"r", "nowhere"}));
+  EXPECT_THAT(missing(hub), IsEmpty());
+}
+
+TEST_F(HubSnapshotTest, WhatTheServingOneHasRefusedIsToldUntilItTakesIt) {
+  hub.upstream_opened();
+  for (const Hub::Id id : {1, 2}) {
+    hub.open(id, id == 1 ? "f1e0" : "f1e1", now);
+    request(id, subscribe(kListeners));
+  }
+  hub.set_serving("f1e0");
+  upstream();
+  ASSERT_EQ(plane(kListeners, "n1", {{"l", "L1"}}), 1u);
+  EXPECT_TRUE(hub.on_request(1, nack(kListeners, "n1", "no"), now));
+  EXPECT_THAT(hub.outlook().rejected, ElementsAre(kListeners));
+  for (const auto& sent : drain(2)) EXPECT_TRUE(hub.on_request(2, ack(kListeners, sent.nonce()), now));
+  EXPECT_THAT(hub.outlook().rejected, ElementsAre(kListeners)) << "another one has taken it";
+  hub.set_serving("f1e1");
+  EXPECT_THAT(hub.outlook().rejected, IsEmpty()) << "it's this one that serves now";
+  hub.set_serving("f1e0");
+  ASSERT_EQ(plane(kListeners, "n2", {{"l", "L2"}}), 1u);
+  EXPECT_TRUE(hub.on_request(1, ack(kListeners, "n2"), now));
+  EXPECT_THAT(hub.outlook().rejected, IsEmpty());
+}
 
 TEST_F(HubSnapshotTest, AProxyStartsFromItWithoutThePlane) {
   ASSERT_TRUE(restore());

@@ -13,11 +13,6 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Pair;
 
-const std::string kClusters(kClusterType);
-const std::string kEndpoints(kEndpointType);
-const std::string kListeners(kListenerType);
-const std::string kRoutes(kRouteType);
-
 class HubTest : public testing::Test {
  protected:
   HubTest() { hub.upstream_opened(); }

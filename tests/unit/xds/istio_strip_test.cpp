@@ -7,7 +7,7 @@
 
 #include "istio_messages.h"
 #include "messages.h"
-#include "xds/istio_compat.h"
+#include "xds/fit.h"
 
 namespace hawser::xds::test {
 namespace {
@@ -161,12 +161,14 @@ class IstioCompatTest : public testing::Test {
 
 TEST_F(IstioCompatTest, StripsForEachProxyWhatItLacksCountsAndTellsOnce) {
   auto compat = make(true);
-  const auto istios = compat.view(node_with({"stats.PluginConfig", "io.istio.http.peer_metadata.Config",
-                                             "envoy.tcp.metadataexchange.config.MetadataExchange",
-                                             "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"}),
-                                  "f1e0");
+  PermitGate gate({}, metrics);
+  const auto istios = Fit::make(compat, gate,
+                                node_with({"stats.PluginConfig", "io.istio.http.peer_metadata.Config",
+                                           "envoy.tcp.metadataexchange.config.MetadataExchange",
+                                           "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"}),
+                                "");
   EXPECT_EQ(istios, nullptr) << "gets everything as it came";
-  const auto upstreams = compat.view(node_with({}), "f2e0");
+  const auto upstreams = Fit::make(compat, gate, node_with({}), "f2e0");
   ASSERT_NE(upstreams, nullptr);
   EXPECT_EQ(upstreams->resource(kListenerType, listener_resource), resource("r", kListenerMessage, kStrippedListener));
   EXPECT_TRUE(upstreams->resource(kListenerType, listener_resource));
@@ -181,19 +183,19 @@ TEST_F(IstioCompatTest, StripsForEachProxyWhatItLacksCountsAndTellsOnce) {
 
 TEST_F(IstioCompatTest, KeepNamesWhatIsMissingAndTheRemedyUntilAProxyHasIt) {
   auto compat = make(false);
-  const auto view = compat.view(node_with({"stats.PluginConfig"}), "f1e0");
-  ASSERT_NE(view, nullptr);
+  PermitGate gate({}, metrics);
+  const auto fit = Fit::make(compat, gate, node_with({"stats.PluginConfig"}), "f1e0");
+  ASSERT_NE(fit, nullptr);
   EXPECT_TRUE(details.empty()) << "a plane that sends none of them is no trouble";
-  EXPECT_FALSE(view->resource(kListenerType, listener_resource)) << "nothing is taken out";
+  EXPECT_FALSE(fit->resource(kListenerType, listener_resource)) << "nothing is taken out";
   ASSERT_TRUE(last);
   EXPECT_EQ(last->id(), "HWS-XDS-050");
   EXPECT_NE(last->message().find("istio.alpn, istio.metadata_exchange, istio.peer_metadata;"), std::string::npos)
       << last->message();
   EXPECT_NE(last->hint().find("compat.istio_extensions: strip"), std::string::npos);
-  (void)compat.view(node_with({"stats.PluginConfig", "io.istio.http.peer_metadata.Config",
+  (void)compat.meet(node_with({"stats.PluginConfig", "io.istio.http.peer_metadata.Config",
                                "envoy.tcp.metadataexchange.config.MetadataExchange",
-                               "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"}),
-                    "f2e0");
+                               "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"}));
   EXPECT_FALSE(last);
 }
 

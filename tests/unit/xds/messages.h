@@ -16,6 +16,11 @@ namespace hawser::xds::test {
 
 using envoy::service::discovery::v3::DeltaDiscoveryResponse;
 
+inline const std::string kClusters(kClusterType);
+inline const std::string kEndpoints(kEndpointType);
+inline const std::string kListeners(kListenerType);
+inline const std::string kRoutes(kRouteType);
+
 inline std::string plane_response(std::string_view type, const std::string& nonce,
                                   const std::map<std::string, std::string>& resources,
                                   const std::vector<std::string>& removed = {}, const std::string& version = {}) {
@@ -79,6 +84,12 @@ inline Request nack(std::string_view type, const std::string& nonce, const std::
   Request request = ack(type, nonce);
   request.error_detail = make_error_detail(3, why);
   return request;
+}
+
+inline envoy::service::discovery::v3::DiscoveryRequest decoded_request(const std::string& bytes) {
+  envoy::service::discovery::v3::DiscoveryRequest out;
+  if (!out.ParseFromString(bytes)) out.set_type_url("unparsable");
+  return out;
 }
 
 }  // namespace hawser::xds::test

@@ -8,6 +8,7 @@
 #include "istio_messages.h"
 #include "messages.h"
 #include "relay_host.h"
+#include "xds/permit_gate.h"
 
 namespace hawser::xds::test {
 namespace {
@@ -125,6 +126,45 @@ TEST_F(RelayCompatTest, AStateOfTheWorldStreamIsFittedToo) {
   plane.push_to(second->stream, response(kDefaultCluster));
   EXPECT_EQ(istios->receive(), response(kDefaultCluster)) << "this one has them";
   EXPECT_THAT(host.metrics(), HasSubstr("hawser_xds_stripped_total{extension=\"istio.metadata_exchange\"} 1"));
+}
+
+TEST_F(RelayCompatTest, WhatASandboxDoesntPermitIsMadeUnusableOnItsWay) {
+  const std::string filter = cluster_filter("lua", any("envoy.extensions.filters.http.lua.v3.Lua", "code"));
+  const std::string cluster = bytes_field(1, "reviews") + bytes_field(40, filter);
+  std::string refused = cluster;
+  refused.replace(refused.find("envoy.extensions."), kRefusedType.size(), kRefusedType);
+  Relay::Options options;
+  options.permits.next.lua = true;
+  RelayHost host(options);
+  start(host);
+  host.call([&] {
+    host.relay().set_serving("f1e0");
+    HostPermits permits;
+    permits.running["f2e0"].lua = true;
+    host.relay().permit(permits);
+  });
+  ASSERT_TRUE(plane.expect(kClusterType));
+  const auto serving = proxy(host, "f1e0", istio_build());
+  ASSERT_TRUE(host.wait([](const auto& status) { return status.compat.known; }));
+  plane.push(plane_cluster("n1", cluster));
+  EXPECT_EQ(serving->receive(), plane_cluster("n1", refused));
+
+  // What Envoy then says: to the plane as to the operator.
+  Request nack;
+  nack.type_url = std::string(kClusterType);
+  nack.nonce = "n1";
+  nack.error_detail = make_error_detail(13, std::string("Didn't find a registered implementation for 'lua' with ") +
+                                                "type URL: '" + std::string(kRefusedType) + "filters.http.lua.v3.Lua'");
+  serving->send(nack);
+  EXPECT_EQ(host.wait_health("proxy-config", "HWS-XDS-053"), "HWS-XDS-053");
+  const auto told = plane.expect(kClusterType);
+  ASSERT_TRUE(told);
+  EXPECT_THAT(told->request.error_detail.value_or(""), HasSubstr("HWS-XDS-053"));
+
+  // Another, whose sandbox does, gets it from the cache.
+  const auto permitted = proxy(host, "f2e0", istio_build());
+  EXPECT_THAT(permitted->receive().value_or(""), HasSubstr("envoy.extensions.filters.http.lua"));
+  EXPECT_THAT(host.metrics(), HasSubstr("hawser_xds_refused_extensions_total{extension=\"lua\"} 1"));
 }
 
 TEST_F(RelayCompatTest, KeepReportsAndForwardsAsItCame) {

@@ -16,10 +16,6 @@
 // A control plane and a proxy as far as the protocol goes, for random play with the hub between them.
 namespace hawser::xds::test {
 
-inline const std::string kClusters(kClusterType);
-inline const std::string kEndpoints(kEndpointType);
-inline const std::string kListeners(kListenerType);
-inline const std::string kRoutes(kRouteType);
 inline const std::string kWorkloads(kWorkloadType);  // asked for as a whole, by name, both, or not at all
 inline const std::vector<std::string> kTypes = {kClusters, kEndpoints, kListeners, kRoutes, kWorkloads};
 

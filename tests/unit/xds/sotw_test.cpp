@@ -38,12 +38,6 @@ std::string response(std::string_view type, const std::string& nonce, const std:
   return out.SerializeAsString();
 }
 
-DiscoveryRequest decoded_request(const std::string& bytes) {
-  DiscoveryRequest out;
-  if (!out.ParseFromString(bytes)) out.set_type_url("unparsable");
-  return out;
-}
-
 class SotwTest : public testing::Test {
  protected:
   void SetUp() override {

@@ -4,17 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "messages.h"
+
 namespace hawser::xds {
 namespace {
 
+using test::kClusters, test::kEndpoints, test::kListeners, test::kRoutes;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Pair;
-
-const std::string kClusters(kClusterType);
-const std::string kEndpoints(kEndpointType);
-const std::string kListeners(kListenerType);
-const std::string kRoutes(kRouteType);
 
 TEST(Subscriptions, AreOpenedInTheOrderOfReferencesAndOnlyOnce) {
   Subscriptions subscriptions;
