@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "bootstrap/own_listeners.h"
+
 namespace hawser::proxy {
 namespace {
 
@@ -166,7 +168,7 @@ std::vector<ListenerConnections> connections_by_listener(const std::map<std::str
     std::string_view listener = name;
     if (listener.substr(0, kPrefix.size()) != kPrefix || !ends_with(listener, kSuffix)) continue;
     listener = listener.substr(kPrefix.size(), listener.size() - kPrefix.size() - kSuffix.size());
-    if (listener == "admin" || listener == "admin.main_thread") continue;
+    if (listener == "admin" || listener == "admin.main_thread" || listener == bootstrap::kWorkerListener) continue;
     if (listener.find(".worker_") != std::string_view::npos || listener.substr(0, 15) == "envoy_internal_") continue;
     const auto on_port = [listener](std::uint16_t port) { return is_on_port(listener, port); };
     if (std::any_of(uncounted.begin(), uncounted.end(), on_port)) continue;
@@ -243,6 +245,7 @@ std::string unshared_listener(const json& listener) {
   const json& bind = member(listener, "bind_to_port");
   if ((bind.is_boolean() && !bind.get<bool>()) || member(listener, "internal_listener").is_object()) return {};
   const std::string name = text_of(member(listener, "name")).value_or("?");
+  if (name == bootstrap::kWorkerListener) return {};  // each has its own
   const json& address = member(listener, "address");
   if (member(address, "pipe").is_object()) return name + " listens on a path";
   if (member(listener, "udp_listener_config").is_object() ||

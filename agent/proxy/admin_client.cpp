@@ -59,7 +59,7 @@ class Call : public std::enable_shared_from_this<Call> {
   }
 
   void fail(const error_code& error) {
-    const std::string where = "the proxy's admin socket " + path_;
+    const std::string where = "the proxy's socket " + path_;
     if (error == beast::error::timeout)
       return finish(Error(Code::kDeadlineExceeded, "HWS-PX-001", where + " gave no answer in time",
                           "the proxy's main thread may hang while it still serves; see its log"));
@@ -100,7 +100,7 @@ void AdminClient::post(const std::string& generation, const std::string& target,
 }
 
 std::string AdminClient::socket_path(const std::string& generation) const {
-  return options_.folder + "/" + generation + ".admin.sock";
+  return options_.folder + "/" + generation + options_.suffix;
 }
 
 std::string AdminClient::encode(std::string_view value) {
@@ -126,7 +126,7 @@ void AdminClient::call(bool post, const std::string& generation, const std::stri
   if (path.size() >= sizeof(sockaddr_un::sun_path)) {
     // Asio's endpoint would throw.
     loop_.post([path, done = std::move(done)] {
-      done(Error(Code::kInvalidArgument, "HWS-PX-001", "the admin socket's path is too long: " + path));
+      done(Error(Code::kInvalidArgument, "HWS-PX-001", "the proxy socket's path is too long: " + path));
     });
     return;
   }

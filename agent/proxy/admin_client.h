@@ -16,8 +16,8 @@ struct AdminReply {
   std::string body;
 };
 
-// What: HTTP to the admin interface of a generation, on its Unix socket. Each call is a connection of its own, with one
-// deadline for all of it. Any status is an answer; what it means is the caller's.
+// What: HTTP to the admin interface of a generation, or to a listener of its own, on its Unix socket. Each call is a
+// connection of its own, with one deadline for all of it. Any status is an answer; what it means is the caller's.
 // Threading: on the loop; the callback runs later, on the loop. Calls under way when the client is destroyed are
 // dropped. Failure: HWS-PX-001 (no connection, or no answer in time), HWS-PX-002 (no HTTP, or an answer over the
 // limit).
@@ -25,6 +25,7 @@ class AdminClient {
  public:
   struct Options {
     std::string folder = "/run/hawser/proxy";
+    std::string suffix = ".admin.sock";  // after the generation's name
     std::chrono::milliseconds timeout{2000};
     std::size_t max_body = std::size_t{32} << 20U;
   };

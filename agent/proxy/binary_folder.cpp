@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxRecord = 64U << 10U;
+constexpr std::size_t kMaxRecord = 256U << 10U;  // names of 900 extensions take 50 KiB
 constexpr std::size_t kMaxReason = 2000;
 constexpr mode_t kReadable = 0644;
 

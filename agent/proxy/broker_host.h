@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 
+#include "base/extension_permits.h"
 #include "broker/client.h"
 #include "proxy/generation_host.h"
 
@@ -14,10 +17,14 @@ class BrokerHost final : public GenerationHost {
  public:
   using Call = std::function<void(const broker::v1::Request&, std::chrono::milliseconds, broker::BrokerClient::Done)>;
 
-  explicit BrokerHost(broker::BrokerClient& client);
-  explicit BrokerHost(Call call) : call_(std::move(call)) {}
+  // Told with each observation, before its answer: whoever starts a generation has observed just before.
+  using Permitted = std::function<void(const HostPermits&)>;
+
+  explicit BrokerHost(broker::BrokerClient& client, Permitted permitted = {});
+  explicit BrokerHost(Call call, Permitted permitted = {}) : call_(std::move(call)), permitted_(std::move(permitted)) {}
 
   void observe(Done<std::vector<HostedGeneration>> done) override;
+  std::uint64_t memory_max() const override { return *memory_max_; }
   void validate(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
                 const std::string& binary_sha256, Done<Validation> done) override;
   void start(const std::string& generation, const std::string& bootstrap, const std::vector<std::string>& args,
@@ -31,6 +38,9 @@ class BrokerHost final : public GenerationHost {
 
  private:
   Call call_;
+  Permitted permitted_;
+  // Answers may come when this is gone.
+  std::shared_ptr<std::uint64_t> memory_max_ = std::make_shared<std::uint64_t>(0);
 };
 
 }  // namespace hawser::proxy

@@ -5,6 +5,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+extern "C" {  // glibc 2.36 forgets it
+#include <sys/pidfd.h>
+}
+
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/readable_pipe.hpp>
 #include <boost/process/v2/posix/default_launcher.hpp>
 #include <boost/process/v2/process.hpp>
@@ -37,6 +42,7 @@ struct LastSteps {
     const rlimit data{memory, memory};
     if (memory != 0 && ::setrlimit(RLIMIT_DATA, &data) != 0) return {errno, bp::system_category()};
     if (uid == 0) return {};
+    if (::setsid() < 0) return {errno, bp::system_category()};
     const int err = become_unprivileged(uid, gid);
     errno = err;
     return err == 0 ? bp::error_code() : bp::error_code(err, bp::system_category());
@@ -47,7 +53,10 @@ struct LastSteps {
 class Run : public std::enable_shared_from_this<Run> {
  public:
   Run(AsioLoop& loop, ChildSpec spec, ChildDone done)
-      : loop_(loop), spec_(std::move(spec)), done_(std::move(done)), output_(loop.context()) {}
+      : loop_(loop), spec_(std::move(spec)), done_(std::move(done)), output_(loop.context()), end_(loop.context()) {}
+  ~Run() { kill_all(); }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   void start() {
     bp::error_code error;
@@ -72,15 +81,18 @@ class Run : public std::enable_shared_from_this<Run> {
     if (error)
       return finish(Error(Code::kInternal, "HWS-BR-025", "can't start " + spec_.binary + ": " + error.message(),
                           "check that the file is there and may be executed"));
+    pid_ = process_->id();
+    end_.assign(::pidfd_open(pid_, 0), error);
+    if (error)
+      return finish(Error(Code::kInternal, "HWS-BR-025", "can't watch " + spec_.binary + ": " + error.message()));
     timer_ = loop_.after(spec_.timeout, [self = weak_from_this()] {
       if (auto run = self.lock()) run->give_up();
     });
     read();
-    process_->async_wait([self = shared_from_this()](const bp::error_code& failed, int exit_code) {
-      self->exited_ = true;
-      self->exit_code_ = failed ? -1 : exit_code;
-      self->finish_if_over();
-    });
+    end_.async_wait(asio::posix::stream_descriptor::wait_read,
+                    [self = shared_from_this()](const bp::error_code& failed) {
+                      if (!failed) self->ended();
+                    });
   }
 
  private:
@@ -103,10 +115,25 @@ class Run : public std::enable_shared_from_this<Run> {
                             });
   }
 
+  void kill_all() const {
+    if (pid_ <= 0) return;
+    if (spec_.uid != 0) ::kill(-pid_, SIGKILL);
+    ::kill(pid_, SIGKILL);
+  }
+
+  void ended() {
+    kill_all();
+    bp::error_code failed;
+    exit_code_ = process_->wait(failed);
+    if (failed) exit_code_ = -1;
+    pid_ = 0;
+    exited_ = true;
+    finish_if_over();
+  }
+
   void give_up() {
     bp::error_code ignored;
-    // Not yet waited for, so the number is still this child's.
-    if (!exited_) ::kill(process_->id(), SIGKILL);
+    kill_all();
     output_.close(ignored);
     finish(Error(Code::kDeadlineExceeded, "HWS-BR-026", spec_.binary + " didn't end in time",
                  "try again when the host is less busy"));
@@ -125,7 +152,10 @@ class Run : public std::enable_shared_from_this<Run> {
   ChildSpec spec_;
   ChildDone done_;
   asio::readable_pipe output_;
+  asio::posix::stream_descriptor end_;  // a pidfd
   std::optional<bp::basic_process<Executor>> process_;
+  // Until it has been waited for: as long, the number is this child's, and its session's.
+  pid_t pid_ = 0;
   std::unique_ptr<Loop::Timer> timer_;
   char chunk_[4096] = {};
   std::string text_;

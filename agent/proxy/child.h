@@ -14,7 +14,8 @@
 
 // What: runs a short program to its end without blocking the loop, and collects what it says.
 // Threading: on the loop; `done` too, exactly once. Failure: HWS-BR-025 (can't be started), HWS-BR-026 (took too long,
-// was killed). A program that fails is a result, not an error.
+// was killed). A program that fails is a result, not an error. One that runs as another user has a session of its own,
+// and whatever it left there is killed when it ends or is late.
 namespace hawser::proxy {
 
 struct ChildSpec {

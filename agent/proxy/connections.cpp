@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "bootstrap/own_listeners.h"
 #include "proxy/admin_answers.h"
 #include "proxy/admin_client.h"
 
@@ -17,9 +18,10 @@ std::optional<std::string> between(std::string_view name, std::string_view prefi
   return std::string(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
 }
 
-// Envoy counts each connection of a listener again by worker, and its own administration.
+// Envoy counts each connection of a listener again by worker, and its own administration; and we ask a worker.
 bool counted(const std::string& listener) {
-  return listener.find(".worker_") == std::string::npos && !listener.starts_with("admin");
+  return listener.find(".worker_") == std::string::npos && !listener.starts_with("admin") &&
+         listener != bootstrap::kWorkerListener;
 }
 
 }  // namespace
@@ -50,7 +52,7 @@ Connections parse_connections(std::string_view stats) {
     }
   }
   for (auto& [prefix, manager] : managers) {
-    if (prefix == "admin") continue;
+    if (prefix == "admin" || prefix == bootstrap::kWorkerListener) continue;
     manager.prefix = prefix;
     out.managers.push_back(std::move(manager));
   }

@@ -143,6 +143,7 @@ void CounterKeeper::read_last(std::function<void()> done) {
 }
 
 void CounterKeeper::read_before_hand_over(const std::string& generation, std::function<void()> done) {
+  if (!driver_.capabilities().flush_mark) return read_last(std::move(done));
   driver_.flush_mark(generation, [this, alive = std::weak_ptr(alive_), generation,
                                   done = std::move(done)](const Result<std::uint64_t>& mark) mutable {
     if (alive.expired()) return;

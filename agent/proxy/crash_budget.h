@@ -35,6 +35,7 @@ class CrashBudget {
   bool proves(const std::string& sha256, Monotonic now);
   // It's known to be good, from elsewhere.
   void trust(const std::string& sha256);
+  bool knows_good() const { return !good_.empty(); }
   // "5 ends in 42 s", of the budget that was spent last.
   const std::string& spent() const { return spent_; }
 

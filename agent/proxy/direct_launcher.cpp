@@ -38,11 +38,6 @@ struct Entry {
   std::list<Waiter> waiters;
 };
 
-Error unknown(const std::string& name) {
-  return {Code::kNotFound, "HWS-BR-022", "there is no proxy generation " + name,
-          "see `hawser status` for those that run"};
-}
-
 GenerationState state_of(const Entry& entry) {
   GenerationState out;
   out.name = entry.record.spec.name;
@@ -51,6 +46,7 @@ GenerationState state_of(const Entry& entry) {
   out.running = entry.starting || entry.running;
   out.exit_status = entry.record.exit_status;
   out.started_at = entry.record.started_at;
+  out.permits = entry.record.spec.permits;
   return out;
 }
 
@@ -231,7 +227,7 @@ void DirectLauncher::start(GenerationSpec spec, Started done) {
 
 Status DirectLauncher::signal(const std::string& name, int signal) {
   const auto at = impl_->entries.find(name);
-  if (at == impl_->entries.end()) return unknown(name);
+  if (at == impl_->entries.end()) return unknown_generation(name);
   UniqueFd process = open_pidfd(at->second->record.process);
   if (!process) return Error(Code::kNotFound, "HWS-BR-022", "proxy generation " + name + " has ended", "reap it");
   if (::pidfd_send_signal(process.get(), signal, nullptr, 0) != 0)
@@ -242,7 +238,7 @@ Status DirectLauncher::signal(const std::string& name, int signal) {
 
 void DirectLauncher::reap(const std::string& name, std::chrono::milliseconds wait, Reaped done) {
   const auto at = impl_->entries.find(name);
-  if (at == impl_->entries.end()) return done(unknown(name));
+  if (at == impl_->entries.end()) return done(unknown_generation(name));
   const auto entry = at->second;
   if (entry->reaping)
     return done(

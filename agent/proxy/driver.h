@@ -66,6 +66,19 @@ enum class DrainKind {
   kStillAccepting,  // never: who ends it decides when
 };
 
+// What a kind of proxy can. Nobody asks it for the rest, and `auto` doesn't choose it.
+struct Capabilities {
+  bool hot_restart = false;          // a next epoch that inherits the listening sockets
+  bool side_by_side = false;         // two families at once
+  bool drain = false;                // clients are told to go elsewhere
+  bool connection_count = false;     // of users
+  bool waits_for_listeners = false;  // it isn't LIVE before it was given its listeners, so that they can be held back
+  bool worker_request = false;       // a worker of one generation alone can be asked
+  bool data_path_probe = false;      // probe_data()
+  bool flush_mark = false;           // it tells when it has flushed its counters
+  bool stand_in = false;             // for a predecessor that is lost
+};
+
 // Whoever holds it keeps a generation from ending because its predecessor did.
 struct StandIn {
   virtual ~StandIn() = default;
@@ -81,6 +94,7 @@ class ProxyDriver {
   using Done = std::function<void(Result<T>)>;
 
   virtual ~ProxyDriver() = default;
+  virtual Capabilities capabilities() const = 0;
   // Beyond those that name files, which are the broker's. `workers`: as many as the generation has that this one takes
   // over from; 0: as configured.
   virtual std::vector<std::string> args(unsigned workers) const = 0;
@@ -98,14 +112,14 @@ class ProxyDriver {
   // Does a worker answer a connection that comes as a user's does? An error of kDeadlineExceeded or kUnavailable says
   // that none does; another one, that it can't be told.
   virtual void probe_data(const std::string& generation, std::function<void(Status)> done) = 0;
+  // Does a worker of this very generation answer, whoever else listens where users come in?
+  virtual void ask_worker(const std::string& generation, std::function<void(Status)> done) = 0;
   virtual void scrape(const std::string& generation, Done<std::string> done) = 0;
   // A number that changes whenever the proxy has flushed its counters: from then on, what it counts is what a successor
-  // is given. Not every kind of proxy has that.
-  virtual void flush_mark(const std::string& /*generation*/, Done<std::uint64_t> done) {
-    done(Error(Code::kUnimplemented, "HWS-PX-001", "this proxy doesn't tell when it flushes its counters"));
-  }
+  // is given.
+  virtual void flush_mark(const std::string& generation, Done<std::uint64_t> done) = 0;
   // For the predecessor of a generation, which ended before its time. None: not needed, or it can't be.
-  virtual std::unique_ptr<StandIn> stand_in(const std::string& /*generation*/) { return nullptr; }
+  virtual std::unique_ptr<StandIn> stand_in(const std::string& generation) = 0;
   // What listens on this host on these ports, as the kernel tells it, whoever it is.
   virtual std::vector<Listener> listening(const std::vector<std::uint16_t>& ports) const = 0;
 };

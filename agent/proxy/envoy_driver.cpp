@@ -182,6 +182,17 @@ EnvoyDriver::EnvoyDriver(AdminClient& admin, Options options)
     : impl_(std::make_shared<Impl>(admin, std::move(options))) {}
 EnvoyDriver::~EnvoyDriver() = default;
 
+Capabilities EnvoyDriver::capabilities() const {
+  Capabilities out;
+  out.hot_restart = out.side_by_side = out.drain = out.connection_count = true;
+  out.waits_for_listeners = true;  // initial_fetch_timeout is 0 s
+  out.worker_request = impl_->options.workers != nullptr;
+  out.data_path_probe = static_cast<bool>(impl_->options.data_path);
+  out.flush_mark = true;
+  out.stand_in = static_cast<bool>(impl_->options.stand_in);
+  return out;
+}
+
 std::vector<std::string> EnvoyDriver::args(unsigned workers) const {
   // Immediate: after a change of a listener, connections that follow the old rules (an allow-list, mTLS) are closed at
   // their next response instead of over the whole drain time.
@@ -285,6 +296,18 @@ void EnvoyDriver::count_connections(const std::string& generation, Done<std::uin
   connections(generation, [done = std::move(done)](const Result<std::vector<ListenerConnections>>& seen) {
     if (!seen) return done(seen.error());
     done(sum_connections(*seen));
+  });
+}
+
+void EnvoyDriver::ask_worker(const std::string& generation, std::function<void(Status)> done) {
+  if (impl_->options.workers == nullptr)
+    return done(Error(Code::kUnimplemented, "HWS-PX-041", "the proxy's workers can't be asked one by one"));
+  impl_->options.workers->get(generation, "/", [generation, done = std::move(done)](const Result<AdminReply>& reply) {
+    if (!reply) return done(Error(reply.error().code(), "HWS-PX-041", reply.error().message()));
+    if (reply->status == 200 && reply->body == generation) return done({});
+    done(Error(
+        Code::kInternal, "HWS-PX-041",
+        "its own listener answered with status " + std::to_string(reply->status) + ": " + reply->body.substr(0, 40)));
   });
 }
 

@@ -16,7 +16,7 @@ namespace hawser::proxy {
 // What: ProxyDriver for Envoy, over its admin interface. Envoy says LIVE once its workers run, which doesn't mean that
 // it has listeners; and it goes on listing listeners whose sockets a drain has closed. So a probe asks /server_info,
 // /ready and /listeners, and looks for each listener in the kernel too. Threading: on the loop. Failure: HWS-PX-001 (no
-// answer), HWS-PX-002 (not understood).
+// answer), HWS-PX-002 (not understood), HWS-PX-041 (no worker answers).
 class EnvoyDriver final : public ProxyDriver {
  public:
   struct Options {
@@ -30,12 +30,14 @@ class EnvoyDriver final : public ProxyDriver {
                                                15090};  // probes' and scrapers' connections don't hold a drain up
     std::function<Result<std::vector<ListeningEndpoint>>()> listening = observe_listening;
     std::function<Result<std::unique_ptr<StandIn>>(const GenerationId& child)> stand_in;  // none: not done
-    DataProbe data_path;  // of a listener that every generation has; none: its data path is taken to be well
+    DataProbe data_path;             // of a listener that every generation has; none: its data path is taken to be well
+    AdminClient* workers = nullptr;  // of the listener that each has for itself (own_listeners.h); none: not asked
   };
 
   EnvoyDriver(AdminClient& admin, Options options);
   ~EnvoyDriver() override;
 
+  Capabilities capabilities() const override;
   std::vector<std::string> args(unsigned workers) const override;
   void probe(const std::string& generation, Done<ProbeResult> done) override;
   void watch(const std::string& generation, Done<ProbeResult> done) override;
@@ -44,6 +46,7 @@ class EnvoyDriver final : public ProxyDriver {
   void begin_drain(const std::string& generation, DrainKind kind, std::function<void(Status)> done) override;
   void count_connections(const std::string& generation, Done<std::uint64_t> done) override;
   void probe_data(const std::string& generation, std::function<void(Status)> done) override;
+  void ask_worker(const std::string& generation, std::function<void(Status)> done) override;
   void scrape(const std::string& generation, Done<std::string> done) override;
   void flush_mark(const std::string& generation, Done<std::uint64_t> done) override;
   std::unique_ptr<StandIn> stand_in(const std::string& generation) override;

@@ -37,6 +37,7 @@ struct StartedGeneration {
 struct ReapedGeneration {
   bool ended = false;
   int exit_status = -1;
+  bool out_of_memory = false;  // the kernel ended it at its limit
 };
 
 // Of the store; empty: none.
@@ -57,6 +58,8 @@ class GenerationHost {
 
   virtual ~GenerationHost() = default;
   virtual void observe(Done<std::vector<HostedGeneration>> done) = 0;
+  // Bytes that a generation which is started now may have, as of the last observation; 0: no limit.
+  virtual std::uint64_t memory_max() const { return 0; }
   // `binary_sha256`: of the store; empty: its current one.
   virtual void validate(const std::string& generation, const std::string& bootstrap,
                         const std::vector<std::string>& args, const std::string& binary_sha256,

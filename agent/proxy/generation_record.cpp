@@ -30,7 +30,9 @@ Json to_json(const GenerationSpec& spec) {
           {"bootstrap", spec.bootstrap},
           {"log", spec.log},
           {"leftovers", spec.leftovers},
-          {"family_leftovers", spec.family_leftovers}};
+          {"family_leftovers", spec.family_leftovers},
+          {"permits", permit_words(spec.permits)},
+          {"memory_max", spec.memory_max}};
 }
 
 GenerationSpec spec_of(const Json& json) {
@@ -46,6 +48,9 @@ GenerationSpec spec_of(const Json& json) {
   json.at("log").get_to(out.log);
   json.at("leftovers").get_to(out.leftovers);
   json.at("family_leftovers").get_to(out.family_leftovers);
+  // Older ones have none, and their sandbox permitted nothing.
+  out.permits = permits_of(json.value("permits", std::vector<std::string>()));
+  out.memory_max = json.value("memory_max", std::uint64_t{0});
   return out;
 }
 
@@ -69,6 +74,7 @@ Result<GenerationRecord> load_record(const std::string& path) {
     json.at("started_at").get_to(out.started_at);
     json.at("ended").get_to(out.ended);
     json.at("exit_status").get_to(out.exit_status);
+    out.out_of_memory = json.value("out_of_memory", false);
     return out;
   } catch (const Json::exception& error) {
     return Error(Code::kDataLoss, "HWS-BR-024", path + " is damaged: " + error.what(),
@@ -85,7 +91,8 @@ Status save_record(const std::string& path, const GenerationRecord& record) {
                      {"invocation", record.invocation},
                      {"started_at", record.started_at},
                      {"ended", record.ended},
-                     {"exit_status", record.exit_status}};
+                     {"exit_status", record.exit_status},
+                     {"out_of_memory", record.out_of_memory}};
   // Arguments may hold any bytes; what isn't UTF-8 is replaced, since dump() would throw.
   return file::write_atomic(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", 0644);
 }

@@ -21,6 +21,7 @@ struct GenerationRecord {
   std::uint64_t started_at = 0;
   bool ended = false;
   int exit_status = -1;
+  bool out_of_memory = false;
 };
 
 std::string record_path(const std::string& run_folder, const std::string& name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way up to the start of the new one. The choice and the gates are in hand_over_gates.cpp, the rest in
-// hand_over_new.cpp.
+// The way up to the start of the new one. The choice and the gates are in hand_over_gates.cpp, what concerns the new
+// one's configuration in hand_over_config.cpp, the rest in hand_over_new.cpp.
 #include "proxy/hand_over.h"
 
 #include <utility>
@@ -24,9 +24,10 @@ void HandOver::take(HandOverKind kind, std::string why) {
 }
 
 std::string_view step_name(HandOver::Step step) {
-  static constexpr std::string_view kNames[] = {
-      "LOOKING", "PROVING",  "INSPECTING", "REPAIRING", "VALIDATING", "DRAINING", "ENDING_OLD", "LAUNCHING",
-      "WARMING", "CHECKING", "CANARY",     "LEAVING",   "KILLING",    "REAPING",  "AFTERMATH",  "DONE"};
+  static constexpr std::string_view kNames[] = {"LOOKING",  "PROVING", "INSPECTING", "REPAIRING",  "VALIDATING",
+                                                "SNAPSHOT", "HOLDING", "DRAINING",   "ENDING_OLD", "LAUNCHING",
+                                                "WARMING",  "VETTING", "CHECKING",   "CANARY",     "LEAVING",
+                                                "KILLING",  "REAPING", "AFTERMATH",  "DONE"};
   return kNames[static_cast<std::size_t>(step)];
 }
 
@@ -54,6 +55,7 @@ void HandOver::act(Deed deed, std::chrono::milliseconds after) {
 }
 
 void HandOver::finish(std::optional<Error> error) {
+  release();
   enter(Step::kDone);
   outcome_.error = std::move(error);
 }
@@ -65,6 +67,9 @@ bool HandOver::may_be_called_off() const {
     case Step::kInspecting:
     case Step::kRepairing:
     case Step::kValidating:
+    case Step::kSnapshot:
+    case Step::kHolding:
+    case Step::kVetting:
       return true;
     case Step::kLaunching:
     case Step::kWarming:
@@ -89,6 +94,7 @@ bool HandOver::may_be_called_off() const {
 void HandOver::on(const hand_over::Observed& observed, Monotonic now) {
   if (step_ != Step::kLooking) return;
   if (!observed.result) return finish(observed.result.error());
+  if (options_.room) options_.room->limit = observed.memory_max;
   bool old_runs = false;
   std::optional<Error> error;
   for (const auto& found : *observed.result) {
@@ -104,6 +110,7 @@ void HandOver::on(const hand_over::Observed& observed, Monotonic now) {
     return finish(
         Error(Code::kFailedPrecondition, "HWS-PX-021", old_name() + " doesn't run any more", "hawser status"));
   if (!gate("predecessor", old_name(), std::move(error), "no other generation runs", now)) return;
+  if (!seldom_enough(now)) return;
   enter(Step::kProving);
   act(Deed::kProbeOld);
 }
@@ -116,14 +123,14 @@ void HandOver::on(const hand_over::OldProbed& probed, Monotonic now) {
   note("ready", old_name(), !trouble, trouble ? trouble->message() : "LIVE and ready", now);
   if (trouble) {
     // One that can't hand over can be ended all the same.
-    if (is(HandOverKind::kPlannedCold)) return validate();
+    if (is(HandOverKind::kPlannedCold)) return validate(now);
     if (options_.request.kind || !options_.cold_allowed) {
       if (!options_.request.plan) return finish(*trouble);
       if (!refusal_) refusal_ = *trouble;
       return finish(refusal_);
     }
     take(HandOverKind::kPlannedCold, trouble->message());
-    return validate();
+    return validate(now);
   }
   enter(Step::kInspecting);
   act(Deed::kInspectOld);
@@ -132,7 +139,7 @@ void HandOver::on(const hand_over::OldProbed& probed, Monotonic now) {
 void HandOver::on(const hand_over::OldInspected& inspected, Monotonic now) {
   if (step_ != Step::kInspecting) return;
   if (inspected.result) old_inspection_ = *inspected.result;
-  if (choose(now)) validate();
+  if (choose(now)) validate(now);
 }
 
 void HandOver::on(const hand_over::Repaired& repaired, Monotonic now) {
@@ -152,18 +159,27 @@ void HandOver::on(const hand_over::Repaired& repaired, Monotonic now) {
                     "hawser proxy restart --hand-over planned-cold (connections are refused for under a second)");
   if (!gone && fall_back(error.message())) {
     note("mark", old_name(), false, error.message(), now);
-    return is(HandOverKind::kPlannedCold) || room_for_two(now) ? validate() : void();
+    return is(HandOverKind::kPlannedCold) || room_for_two(now) ? validate(now) : void();
   }
   if (!gate("mark", old_name(), gone ? std::nullopt : std::optional(error), "a left-over mark was taken out", now))
     return;
-  if (hot_restart_fits(now)) validate();
+  if (hot_restart_fits(now)) validate(now);
 }
 
 // ---- the binary and the bootstrap
 
-void HandOver::validate() {
+void HandOver::validate(Monotonic now) {
   enter(Step::kValidating);
-  act(Deed::kValidate);
+  using std::chrono::milliseconds;
+  milliseconds rest{0};
+  if (is(HandOverKind::kHotRestart) && options_.rests_until && *options_.rests_until > now)
+    rest = std::chrono::duration_cast<milliseconds>(*options_.rests_until - now) + milliseconds(1);
+  if (rest.count() > 0)
+    note("interval", old_name(), true,
+         "its predecessor has just gone: " + std::string(options_.request.plan ? "it would wait " : "waiting ") +
+             std::to_string(rest.count()) + " ms",
+         now);
+  act(Deed::kValidate, options_.request.plan ? milliseconds(0) : rest);
 }
 
 void HandOver::on(const hand_over::Validated& validated, Monotonic now) {
@@ -175,19 +191,28 @@ void HandOver::on(const hand_over::Validated& validated, Monotonic now) {
     error =
         Error(Code::kFailedPrecondition, "HWS-PX-003", "the proxy refuses its bootstrap: " + validated.result->detail,
               "correct the configuration it comes from (hawser config check)");
-  const std::string version = validated.result ? validated.result->version : "";
-  if (!gate("validate", new_name(), std::move(error), "Envoy " + version + " accepts its bootstrap", now)) return;
+  version_ = validated.result ? validated.result->version : "";
+  if (!gate("validate", new_name(), std::move(error), "Envoy " + version_ + " accepts its bootstrap", now)) return;
   if (validated.result && !versions_fit(*validated.result, now)) return;
+  look_at_snapshot(now);
+}
+
+// Nothing stands against it.
+void HandOver::validated(Monotonic now) {
   if (options_.request.plan) return finish(refusal_);
   if (is(HandOverKind::kPlannedCold)) {
-    if (!old_) return end_old(now);
+    if (!old_ || !options_.can.drain) return end_old(now);
     enter(Step::kDraining);
     return act(Deed::kDrainOld);
   }
-  launch();
+  if (!is(HandOverKind::kHotRestart) || !options_.feed || !options_.can.waits_for_listeners) return launch();
+  enter(Step::kHolding);
+  held_ = true;  // also if the answer doesn't come
+  act(Deed::kHold);
 }
 
 void HandOver::launch() {
+  outcome_.launched = true;
   enter(Step::kLaunching);
   act(Deed::kLaunch);
 }
@@ -264,6 +289,7 @@ void HandOver::old_died(Monotonic now) {
   const bool independent = is(HandOverKind::kSideBySide);
   switch (step_) {
     case Step::kWarming:
+    case Step::kVetting:
       // Hot restart: without its parent it would wait, or abort some seconds later. Side by side it runs on, and is
       // found by who looks for what runs.
       return independent ? finish(error) : kill(error);
@@ -286,6 +312,8 @@ void HandOver::old_died(Monotonic now) {
     case Step::kInspecting:
     case Step::kRepairing:
     case Step::kValidating:
+    case Step::kSnapshot:
+    case Step::kHolding:
     case Step::kDraining:
     case Step::kEndingOld:
     case Step::kAftermath:
@@ -302,8 +330,12 @@ void HandOver::on(const hand_over::CallOff& call, Monotonic now) {
     case Step::kInspecting:
     case Step::kRepairing:
     case Step::kValidating:
+    case Step::kSnapshot:
+    case Step::kHolding:
     case Step::kDraining:
       return finish(error);
+    case Step::kVetting:
+      return kill(error);
     case Step::kLaunching:
       if (!is(HandOverKind::kPlannedCold)) cause_ = error;
       return;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "proxy/config_feed.h"
 #include "proxy/driver.h"
 #include "proxy/generation_host.h"
 #include "proxy/generation_name.h"
@@ -17,25 +18,30 @@
 // What: the decisions of replacing a LIVE generation by another: events in, deeds out, no I/O and no clock of its own;
 // replacement.h does what it says. What it found on the way are gates, each told once, passed or not.
 //
-//   looking ─► proving ─► inspecting ─► validating ─► launching ─► warming ─► checking ─► replaced
-//      └──────────┴───────────┴────────────┴─► refused   └─► killing ─► reaping ─► aftermath ─► failed
+//   looking ─► proving ─► inspecting ─► validating ─► snapshot ─► launching ─► warming ─► checking ─► replaced
+//      └──────────┴───────────┴────────────┴────────────┴─► refused   └─► killing ─► reaping ─► aftermath ─► failed
+//   hot restart:   snapshot ─► holding ─► launching ─► warming ─► vetting ─► warming
 //   side by side:  checking ─► canary ─► replaced           canary ─► leaving ─► reaping ─► failed
-//   planned cold:  validating ─► draining ─► ending old ─► launching
+//   planned cold:  snapshot ─► draining ─► ending old ─► launching
 //
 // Side by side both accept until the new one has proved itself; then the old one is drained by whoever follows the
 // outcome, so it's called off at any time before. By hot restart the new one drains the old one by itself the moment
 // that it's LIVE, so up to LIVE the attempt is called off and from LIVE on it isn't; calling off is SIGKILL and nothing
-// else, for on SIGTERM a generation that never was LIVE takes its parent along. Only a planned cold start signals the
-// old one. A mark that an earlier attempt left in the shared memory is taken out when nothing is in flight.
+// else, for on SIGTERM a generation that never was LIVE takes its parent along. The brake is its configuration: its
+// listeners are held back until what can be seen of it before LIVE has been looked at. Only a planned cold start
+// signals the old one. A mark that an earlier attempt left in the shared memory is taken out when nothing is in flight.
 // Threading: none of its own. Failure: HWS-PX-021 (not now), HWS-PX-022 (an earlier attempt left its mark), HWS-PX-023
 // (memory), HWS-PX-003 (bootstrap), HWS-PX-024 (the new one isn't LIVE in time, or ended), HWS-PX-026 (the old one
 // ended), HWS-PX-027 (called off), HWS-PX-007 (one of them can't be ended), HWS-PX-030 (a listener can't be shared),
-// HWS-PX-031 (hot-restart versions differ), HWS-PX-032 (the new one failed its checks).
+// HWS-PX-031 (hot-restart versions differ), HWS-PX-032 (the new one failed its checks), HWS-PX-035 (the new one's
+// configuration isn't all there), HWS-PX-036 (too many in an hour), HWS-PX-037 (this kind of proxy can't), HWS-PX-038
+// (the old one has refused what the new one would get), HWS-PX-040 (the old one hangs).
 namespace hawser::proxy {
 
 struct MemoryRoom {
   std::uint64_t available = 0;  // bytes that the host can still give
   std::uint64_t used = 0;       // by the old generation
+  std::uint64_t limit = 0;      // of the new one; 0: none
 };
 
 struct HandOverOptions {
@@ -52,6 +58,15 @@ struct HandOverOptions {
   std::chrono::milliseconds end_wait{5000};
   std::chrono::milliseconds canary{5000};  // side by side: as long both serve
   std::chrono::milliseconds drain{5000};   // what connections get before one is ended
+  // Hot restart: the old one hangs if nobody has had an answer of it for so long; 0: that isn't looked for.
+  std::chrono::milliseconds wedge_after{0};
+  std::chrono::milliseconds ask_old{1000};  // how often, while the new one is silent
+  Capabilities can;
+  bool feed = false;      // is there one (config_feed.h)? Else nothing is known of the configuration, or held back
+  unsigned recent = 0;    // hand-overs in the last hour
+  unsigned per_hour = 0;  // as many may be asked for; 0: any number
+  // A hot restart doesn't begin before, so that two of them don't meet.
+  std::optional<Loop::Monotonic> rests_until;
 };
 
 namespace hand_over {
@@ -61,13 +76,18 @@ enum class Deed {
   kInspectOld,
   kRepair,
   kValidate,
+  kSnapshot,
+  kHold,     // the new one's listeners
+  kRelease,  // them
   kDrainOld,
   kCountOld,
   kEndOld,   // SIGTERM
   kKillOld,  // SIGKILL
   kLaunch,
+  kAskOld,  // its data path
   kProbeNew,
   kInspectNew,
+  kAskNew,  // one of its workers
   kDrainNew,
   kEndNew,  // SIGTERM; never one that wasn't LIVE
   kKill,    // the new one, SIGKILL
@@ -81,6 +101,7 @@ struct Action {
 
 struct Observed {
   Result<std::vector<HostedGeneration>> result;
+  std::uint64_t memory_max = 0;  // of one that starts now; 0: no limit
 };
 struct OldProbed {
   Result<ProbeResult> result;
@@ -94,6 +115,12 @@ struct Repaired {
 struct Validated {
   Result<Validation> result;
 };
+struct SnapshotSeen {
+  Result<ConfigFeed::Snapshot> result;
+};
+struct Held {
+  Status result;
+};
 struct Drained {
   Status result;
 };
@@ -103,11 +130,17 @@ struct Counted {
 struct Launched {
   Result<StartedGeneration> result;
 };
+struct OldAnswered {
+  Status result;
+};
 struct NewProbed {
   Result<ProbeResult> result;
 };
 struct NewInspected {
   Result<Inspection> result;
+};
+struct NewAnswered {
+  Status result;
 };
 struct Killed {
   Status result;
@@ -124,9 +157,10 @@ struct CallOff {
 }  // namespace hand_over
 using HandOverEvent =
     std::variant<hand_over::Observed, hand_over::OldProbed, hand_over::OldInspected, hand_over::Repaired,
-                 hand_over::Validated, hand_over::Drained, hand_over::Counted, hand_over::Launched,
-                 hand_over::NewProbed, hand_over::NewInspected, hand_over::Killed, hand_over::Reaped, hand_over::Waited,
-                 hand_over::NewEnded, hand_over::OldEnded, hand_over::CallOff>;
+                 hand_over::Validated, hand_over::SnapshotSeen, hand_over::Held, hand_over::Drained, hand_over::Counted,
+                 hand_over::Launched, hand_over::OldAnswered, hand_over::NewProbed, hand_over::NewInspected,
+                 hand_over::NewAnswered, hand_over::Killed, hand_over::Reaped, hand_over::Waited, hand_over::NewEnded,
+                 hand_over::OldEnded, hand_over::CallOff>;
 
 struct HandOverOutcome {
   std::optional<Error> error;  // none: the new one has taken over; of a plan: nothing stands against it
@@ -137,7 +171,11 @@ struct HandOverOutcome {
   std::string binary_sha256;
   ProbeResult probe;
   bool old_ended = false;
-  bool old_mute = false;  // it serves, but its admin interface is gone, as the protocol has it
+  bool launched = false;        // the new one; whether it came to run or not
+  bool new_ended = false;       // by itself
+  std::optional<int> new_exit;  // the new one's status, where it was reaped
+  bool old_mute = false;        // it serves, but its admin interface is gone, as the protocol has it
+  bool old_hung = false;        // it runs, and serves nobody
   std::optional<std::chrono::milliseconds> refused;  // planned cold: as long nobody listened, at most
 };
 
@@ -149,10 +187,13 @@ class HandOver {
     kInspecting,
     kRepairing,
     kValidating,
+    kSnapshot,
+    kHolding,
     kDraining,
     kEndingOld,
     kLaunching,
     kWarming,
+    kVetting,
     kChecking,
     kCanary,
     kLeaving,
@@ -181,6 +222,9 @@ class HandOver {
   // By hot restart, of the old one: the new one must have as many, for each has a queue of its own at the listening
   // sockets. Else 0: as configured.
   unsigned workers() const { return workers_; }
+  std::chrono::milliseconds start_timeout() const { return options_.start_timeout; }
+  // Are its listeners held back now?
+  bool holds() const { return held_; }
   unsigned turn() const { return turn_; }  // an answer to a question of an earlier turn is to be dropped
 
  private:
@@ -188,7 +232,9 @@ class HandOver {
 
   static constexpr unsigned kMaxAsks = 10;
   static constexpr unsigned kPatience = 3;  // looks in a row
+  static constexpr unsigned kSilences = 2;  // of the old one: after a pause of the whole host one is late by itself
   static constexpr auto kAskAgain = std::chrono::milliseconds(200);
+  static constexpr auto kSettles = std::chrono::seconds(3);  // what the plane has just said is taken by then
   static constexpr auto kCanaryPoll = std::chrono::milliseconds(250);
   static constexpr auto kCountPoll = std::chrono::milliseconds(50);
 
@@ -197,11 +243,15 @@ class HandOver {
   void on(const hand_over::OldInspected& inspected, Monotonic now);
   void on(const hand_over::Repaired& repaired, Monotonic now);
   void on(const hand_over::Validated& validated, Monotonic now);
+  void on(const hand_over::SnapshotSeen& seen, Monotonic now);
+  void on(const hand_over::Held& held, Monotonic now);
   void on(const hand_over::Drained& drained, Monotonic now);
   void on(const hand_over::Counted& counted, Monotonic now);
   void on(const hand_over::Launched& launched, Monotonic now);
+  void on(const hand_over::OldAnswered& answered, Monotonic now);
   void on(const hand_over::NewProbed& probed, Monotonic now);
   void on(const hand_over::NewInspected& inspected, Monotonic now);
+  void on(const hand_over::NewAnswered& answered, Monotonic now);
   void on(const hand_over::Killed& killed, Monotonic now);
   void on(const hand_over::Reaped& reaped, Monotonic now);
   void on(const hand_over::Waited&, Monotonic now);
@@ -221,7 +271,9 @@ class HandOver {
             Monotonic now);
   void note(std::string name, const std::string& generation, bool passed, std::string reason, Monotonic now);
 
+  bool seldom_enough(Monotonic now);
   bool choose(Monotonic now);
+  bool choose_by_itself(const std::string& unshared, Monotonic now);
   bool room_for_two(Monotonic now);
   bool fall_back(const std::string& why);
   bool hot_restart_fits(Monotonic now);
@@ -229,8 +281,15 @@ class HandOver {
   std::optional<Error> trouble_with_old(const Result<ProbeResult>& probe) const;
   std::optional<Error> too_few_workers() const;
   std::optional<Error> too_little_memory() const;
-  void validate();
+  void validate(Monotonic now);
+  void look_at_snapshot(Monotonic now);
+  bool configuration_fits(const ConfigFeed::Snapshot& seen, Monotonic now);
+  void validated(Monotonic now);
   void launch();
+  void release();
+  bool old_may_hang(Monotonic now) const;
+  void vet(const ProbeResult& probe, Monotonic now);
+  void vetted(const Result<Inspection>& inspected, Monotonic now);
   void end_old(Monotonic now);
   void old_is_gone(Monotonic now);
   void old_died(Monotonic now);
@@ -257,6 +316,9 @@ class HandOver {
   Monotonic deadline_{};
   Monotonic gate_since_{};
   Monotonic down_since_{};
+  Monotonic old_answered_{};  // its data path, or it was known to serve
+  Monotonic old_asked_{};
+  unsigned old_silent_ = 0;         // since it answered
   std::optional<ProbeResult> old_;  // none: it can't be asked
   std::optional<Inspection> old_inspection_;
   std::optional<Error> refusal_;  // of a plan
@@ -264,6 +326,9 @@ class HandOver {
   std::optional<Error> cause_;
   bool died_ = false;  // the new one, by itself
   bool repaired_ = false;
+  bool held_ = false;
+  bool vetted_ = false;
+  std::string version_;  // of the binary, as it said when it validated
   std::vector<Gate> gates_;
   HandOverOutcome outcome_;
   std::vector<hand_over::Action> out_;

@@ -53,24 +53,57 @@ std::optional<Error> HandOver::trouble_with_old(const Result<ProbeResult>& probe
   return std::nullopt;
 }
 
+bool HandOver::seldom_enough(Monotonic now) {
+  if (!options_.request.limited || options_.per_hour == 0) return true;
+  const std::string counted = std::to_string(options_.recent) + " hand-overs in the last hour";
+  std::optional<Error> error;
+  if (options_.recent >= options_.per_hour)
+    error = Error(Code::kResourceExhausted, "HWS-PX-036",
+                  counted + ", and proxy.hand_overs_per_hour is " + std::to_string(options_.per_hour),
+                  "find out who asks for so many (hawser proxy history), or raise it; 0 is without a limit");
+  return gate("rate", old_name(), std::move(error), counted + " of at most " + std::to_string(options_.per_hour), now);
+}
+
 // Side by side costs nothing if it's called off; the proxy's own protocol has a point of no return, and leaves marks.
 // But it closes sockets, where hot restart passes them on: on a busy host somebody may wait there.
+bool HandOver::choose_by_itself(const std::string& unshared, Monotonic now) {
+  const bool side = unshared.empty() && options_.can.side_by_side;
+  if (!options_.can.hot_restart && !side) {
+    const std::string why = "this kind of proxy can't be hot-restarted" + (unshared.empty() ? "" : ", and " + unshared);
+    take(HandOverKind::kPlannedCold, why);
+    if (options_.cold_allowed) return true;
+    return gate("capability", old_name(),
+                Error(Code::kFailedPrecondition, "HWS-PX-037", why,
+                      "--hand-over planned-cold (connections are refused for under a second), or proxy.auto_cold"),
+                "", now);
+  }
+  if (!options_.can.hot_restart)
+    take(HandOverKind::kSideBySide, "this kind of proxy can't be hot-restarted");
+  else if (!options_.can.side_by_side)
+    take(HandOverKind::kHotRestart, "this kind of proxy can't run side by side with another");
+  else if (!side)
+    take(HandOverKind::kHotRestart, "not every listener can be shared: " + unshared);
+  else if (options_.queues_move)
+    take(HandOverKind::kSideBySide, "every listener can be shared, and whoever waits at one that closes is moved");
+  else if (options_.old_id.epoch >= GenerationId::kMaxEpoch)
+    take(HandOverKind::kSideBySide, "epoch " + std::to_string(options_.old_id.epoch) + " is the last one of a family");
+  else
+    take(HandOverKind::kHotRestart,
+         "a listener that closes resets who waits at it (net.ipv4.tcp_migrate_req is 0), one that is passed on "
+         "doesn't");
+  return true;
+}
+
 bool HandOver::choose(Monotonic now) {
   const std::string unshared = old_inspection_ ? old_inspection_->unshared : "what it listens on can't be asked for";
-  if (!options_.request.kind) {
-    if (!unshared.empty())
-      take(HandOverKind::kHotRestart, "not every listener can be shared: " + unshared);
-    else if (options_.queues_move)
-      take(HandOverKind::kSideBySide, "every listener can be shared, and whoever waits at one that closes is moved");
-    else if (options_.old_id.epoch >= GenerationId::kMaxEpoch)
-      take(HandOverKind::kSideBySide,
-           "epoch " + std::to_string(options_.old_id.epoch) + " is the last one of a family");
-    else
-      take(HandOverKind::kHotRestart,
-           "a listener that closes resets who waits at it (net.ipv4.tcp_migrate_req is 0), one that is passed on "
-           "doesn't");
-  }
+  if (!options_.request.kind && !choose_by_itself(unshared, now)) return false;
   if (is(HandOverKind::kPlannedCold)) return true;
+  if (!(is(HandOverKind::kSideBySide) ? options_.can.side_by_side : options_.can.hot_restart))
+    return gate("capability", old_name(),
+                Error(Code::kFailedPrecondition, "HWS-PX-037",
+                      "this kind of proxy can't hand over by " + std::string(hand_over_name(outcome_.kind)),
+                      "--hand-over auto chooses among what it can"),
+                "", now);
   if (is(HandOverKind::kSideBySide)) {
     std::optional<Error> error;
     if (!unshared.empty())
@@ -99,7 +132,7 @@ bool HandOver::choose(Monotonic now) {
 // Where hot restart was chosen and can't be.
 bool HandOver::fall_back(const std::string& why) {
   if (options_.request.kind) return false;
-  const bool shared = old_inspection_ && old_inspection_->unshared.empty();
+  const bool shared = old_inspection_ && old_inspection_->unshared.empty() && options_.can.side_by_side;
   if (!shared && !options_.cold_allowed) return false;
   workers_ = 0;
   take(shared ? HandOverKind::kSideBySide : HandOverKind::kPlannedCold, why);
@@ -114,11 +147,17 @@ std::optional<Error> HandOver::too_few_workers() const {
 }
 
 std::optional<Error> HandOver::too_little_memory() const {
-  if (!options_.room || options_.room->available * 10 >= options_.room->used * kRoomTenths) return std::nullopt;
-  return Error(Code::kResourceExhausted, "HWS-PX-023",
-               "two proxies need room: " + megabytes(options_.room->available) + " are free, " + old_name() +
-                   " holds " + megabytes(options_.room->used),
-               "free memory: 1.2 times what the proxy holds must be available");
+  if (!options_.room) return std::nullopt;
+  const auto& [available, used, limit] = *options_.room;
+  if (limit != 0 && limit * 10 < used * kRoomTenths)
+    return Error(Code::kResourceExhausted, "HWS-PX-023",
+                 "the new one may have " + megabytes(limit) + ", and " + old_name() + " holds " + megabytes(used),
+                 "HAWSER_PROXY_MEMORY_MAX in /etc/hawser/broker.env must be over 1.2 times that");
+  if (available * 10 >= used * kRoomTenths) return std::nullopt;
+  return Error(
+      Code::kResourceExhausted, "HWS-PX-023",
+      "two proxies need room: " + megabytes(available) + " are free, " + old_name() + " holds " + megabytes(used),
+      "free memory: 1.2 times what the proxy holds must be available");
 }
 
 bool HandOver::room_for_two(Monotonic now) {
@@ -149,7 +188,7 @@ bool HandOver::versions_fit(const Validation& validation, Monotonic now) {
   const std::string asked_of = new_name();
   if (fall_back(what)) {
     note("hot_restart_version", asked_of, false, what, now);
-    HandOver::validate();  // under its new name
+    validate(now);  // under its new name
     return false;
   }
   return gate("hot_restart_version", new_name(),

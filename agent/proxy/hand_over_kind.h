@@ -38,7 +38,8 @@ struct HandOverRequest {
   std::optional<HandOverKind> kind;  // none: chosen
   bool as_configured = true;         // where there is none: as the configuration says, which may be one
   bool plan = false;                 // look only: what would happen?
-  std::string binary_sha256;         // empty: the store's current one
+  std::string binary_sha256 = {};    // empty: the store's current one
+  bool limited = false;              // to proxy.hand_overs_per_hour
 };
 
 // One condition of a hand-over.

@@ -21,7 +21,36 @@ void HandOver::on(const hand_over::Launched& launched, Monotonic now) {
   if (cause_) return kill(*cause_);
   enter(Step::kWarming);
   deadline_ = now + options_.start_timeout;
+  old_answered_ = old_asked_ = now;
   act(Deed::kProbeNew);
+}
+
+// By hot restart the new one asks the old one for its sockets, and waits without a limit: if the old one hangs, both
+// are silent. So while the new one says nothing, the old one is tried as its users do.
+bool HandOver::old_may_hang(Monotonic now) const {
+  return is(HandOverKind::kHotRestart) && options_.can.data_path_probe && options_.wedge_after.count() > 0 &&
+         now - old_asked_ >= options_.ask_old;
+}
+
+// The kernel takes connections for one that hangs, so only what isn't answered tells, not what is refused.
+void HandOver::on(const hand_over::OldAnswered& answered, Monotonic now) {
+  if (step_ != Step::kWarming) return;
+  old_asked_ = now;
+  if (answered.result || answered.result.error().code() != Code::kDeadlineExceeded) {
+    old_answered_ = now;
+    old_silent_ = 0;
+    return act(Deed::kProbeNew, options_.poll);
+  }
+  if (++old_silent_ < kSilences || now - old_answered_ < options_.wedge_after)
+    return act(Deed::kProbeNew, options_.poll);
+  const auto silent = std::chrono::duration_cast<std::chrono::seconds>(now - old_answered_).count();
+  const std::string detail = old_name() + " (pid " + std::to_string(options_.old_pid) + ") is wedged: neither " +
+                             new_name() + ", which waits for it, nor its data path has answered for " +
+                             std::to_string(silent) + " s";
+  note("parent", old_name(), false, detail, now);
+  outcome_.old_hung = true;
+  kill(Error(Code::kDeadlineExceeded, "HWS-PX-040", detail,
+             "both are killed, and one is started anew by itself; the log of the old one tells more"));
 }
 
 // Empty: nothing.
@@ -64,8 +93,8 @@ void HandOver::on(const hand_over::NewProbed& probed, Monotonic now) {
   const bool late = now >= deadline_;
   if (!probed.result) {
     last_seen_ = probed.result.error().message();
-    if (!late) return act(Deed::kProbeNew, options_.poll);
-    note("live", new_name(), false, last_seen_, now);
+    if (!late) return old_may_hang(now) ? act(Deed::kAskOld) : act(Deed::kProbeNew, options_.poll);
+    note(held_ ? "clusters" : "live", new_name(), false, last_seen_, now);
     return kill(cause_ ? *cause_ : not_live_in_time());
   }
   const ProbeResult& probe = *probed.result;
@@ -78,8 +107,11 @@ void HandOver::on(const hand_over::NewProbed& probed, Monotonic now) {
                       "is the installed binary an Envoy? (hawser proxy install)"));
   }
   if (probe.state == ProxyState::kLive) return live(probe, late, now);
+  // One that is held back can't become LIVE.
+  if (held_ && cause_) return kill(*cause_);
+  if (held_ && !late && probe.state == ProxyState::kInitializing) return vet(probe, now);
   if (!late) return act(Deed::kProbeNew, options_.poll);
-  note("live", new_name(), false, last_seen_, now);
+  note(held_ ? "clusters" : "live", new_name(), false, last_seen_, now);
   kill(cause_ ? *cause_ : not_live_in_time());
 }
 
@@ -93,7 +125,7 @@ void HandOver::live(const ProbeResult& probe, bool late, Monotonic now) {
     outcome_.refused = std::chrono::duration_cast<std::chrono::milliseconds>(now - down_since_);
   note("live", new_name(), probe.ready, "Envoy " + probe.version + " is LIVE" + (probe.ready ? "" : ", but not ready"),
        now);
-  note("epoch", new_name(), true, std::to_string(probe.epoch), now);
+  if (!vetted_) note("epoch", new_name(), true, std::to_string(probe.epoch), now);
   const std::string lacking = lacks(probe);
   note("listeners", new_name(), lacking.empty(),
        lacking.empty() ? "all that " + old_name() + " has are bound" : "not bound: " + lacking, now);
@@ -114,6 +146,7 @@ void HandOver::failed_check(const std::string& name, const std::string& reason, 
 
 // Without a way back what isn't as it should be is told, and no more.
 void HandOver::on(const hand_over::NewInspected& inspected, Monotonic now) {
+  if (step_ == Step::kVetting) return vetted(inspected.result, now);
   if (step_ != Step::kChecking) return;
   if (!inspected.result) {
     if (++failures_ < kPatience) return act(Deed::kInspectNew, kAskAgain);
@@ -133,6 +166,20 @@ void HandOver::on(const hand_over::NewInspected& inspected, Monotonic now) {
     note("workers", new_name(), true, "they run", now);
   else
     failed_check("workers", "they don't run", now);
+  if (step_ != Step::kChecking) return;
+  if (!options_.can.worker_request) return replaced(now);
+  failures_ = 0;
+  act(Deed::kAskNew);
+}
+
+// Of this very generation: where users come in, another may have answered.
+void HandOver::on(const hand_over::NewAnswered& answered, Monotonic now) {
+  if (step_ != Step::kChecking) return;
+  if (!answered.result && ++failures_ < kPatience) return act(Deed::kAskNew, kAskAgain);
+  if (answered.result)
+    note("request", new_name(), true, "one of its workers answered", now);
+  else
+    failed_check("request", answered.result.error().message(), now);
   replaced(now);
 }
 
@@ -168,9 +215,10 @@ void HandOver::canary(const Result<ProbeResult>& probe, Monotonic now) {
 // ---- its end
 
 void HandOver::on(const hand_over::NewEnded&, Monotonic now) {
-  if (step_ != Step::kWarming && step_ != Step::kChecking && step_ != Step::kCanary && step_ != Step::kLeaving) return;
-  died_ = !cause_;
-  if (died_) note(step_ == Step::kWarming ? "live" : "canary", new_name(), false, "it ended", now);
+  const bool early = step_ == Step::kWarming || step_ == Step::kVetting;
+  if (!early && step_ != Step::kChecking && step_ != Step::kCanary && step_ != Step::kLeaving) return;
+  outcome_.new_ended = died_ = !cause_;
+  if (died_) note(early ? "live" : "canary", new_name(), false, "it ended", now);
   enter(Step::kReaping);
   act(Deed::kReap, options_.end_wait);
 }
@@ -190,6 +238,7 @@ void HandOver::kill(Error cause) {
 
 void HandOver::again_or_give_up(Deed deed, const Error& error) {
   if (++failures_ < kMaxAsks) return act(deed, deed == Deed::kReap ? options_.end_wait : kAskAgain);
+  outcome_.old_hung = false;  // it goes on waiting, and the new one may serve
   finish(error);
 }
 
@@ -221,6 +270,7 @@ void HandOver::on(const hand_over::Reaped& reaped, Monotonic) {
                             Error(Code::kInternal, "HWS-PX-007", new_name() + " doesn't end, even by SIGKILL",
                                   "the process hangs in the kernel; see its state in ps, and the kernel's log"));
   }
+  if (reaped.result) outcome_.new_exit = reaped.result->exit_status;
   if (died_ && !cause_) {
     const int status = reaped.result ? reaped.result->exit_status : -1;
     const bool was_live = outcome_.probe.ready;
@@ -229,7 +279,7 @@ void HandOver::on(const hand_over::Reaped& reaped, Monotonic) {
                        (was_live ? "before it had taken over" : "before it was LIVE"),
                    "the proxy's own log tells why; is the installed binary an Envoy that fits? (hawser proxy install)");
   }
-  if (outcome_.old_ended || !is(HandOverKind::kHotRestart)) return finish(*cause_);
+  if (outcome_.old_ended || outcome_.old_hung || !is(HandOverKind::kHotRestart)) return finish(*cause_);
   enter(Step::kAftermath);
   act(Deed::kProbeOld);
 }

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "proxy/generation_record.h"
+#include "proxy/launcher.h"
 #include "proxy/unprivileged.h"
 
 namespace hawser::proxy {
@@ -119,10 +120,6 @@ void keep_only_setuid() {
   __user_cap_data_struct data[2] = {};
   data[0].effective = data[0].permitted = (1U << CAP_SETUID) | (1U << CAP_SETGID);
   ::syscall(SYS_capset, &header, data);  // fails only where we have fewer already
-}
-
-std::string family_of(const std::string& name) {
-  return name.substr(0, name.find('e'));
 }
 
 // Does another generation of this family still run? Its holder removes what they share.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/extension_permits.h"
 #include "base/result.h"
 
 // What: starts, signals and reaps proxy generations, each in a process of its own that outlives us: a new launcher
@@ -32,6 +33,8 @@ struct GenerationSpec {
   std::vector<std::string> leftovers;
   // The same, shared by all generations of a family: removed with the last one.
   std::vector<std::string> family_leftovers;
+  ExtensionPermits permits{};    // what its sandbox lets it use
+  std::uint64_t memory_max = 0;  // bytes over which the kernel ends it; 0: none, and always with the direct launcher
 };
 
 struct GenerationState {
@@ -41,6 +44,8 @@ struct GenerationState {
   bool running = false;
   int exit_status = -1;          // as wait(2) gives it; -1: unknown, since its holder was killed
   std::uint64_t started_at = 0;  // Unix seconds
+  ExtensionPermits permits{};
+  bool out_of_memory = false;  // ended since it had reached its limit
 };
 
 // A short program, run with the rights of a generation to its end: `envoy --mode validate`, `envoy --version`.
@@ -51,8 +56,9 @@ struct CheckSpec {
   gid_t gid = 0;
   bool errors_too = false;  // keep its standard error as well
   std::chrono::milliseconds timeout{10'000};
-  std::size_t keep = 16384;  // bytes of output, from its end
-  std::uint64_t memory = 0;  // bytes of its own that it may have (RLIMIT_DATA); 0: as many as it wants
+  std::size_t keep = 16384;    // bytes of output, from its end
+  std::uint64_t memory = 0;    // bytes of its own that it may have (RLIMIT_DATA); 0: as many as it wants
+  ExtensionPermits permits{};  // as in GenerationSpec
 };
 
 struct CheckResult {
@@ -80,5 +86,15 @@ class Launcher {
   // HWS-BR-025 (can't be started) and HWS-BR-026 (took too long) are errors.
   virtual void validate(CheckSpec spec, Checked done) = 0;
 };
+
+inline Error unknown_generation(const std::string& name) {
+  return {Code::kNotFound, "HWS-BR-022", "there is no proxy generation " + name,
+          "see `hawser status` for those that run"};
+}
+
+// f3 of f3e1.
+inline std::string family_of(const std::string& name) {
+  return name.substr(0, name.find('e'));
+}
 
 }  // namespace hawser::proxy

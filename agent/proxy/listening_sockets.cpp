@@ -2,89 +2,28 @@
 #include "proxy/listening_sockets.h"
 
 #include <arpa/inet.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 
 #include <array>
-#include <cerrno>
 
-#include "base/fd.h"
+#include "proxy/sock_diag.h"
 
 namespace hawser::proxy {
 namespace {
 
 constexpr std::size_t kMaxEndpoints = 65536;
 
-Error failed(int err, const char* what) {
-  return errno_error(err, "HWS-PX-008", what, "hawserd needs AF_NETLINK sockets");
-}
-
-Status ask(int fd, unsigned char family) {
-  struct {
-    nlmsghdr header;
-    inet_diag_req_v2 request;
-  } message{};
-  message.header.nlmsg_len = sizeof message;
-  message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  message.request.sdiag_family = family;
-  message.request.sdiag_protocol = IPPROTO_TCP;
-  message.request.idiag_states = 1U << TCP_LISTEN;
-  if (::send(fd, &message, sizeof message, 0) != static_cast<ssize_t>(sizeof message))
-    return failed(errno, "can't ask the kernel for listening sockets");
-  return {};
-}
-
-void add(const inet_diag_msg& entry, std::vector<ListeningEndpoint>& out) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (inet_ntop(entry.idiag_family, entry.id.idiag_src, text.data(), text.size()) == nullptr) return;
-  if (out.size() < kMaxEndpoints) out.push_back({text.data(), ntohs(entry.id.idiag_sport)});
-}
-
-// True when the dump's end has been seen.
-Result<bool> take(char* bytes, std::size_t size, std::vector<ListeningEndpoint>& out) {
-  auto left = static_cast<unsigned>(size);
-  for (auto* header = reinterpret_cast<nlmsghdr*>(bytes); NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
-    if (header->nlmsg_type == NLMSG_DONE) return true;
-    if (header->nlmsg_type == NLMSG_ERROR) {
-      if (header->nlmsg_len < NLMSG_LENGTH(sizeof(nlmsgerr))) return failed(EPROTO, "the kernel's answer is cut off");
-      return failed(-static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error,
-                    "the kernel won't list listening sockets");
-    }
-    if (header->nlmsg_type == SOCK_DIAG_BY_FAMILY && header->nlmsg_len >= NLMSG_LENGTH(sizeof(inet_diag_msg)))
-      add(*static_cast<const inet_diag_msg*>(NLMSG_DATA(header)), out);
-  }
-  return false;
-}
-
-Status dump(int fd, unsigned char family, std::vector<ListeningEndpoint>& out) {
-  if (auto asked = ask(fd, family); !asked) return asked;
-  alignas(nlmsghdr) std::array<char, 32768> bytes;
-  for (;;) {
-    const ssize_t n = ::recv(fd, bytes.data(), bytes.size(), 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return failed(n == 0 ? EPROTO : errno, "no answer from the kernel on listening sockets");
-    const auto done = take(bytes.data(), static_cast<std::size_t>(n), out);
-    if (!done) return done.error();
-    if (*done) return {};
-  }
-}
-
 }  // namespace
 
 Result<std::vector<ListeningEndpoint>> observe_listening() {
-  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!fd) return failed(errno, "can't open a sock_diag socket");
-  const timeval limit{1, 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   std::vector<ListeningEndpoint> out;
-  for (const auto family : {static_cast<unsigned char>(AF_INET), static_cast<unsigned char>(AF_INET6)})
-    if (auto dumped = dump(fd.get(), family, out); !dumped) return dumped.error();
+  auto seen = visit_tcp({.states = 1U << TCP_LISTEN}, [&out](const inet_diag_msg& entry, const nlmsghdr&) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (inet_ntop(entry.idiag_family, entry.id.idiag_src, text.data(), text.size()) == nullptr) return;
+    if (out.size() < kMaxEndpoints) out.push_back({text.data(), ntohs(entry.id.idiag_sport)});
+  });
+  if (!seen) return seen.error();
   return out;
 }
 

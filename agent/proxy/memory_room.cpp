@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/memory_room.h"
 
-#include <unistd.h>
-
 #include <fstream>
 #include <string>
+
+#include "proxy/process_memory.h"
 
 namespace hawser::proxy {
 namespace {
@@ -14,19 +14,15 @@ constexpr std::uint64_t kAssumed = 128ULL << 20U;
 
 }  // namespace
 
-std::optional<MemoryRoom> memory_room(pid_t pid) {
+std::optional<MemoryRoom> memory_room(const std::string& generation, pid_t pid) {
   MemoryRoom out;
   std::ifstream host("/proc/meminfo");
   std::string key;
   while (host >> key && key != "MemAvailable:") host.ignore(256, '\n');
   if (!(host >> out.available)) return std::nullopt;
   out.available *= 1024;
-  std::ifstream process("/proc/" + std::to_string(pid) + "/statm");
-  std::uint64_t pages = 0;
-  if (process >> pages >> out.used)
-    out.used *= static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  else
-    out.used = kAssumed;  // hawserd's unit hides other users' processes
+  const auto held = process_memory(generation, pid);
+  out.used = held.rss.value_or(held.mapped.value_or(kAssumed));
   return out;
 }
 

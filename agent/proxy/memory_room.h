@@ -4,14 +4,15 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <string>
 
 #include "proxy/hand_over.h"
 
 namespace hawser::proxy {
 
-// What: how much memory the host can still give, and how much a process holds (assumed, where /proc hides
-// it); none where /proc doesn't show the host's memory.
-// Threading: any; reads two small files of /proc. Failure: none but that.
-std::optional<MemoryRoom> memory_room(pid_t pid);
+// What: how much memory the host can still give, and how much a generation holds (assumed, where neither /proc nor its
+// unit tells); none where /proc doesn't show the host's memory.
+// Threading: any; reads small files of /proc and /sys. Failure: none but that.
+std::optional<MemoryRoom> memory_room(const std::string& generation, pid_t pid);
 
 }  // namespace hawser::proxy

@@ -84,10 +84,14 @@ struct ParentStandIn::Impl : std::enable_shared_from_this<Impl> {
       log::info("the proxy needs its lost predecessor no more");
       socket.close();
     } else if (asked == kStatsAsked) {
-      // Should it have ended meanwhile, nobody waits for this.
-      (void)::sendto(socket.native_handle(), kNoStats.data(), kNoStats.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                     generic(child), sizeof child);
+      say_none();
     }
+  }
+
+  // Should it have ended meanwhile, nobody waits for this.
+  void say_none() {
+    (void)::sendto(socket.native_handle(), kNoStats.data(), kNoStats.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                   generic(child), sizeof child);
   }
 
   asio::posix::stream_descriptor socket;
@@ -110,6 +114,8 @@ Result<std::unique_ptr<StandIn>> ParentStandIn::open(AsioLoop& loop, unsigned ba
                  "the proxy ends some 14 s after its predecessor, and is started anew by itself");
   auto impl = std::make_shared<Impl>(loop, std::move(fd), address_of(socket_name("child", base_id, epoch)));
   impl->listen();
+  // Whatever it had asked the dead one, and is waiting for. If it wasn't, this one answers its next question.
+  impl->say_none();
   return std::unique_ptr<StandIn>(new ParentStandIn(std::move(impl)));
 }
 

@@ -21,8 +21,12 @@ ProcessMemory process_memory(const std::string& generation, pid_t pid) {
     }
     if (shares >> value) out.pss = value * 1024;
   }
-  std::ifstream unit("/sys/fs/cgroup/hawser.slice/hawser-proxy-" + generation + ".service/memory.current");
-  if (unit >> value) out.cgroup = value;
+  const std::string unit = "/sys/fs/cgroup/hawser.slice/hawser-proxy-" + generation + ".service/memory.";
+  if (std::ifstream(unit + "current") >> value) out.cgroup = value;
+  if (std::ifstream(unit + "max") >> value) out.limit = value;  // not if it's "max"
+  std::ifstream kinds(unit + "stat");
+  for (std::string kind; kinds >> kind >> value;)
+    if (kind == "anon" || kind == "file_mapped") out.mapped = out.mapped.value_or(0) + value;
   return out;
 }
 

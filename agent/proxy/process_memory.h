@@ -13,6 +13,8 @@ struct ProcessMemory {
   std::optional<std::uint64_t> rss;     // bytes
   std::optional<std::uint64_t> pss;     // what it shares with others counted in part
   std::optional<std::uint64_t> cgroup;  // of its systemd unit, with what the kernel holds for it
+  std::optional<std::uint64_t> mapped;  // of that, what the process itself has: comparable to RSS
+  std::optional<std::uint64_t> limit;   // of its unit: over that the kernel ends it
 };
 
 // What: how much memory a generation holds, as far as it can be seen: hawserd's unit hides other users' processes, and

@@ -17,6 +17,8 @@ constexpr auto kReapSlice = std::chrono::milliseconds(5000);
 constexpr auto kAskAgain = std::chrono::milliseconds(1000);
 constexpr auto kMargin = std::chrono::milliseconds(1000);
 constexpr unsigned kAsks = 3;
+// The new one has been ended by then, if it isn't LIVE.
+constexpr auto kHoldMargin = std::chrono::milliseconds(5000);
 
 }  // namespace
 
@@ -31,7 +33,9 @@ Replacement::Replacement(Loop& loop, GenerationHost& host, ProxyDriver& driver, 
       done_(std::move(done)),
       started_at_(loop.now()) {}
 
-Replacement::~Replacement() = default;
+Replacement::~Replacement() {
+  if (feed_ != nullptr && machine_.holds()) feed_->release_listeners(machine_.new_name());
+}
 
 void Replacement::start() {
   perform(machine_.begin(loop_.now()));
@@ -104,7 +108,9 @@ void Replacement::run(const hand_over::Action& action) {
   const std::string name = machine_.new_name();
   switch (action.deed) {
     case Deed::kObserve:
-      return host_.observe(answer<hand_over::Observed, Result<std::vector<HostedGeneration>>>());
+      return host_.observe([this, alive = std::weak_ptr(alive_), turn = machine_.turn()](auto seen) {
+        if (!alive.expired() && turn == machine_.turn()) feed(hand_over::Observed{std::move(seen), host_.memory_max()});
+      });
     case Deed::kProbeOld:
       return driver_.probe(machine_.old_name(), answer<hand_over::OldProbed, Result<ProbeResult>>());
     case Deed::kInspectOld:
@@ -119,6 +125,12 @@ void Replacement::run(const hand_over::Action& action) {
                                        "hawser status names the cause")});
       return host_.validate(name, bootstrap_, driver_.args(machine_.workers()), machine_.binary(),
                             answer<hand_over::Validated, Result<Validation>>());
+    case Deed::kSnapshot:
+      return feed_->snapshot(answer<hand_over::SnapshotSeen, Result<ConfigFeed::Snapshot>>());
+    case Deed::kHold:
+      return feed_->hold_listeners(name, machine_.start_timeout() + kHoldMargin, answer<hand_over::Held, Status>());
+    case Deed::kRelease:
+      return feed_->release_listeners(name);
     case Deed::kDrainOld:
       log::info("the proxy drains before it's replaced", {{"generation", machine_.old_name()}});
       return driver_.begin_drain(machine_.old_name(), DrainKind::kStillAccepting, answer<hand_over::Drained, Status>());
@@ -132,10 +144,14 @@ void Replacement::run(const hand_over::Action& action) {
     case Deed::kLaunch:
       if (machine_.kind() != HandOverKind::kHotRestart) return launch(name);
       return after_reading(Reading::kBeforeHandOver, [this, name] { launch(name); });
+    case Deed::kAskOld:
+      return driver_.probe_data(machine_.old_name(), answer<hand_over::OldAnswered, Status>());
     case Deed::kProbeNew:
       return driver_.probe(name, answer<hand_over::NewProbed, Result<ProbeResult>>());
     case Deed::kInspectNew:
       return driver_.inspect(name, answer<hand_over::NewInspected, Result<Inspection>>());
+    case Deed::kAskNew:
+      return driver_.ask_worker(name, answer<hand_over::NewAnswered, Status>());
     case Deed::kDrainNew:
       log::warn("a proxy that didn't prove itself drains", {{"generation", name}});
       return driver_.begin_drain(name, DrainKind::kClosing, answer<hand_over::Drained, Status>());
@@ -213,11 +229,12 @@ void Retirement::drain() {
                                     timer_ = loop_.after(kAskAgain, [this] { drain(); });
                                     return;
                                   }
-                                  if (!begun)
-                                    log::warn("a proxy can't be asked to drain: " + begun.error().to_string());
                                   failures_ = 0;
                                   // Longer than the drain, so that it has stopped accepting before it's ended.
-                                  reap(farewell_->drain + kMargin, [this] { say_farewell(); });
+                                  if (begun) return reap(farewell_->drain + kMargin, [this] { say_farewell(); });
+                                  log::warn("a proxy can't be asked to drain: " + begun.error().to_string());
+                                  // It may hang, and goes on getting its share of new connections.
+                                  reap(farewell_->drain + kMargin, [this] { end(SIGTERM); });
                                 });
 }
 

@@ -19,7 +19,7 @@
 namespace hawser::proxy {
 
 // What: replaces one generation by another, once: does what hand_over.h decides, through host, driver and watcher.
-// Destroying it leaves both generations as they are; whoever comes next adopts them.
+// Destroying it leaves both generations as they are, and nothing held back; whoever comes next adopts them.
 // Threading: on the loop; `done` runs once, from the loop, and may destroy the replacement.
 // Failure: in the outcome; the ids are those of hand_over.h.
 class Replacement {
@@ -34,6 +34,8 @@ class Replacement {
   Replacement(const Replacement&) = delete;
   Replacement& operator=(const Replacement&) = delete;
 
+  // Before start(), and for as long as the replacement lives; none: as HandOverOptions::feed has it.
+  void use(ConfigFeed* feed) { feed_ = feed; }
   // Runs for each gate when it's met; to be set before start().
   void on_gate(OnGate callback) { on_gate_ = std::move(callback); }
   // What is read of the old one, while that can be done: before it hands its counters down to a successor, or before
@@ -67,6 +69,7 @@ class Replacement {
   ProxyDriver& driver_;
   ProcessWatcher& watcher_;
   HandOver machine_;
+  ConfigFeed* feed_ = nullptr;
   Bootstrap make_bootstrap_;
   ReadOld read_old_;
   Done done_;

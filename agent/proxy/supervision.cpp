@@ -85,6 +85,8 @@ void Supervision::on(const event::Start&, Monotonic) {
   first_look_ = true;
   backoff_.reset();
   down_since_.reset();
+  way_back_.clear();
+  remark_.clear();
   observe();
 }
 
@@ -110,7 +112,7 @@ void Supervision::on(const event::Observed& observed, Monotonic now) {
   if (found != nullptr) return take_up(*found, first_look, now);
   if (stopping_) return finish({});
   enter(Phase::kValidating);
-  facts_.generation = options_.generation;
+  facts_.generation = cold_name(*observed.result);
   report(HealthState::kStarting, "checking the bootstrap of " + facts_.generation);
   act(action::Validate{});
 }
@@ -135,12 +137,15 @@ void Supervision::take_up(const HostedGeneration& found, bool first_look, Monoto
 
 void Supervision::on(const event::Validated& validated, Monotonic) {
   if (phase_ != Phase::kValidating) return;
+  const bool passing = !validated.result && validated.result.error().retryable();
+  if (!passing && (!validated.result || !validated.result->valid)) way_back_.clear();  // it's no way any more
   if (!validated.result) return retry(HealthState::kFailed, validated.result.error());
   if (!validated.result->valid)
     return retry(HealthState::kFailed, Error(Code::kFailedPrecondition, "HWS-PX-003",
                                              "the proxy refuses its bootstrap: " + validated.result->detail,
                                              "correct the configuration it comes from (hawser config check)"));
   facts_.version = validated.result->version;
+  retired_.erase(facts_.generation);  // the name has come again
   enter(Phase::kStarting);
   report(HealthState::kStarting, "starting " + facts_.generation);
   act(action::Launch{});
@@ -153,7 +158,6 @@ void Supervision::on(const event::Started& started, Monotonic now) {
     return retry(HealthState::kFailed, started.result.error());
   }
   facts_.pid = started.result->pid;
-  retired_.erase(facts_.generation);
   facts_.binary_sha256 = started.result->binary_sha256;
   act(action::WatchExit{facts_.pid});
   if (stopping_) return end(SIGTERM);
@@ -238,6 +242,7 @@ void Supervision::warming(const event::Probed& probed, Monotonic now) {
     closed_since_ = now;
   // A drain can't be undone: such a proxy takes no new connection, ever.
   if (closed_since_ && now - *closed_since_ >= kSettle) return end(SIGTERM);
+  if (live_without_since_ && now - *live_without_since_ >= kSettle && end_beside()) return end(SIGTERM);
   not_yet(what, live, now);
 }
 
@@ -288,10 +293,14 @@ void Supervision::go_live(Monotonic now) {
   if (unasked_)
     report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
   else
-    report(HealthState::kOk, facts_.generation + " is LIVE" + (facts_.adopted ? ", adopted" : "") + " (pid " +
-                                 std::to_string(facts_.pid) + ", Envoy " + facts_.version + ")");
+    report_live(facts_.adopted ? ", adopted" : "");
   act(action::Live{down_for});
   act(action::Wake{options_.watch_poll});
+}
+
+void Supervision::report_live(const std::string& how) {
+  report(HealthState::kOk, facts_.generation + " is LIVE" + how + " (pid " + std::to_string(facts_.pid) + ", Envoy " +
+                               facts_.version + ")" + remark_);
 }
 
 void Supervision::watching(const Result<ProbeResult>& probe, Monotonic now) {
@@ -301,24 +310,26 @@ void Supervision::watching(const Result<ProbeResult>& probe, Monotonic now) {
     act(action::Wake{options_.watch_poll});
     // A mute admin interface is no proof: its workers may serve. Whether it runs is the host's to say.
     act(action::Observe{});
+    ++failures_;
     if (unasked_)
       report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
-    else if (++failures_ >= kPatience)
+    else if (failures_ >= kPatience)
       report(HealthState::kDegraded, "the admin interface of " + facts_.generation + " doesn't answer", probe.error());
     return;
   }
   failures_ = 0;
   unasked_ = false;
   alive(now);
-  if (budget_.proves(facts_.binary_sha256, now)) act(action::Trust{facts_.binary_sha256});
+  if (budget_.proves(facts_.binary_sha256, now))
+    act(action::Trust{facts_.binary_sha256, "it has served for its probation"});
   bool closed = false;
   const std::string what = missing(*probe, closed);
   if (!what.empty() && ++lost_gates_ >= kPatience) return lost(what, now);
   act(action::Wake{options_.watch_poll});
+  if (leftover_) act(action::Observe{});
   if (!what.empty()) return;
   lost_gates_ = 0;
-  report(HealthState::kOk,
-         facts_.generation + " is LIVE (pid " + std::to_string(facts_.pid) + ", Envoy " + facts_.version + ")");
+  report_live();
 }
 
 void Supervision::watched_observation(const event::Observed& observed, Monotonic now) {
@@ -333,6 +344,7 @@ void Supervision::watched_observation(const event::Observed& observed, Monotonic
       return item.running && item.name != facts_.generation && retired_.count(item.name) == 0;
     });
     if (stray) return observe();
+    leftover_ = false;
     if (hangs_with_predecessor(all, now))
       end_hung(facts_.generation + " and its predecessor, which should have ended long ago, wait for each other", now);
     return;

@@ -3,8 +3,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -32,12 +32,13 @@
 // Of two that run, as after a crash of hawserd in the middle of a hand-over, the newer one is taken once it's LIVE; the
 // older one is left to end if it's of the same family, else drained and ended. A newer one that isn't LIVE in time is
 // killed (hand_over.h says why never by SIGTERM), and the older one serves on, of the same family maybe without its
-// admin interface: then what the kernel shows must do.
+// admin interface: then what the kernel shows must do. If one ends whose predecessor still drains, that one drains on
+// and another starts beside it, in the other family; of one family all must be gone first.
 // Gates: the proxy says LIVE, /ready says so too, and each required port has a listener that the kernel shows bound.
 // Threading: none of its own. Failure: HWS-PX-003 (bootstrap refused), HWS-PX-004 (not LIVE in time), HWS-PX-005 (LIVE
 // without its listeners), HWS-PX-025 (it serves, but can't be asked any more), HWS-PX-006 (it ended), HWS-PX-007 (it
 // won't end), HWS-PX-001 (it doesn't answer), HWS-PX-040 (it hangs), HWS-PX-042 (its binary
-// was given up).
+// was given up), HWS-PX-044 (the old one was ended for one that failed).
 namespace hawser::proxy {
 
 enum class Phase {
@@ -177,12 +178,18 @@ struct Report {
 struct GiveUp {
   std::string binary_sha256;
   std::string reason;
+  std::string way_back = {};  // to be noted as good before; empty: one is known
 };
-// The binary has served for its probation.
+// The binary has served well.
 struct Trust {
   std::string binary_sha256;
+  std::string why;
 };
-// Its end wasn't asked for: `exit`, `signal` or `wedged`.
+// The next start is of what served before: for a `hand_over` that failed, or for `crashes`.
+struct RolledBack {
+  std::string cause;
+};
+// Its end wasn't asked for: `exit`, `signal`, `out_of_memory` or `wedged`.
 struct Crashed {
   std::string cause;
 };
@@ -205,7 +212,8 @@ using SupervisionAction =
     std::variant<action::Observe, action::Validate, action::Launch, action::Probe, action::ProbeData, action::Diagnose,
                  action::WatchExit, action::BeginDrain, action::Count, action::Signal, action::Reap, action::Wake,
                  action::Live, action::Down, action::Report, action::Crashed, action::GiveUp, action::Trust,
-                 action::RecordExit, action::Stopped, action::CallOffHandOver, action::Replaced, action::Retire>;
+                 action::RolledBack, action::RecordExit, action::Stopped, action::CallOffHandOver, action::Replaced,
+                 action::Retire>;
 
 class Supervision {
  public:
@@ -229,6 +237,8 @@ class Supervision {
   // This process has had its inbound listeners drained on purpose: that they are closed is no fault of its. No pid:
   // none has, and one whose listeners are closed is replaced.
   void expect_drained(pid_t pid) { drained_ = pid; }
+  // Of the store, what is started; empty: its current one.
+  const std::string& binary() const { return way_back_; }
   bool live() const { return phase_ == Phase::kLive || phase_ == Phase::kHandingOver; }
   // Changes with each phase: an answer to a question of an earlier turn is to be dropped. Exited is for any turn.
   unsigned turn() const { return turn_; }
@@ -272,11 +282,18 @@ class Supervision {
   void observe();
   void take_up(const HostedGeneration& found, bool first_look, Monotonic now);
   const HostedGeneration* choose(const std::vector<HostedGeneration>& all);
+  bool seen_off(const HostedGeneration& found) const;
+  std::string cold_name(const std::vector<HostedGeneration>& all) const;
+  bool end_beside();
   void retire(const std::string& generation, bool drain);
   // Of another family than the one at hand: neither depends on the other.
   bool independent(const std::string& other) const;
   void replace(const HandOverOutcome& outcome, Monotonic now);
-  void keep(const HandOverOutcome& outcome, bool listening);
+  void keep(const HandOverOutcome& outcome, bool listening, Monotonic now);
+  void blame(const HandOverOutcome& outcome);
+  void roll_back(const HandOverOutcome& outcome, Monotonic now);
+  std::string only_good();
+  void report_live(const std::string& how = {});
   void mute(const event::Probed& probed, Monotonic now);
   bool serves_by(const std::vector<Listener>& kernel) const;
   Error cannot_ask() const;
@@ -295,7 +312,7 @@ class Supervision {
   void lost(const std::string& reason, Monotonic now);
   void announce_down(const std::string& reason, Monotonic now);
   void retry(HealthState state, const Error& error);
-  void ended(int status, Monotonic now);
+  void ended(const ReapedGeneration& how, Monotonic now);
   void crashed(const std::string& cause, const std::string& how, Monotonic now);
   void drain(Monotonic now);
   void end(int signal);
@@ -334,11 +351,13 @@ class Supervision {
   Monotonic live_since_{};
   std::optional<Monotonic> down_since_;
 
-  std::set<std::string> retired_;  // left to end; they accept nothing any more
-  std::string elder_;              // runs beside the one at hand, which isn't known to be LIVE yet
-  pid_t drained_ = 0;              // see expect_drained()
-  bool leftover_ = false;          // a hand-over failed: the new one may run all the same
-  bool unasked_ = false;           // it serves, but its admin interface is gone
+  std::map<std::string, bool> retired_;  // left to end; true: it drains by itself, in a family of its own
+  std::string elder_;                    // runs beside the one at hand, which isn't known to be LIVE yet
+  pid_t drained_ = 0;                    // see expect_drained()
+  std::string way_back_;                 // the binary that served before one that failed, until an operator decides
+  std::string remark_;                   // on the one that serves
+  bool leftover_ = false;                // a hand-over failed: the new one may run all the same
+  bool unasked_ = false;                 // it serves, but its admin interface is gone
   std::optional<Monotonic> mute_since_;
   Monotonic sign_of_life_{};  // by admin interface or data path
   bool data_asked_ = false;
@@ -348,5 +367,7 @@ class Supervision {
 
 // "exit 1", "SIGSEGV": a wait(2) status as text.
 std::string exit_text(int status);
+// As much of a binary's digest as tells it apart.
+std::string digest_text(const std::string& sha256);
 
 }  // namespace hawser::proxy

@@ -13,10 +13,15 @@ namespace hawser::proxy {
 namespace {
 
 constexpr unsigned kMaxAsks = 10;  // of a host that doesn't answer, while stopping
-constexpr auto kAskAgain = std::chrono::milliseconds(500);
+constexpr auto kStopAskAgain = std::chrono::milliseconds(500);
 constexpr unsigned kIdleCounts = 2;
+constexpr std::size_t kDigest = 12;  // digits
 
 }  // namespace
+
+std::string digest_text(const std::string& sha256) {
+  return sha256.substr(0, kDigest);
+}
 
 std::string exit_text(int status) {
   if (status < 0) return "unknown";
@@ -45,17 +50,23 @@ void Supervision::on(const event::Reaped& reaped, Monotonic now) {
     return retry(HealthState::kDegraded, reaped.result.error());
   }
   if (reaped.result && !reaped.result->ended) return observe();
-  ended(reaped.result ? reaped.result->exit_status : -1, now);
+  ended(reaped.result ? *reaped.result : ReapedGeneration(), now);
 }
 
-void Supervision::ended(int status, Monotonic now) {
+void Supervision::ended(const ReapedGeneration& how, Monotonic now) {
+  const int status = how.exit_status;
   act(action::RecordExit{status});
   if (stopping_) return ended_for_good();
-  crashed(status >= 0 && WIFSIGNALED(status) ? "signal" : "exit", exit_text(status), now);
+  const bool killed = status >= 0 && WIFSIGNALED(status);
+  const std::string text = how.out_of_memory ? "out of memory" : exit_text(status);
+  crashed(how.out_of_memory ? "out_of_memory" : killed ? "signal" : "exit", text, now);
   const bool series = backoff_.attempts() >= kSeries;
-  const std::string detail = facts_.generation + " ended (" + exit_text(status) + ")";
-  const Error error(Code::kUnavailable, "HWS-PX-006", detail,
-                    "the proxy's own log tells why; it is started again by itself");
+  const std::string detail = facts_.generation + " ended (" + text + ")";
+  const Error error(
+      Code::kUnavailable, "HWS-PX-006", detail,
+      how.out_of_memory
+          ? "it is started again by itself; HAWSER_PROXY_MEMORY_MAX in /etc/hawser/broker.env is its limit"
+          : "the proxy's own log tells why; it is started again by itself");
   enter(Phase::kWaiting);
   report(series ? HealthState::kFailed : HealthState::kDegraded, detail + ", starting it again", error);
   act(action::Wake{backoff_.next()});
@@ -65,6 +76,7 @@ void Supervision::crashed(const std::string& cause, const std::string& how, Mono
   act(action::Crashed{cause});
   const auto& sha256 = facts_.binary_sha256;
   if (sha256.empty() || !budget_.ended(sha256, now)) return;
+  if (sha256 == way_back_) way_back_.clear();
   act(action::GiveUp{sha256, budget_.spent() + ", the last time by " + how});
 }
 
@@ -72,6 +84,8 @@ void Supervision::crashed(const std::string& cause, const std::string& how, Mono
 void Supervision::on(const event::GivenUp& given_up, Monotonic) {
   if (!given_up.result || phase_ != Phase::kWaiting) return;
   backoff_.reset();
+  remark_ = ": the last good one, for " + digest_text(facts_.binary_sha256) + " kept ending";
+  act(action::RolledBack{"crashes"});
   const Error error(Code::kUnavailable, "HWS-PX-042",
                     "the proxy's binary kept ending and was put aside; the last good one is started",
                     "hawser proxy list shows which; its log tells why it ended");
@@ -106,7 +120,9 @@ void Supervision::on(const event::Stop& stop, Monotonic now) {
     case Phase::kWaiting:
       return observe();
     case Phase::kWarming:
+      return drain(now);
     case Phase::kLive:
+      if (leftover_) return observe();  // the newer one, if it runs, has to end first
       return drain(now);
     case Phase::kHandingOver:
       return act(action::CallOffHandOver{});
@@ -177,7 +193,7 @@ void Supervision::end_reaped(const Result<ReapedGeneration>& result, Monotonic n
 void Supervision::ask_again(const Error& error) {
   if (++failures_ < kMaxAsks) {
     report(HealthState::kDegraded, "ending the proxy: " + error.message(), error);
-    act(action::Wake{kAskAgain});
+    act(action::Wake{kStopAskAgain});
     return;
   }
   if (stopping_) return finish(error);

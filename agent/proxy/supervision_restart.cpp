@@ -23,13 +23,34 @@ bool newer(const HostedGeneration& left, const HostedGeneration& right) {
   return std::pair(left.started_at, left.pid) > std::pair(right.started_at, right.pid);
 }
 
+// By hot restart one that ends before it's LIVE may do so for its parent's sake. One that isn't LIVE in time may lack
+// what others owe it; where nothing serves any more it isn't tried again all the same.
+bool its_own_fault(const HandOverOutcome& outcome) {
+  const std::string& id = outcome.error->id();
+  if (outcome.new_ended) return outcome.kind != HandOverKind::kHotRestart || id == "HWS-PX-032";
+  return outcome.kind == HandOverKind::kPlannedCold && id == "HWS-PX-024";
+}
+
+// An old one that ended by itself before anything was tried wasn't.
+bool ended_for_it(const HandOverOutcome& outcome) {
+  return outcome.kind == HandOverKind::kPlannedCold && outcome.old_ended && outcome.error->id() != "HWS-PX-026";
+}
+
 }  // namespace
+
+// Whoever drains by itself, or has ended after it had handed over, is seen off aside. But when all are to end, all are
+// ended here.
+bool Supervision::seen_off(const HostedGeneration& found) const {
+  const auto entry = retired_.find(found.name);
+  return !stopping_ && entry != retired_.end() && (entry->second || !found.running);
+}
 
 // The newest that runs; else the newest that ended, which is to be reaped. The others that ended are reaped aside.
 const HostedGeneration* Supervision::choose(const std::vector<HostedGeneration>& all) {
   std::vector<const HostedGeneration*> order;
   order.reserve(all.size());
-  for (const auto& item : all) order.push_back(&item);
+  for (const auto& item : all)
+    if (!seen_off(item)) order.push_back(&item);
   std::stable_sort(order.begin(), order.end(), [](const auto* left, const auto* right) {
     if (left->running != right->running) return left->running;
     return newer(*left, *right);
@@ -48,7 +69,26 @@ const HostedGeneration* Supervision::choose(const std::vector<HostedGeneration>&
 
 void Supervision::retire(const std::string& generation, bool drain) {
   // A name comes again: an earlier one of it may still be waited for, and this one is to be drained all the same.
-  if (retired_.insert(generation).second || drain) act(action::Retire{generation, drain});
+  const bool fresh = retired_.insert_or_assign(generation, drain).second;
+  if (fresh || drain) act(action::Retire{generation, drain});
+}
+
+// Of a family of which nothing is left: an epoch 0 makes the family's shared memory anew.
+std::string Supervision::cold_name(const std::vector<HostedGeneration>& all) const {
+  const auto mine = generation_id(options_.generation);
+  const bool taken = mine && std::any_of(all.begin(), all.end(), [&mine](const HostedGeneration& item) {
+                       const auto id = generation_id(item.name);
+                       return id && id->family == mine->family;
+                     });
+  return taken ? GenerationId{mine->family == 1 ? 2U : 1U, 0}.text() : options_.generation;
+}
+
+// One that is LIVE without its listeners, beside one that drains: they can't share their ports after all. False:
+// there's none beside it.
+bool Supervision::end_beside() {
+  bool any = false;
+  for (auto& [name, beside] : retired_) any = std::exchange(beside, false) || any;
+  return any;
 }
 
 bool Supervision::independent(const std::string& other) const {
@@ -71,10 +111,11 @@ void Supervision::on(const event::HandOverBegun&, Monotonic) {
 void Supervision::on(const event::HandOverEnded& ended, Monotonic now) {
   if (phase_ != Phase::kHandingOver) return;
   enter(Phase::kLive);
+  if (ended.outcome.launched) retired_.erase(ended.outcome.generation);  // the name has come again
   if (!ended.outcome.error)
     replace(ended.outcome, now);
   else
-    keep(ended.outcome, ended.listening);
+    keep(ended.outcome, ended.listening, now);
   alive(now);
   if (!stopping_ || phase_ != Phase::kLive) return;
   if (leftover_) return observe();  // the newer one, if it runs, has to end first
@@ -82,10 +123,14 @@ void Supervision::on(const event::HandOverEnded& ended, Monotonic now) {
 }
 
 void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
+  if (facts_.binary_sha256 != outcome.binary_sha256)
+    if (const std::string good = only_good(); !good.empty())
+      act(action::Trust{good, "it served until another binary took over, and none is known to be better"});
+  way_back_.clear();
+  remark_.clear();
   retire(facts_.generation, outcome.kind == HandOverKind::kSideBySide && !outcome.old_ended);
   facts_.generation = outcome.generation;
   facts_.pid = outcome.pid;
-  retired_.erase(facts_.generation);
   facts_.binary_sha256 = outcome.binary_sha256;
   facts_.adopted = false;
   budget_.live(facts_.binary_sha256, now);
@@ -94,23 +139,56 @@ void Supervision::replace(const HandOverOutcome& outcome, Monotonic now) {
   lost_gates_ = 0;
   unasked_ = false;
   act(action::WatchExit{facts_.pid});
-  report(HealthState::kOk, facts_.generation + " is LIVE, by hand-over (pid " + std::to_string(facts_.pid) +
-                               ", Envoy " + facts_.version + ")");
+  report_live(", by hand-over");
   act(action::Replaced{});
   act(action::Wake{options_.watch_poll});
 }
 
-void Supervision::keep(const HandOverOutcome& outcome, bool listening) {
+void Supervision::keep(const HandOverOutcome& outcome, bool listening, Monotonic now) {
+  blame(outcome);
+  if (ended_for_it(outcome)) {
+    roll_back(outcome, now);
+    retire(facts_.generation, false);
+    return observe();
+  }
+  if (outcome.old_hung && !outcome.old_ended) return end_hung(outcome.error->message(), now);
   unasked_ = outcome.old_mute;
   leftover_ = true;
   // The new one was LIVE for a moment, and is gone: the old one has closed its sockets by then.
   if (outcome.old_mute && !listening && !outcome.old_ended) {
-    act(action::Down{facts_.generation + " has handed over to one that is gone"});
+    roll_back(outcome, now);
     return end(SIGKILL);
   }
   if (unasked_) report(HealthState::kDegraded, cannot_ask().message(), cannot_ask());
   act(action::Observe{});  // is the new one gone?
   act(action::Wake{options_.watch_poll});
+}
+
+// The one that serves now, if no binary is known to have served well: on a young store the only way back.
+std::string Supervision::only_good() {
+  if (facts_.binary_sha256.empty() || budget_.knows_good()) return {};
+  budget_.trust(facts_.binary_sha256);
+  return facts_.binary_sha256;
+}
+
+void Supervision::blame(const HandOverOutcome& outcome) {
+  const std::string& binary = outcome.binary_sha256;
+  if (binary.empty() || binary == facts_.binary_sha256 || !its_own_fault(outcome)) return;
+  act(action::GiveUp{binary, outcome.error->message(), only_good()});
+}
+
+// What was known to serve is better than another try.
+void Supervision::roll_back(const HandOverOutcome& outcome, Monotonic now) {
+  const std::string detail =
+      facts_.generation + " made way for " + outcome.generation + ", which failed: " + outcome.error->message();
+  announce_down(detail, now);
+  if (stopping_) return;
+  way_back_ = facts_.binary_sha256;
+  remark_ = ": what served before " + outcome.generation + ", which failed";
+  const Error error(Code::kUnavailable, "HWS-PX-044", detail + "; what served before is started again",
+                    "hawser proxy history tells more, as does its log");
+  report(HealthState::kDegraded, error.message(), error);
+  act(action::RolledBack{"hand_over"});
 }
 
 Error Supervision::cannot_ask() const {

@@ -45,6 +45,7 @@ bool Supervision::wedged(Monotonic now) const {
 }
 
 void Supervision::end_wedged(Monotonic now) {
+  if (leftover_) return observe();  // a successor that couldn't be ended may serve
   const auto silent = std::chrono::duration_cast<std::chrono::seconds>(now - sign_of_life_).count();
   end_hung(facts_.generation + " (pid " + std::to_string(facts_.pid) +
                ") is wedged: neither its admin interface nor its data path has answered for " + std::to_string(silent) +

@@ -13,10 +13,6 @@ namespace {
 constexpr auto kItem = "proxy";
 constexpr auto kBootstrapFailed = "HWS-PX-010";
 
-void show_live(Metrics& metrics, bool live) {
-  metrics.set("hawser_proxy_live", "1 while the proxy is LIVE with its listeners bound", {}, live ? 1 : 0);
-}
-
 void show_backoff(Metrics& metrics, double seconds) {
   metrics.set("hawser_proxy_backoff_seconds", "The pause before the next attempt to start the proxy; 0: none", {},
               seconds);
@@ -36,7 +32,7 @@ Supervisor::Supervisor(Loop& loop, GenerationHost& host, ProxyDriver& driver, Pr
       machine_(options_),
       alive_(std::make_shared<bool>(true)),
       since_(loop.wall()) {
-  show_live(metrics_, false);
+  show_live(false);
   if (options_.counters != nullptr) options_.counters->follow([this] { return counted(); });
   show_backoff(metrics_, 0);
 }
@@ -104,10 +100,9 @@ void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actio
   timer_.reset();
   since_ = loop_.wall();
   (void)failpoint::fails("proxy.phase", std::string(phase_name(machine_.phase())));
-  show_live(metrics_, live());
+  show_live(live());
   if (before == Phase::kWaiting) show_backoff(metrics_, 0);
   if (!live()) stand_in_.reset();
-  if (options_.history == nullptr) return;
   std::string reason;
   for (const auto& action : actions) {
     if (const auto* down = std::get_if<action::Down>(&action)) reason = down->reason;
@@ -115,8 +110,18 @@ void Supervisor::moved(Phase before, const std::vector<SupervisionAction>& actio
       reason = report->detail;
   }
   const auto& facts = machine_.facts();
-  options_.history->state(facts.generation, std::string(phase_name(before)), std::string(phase_name(machine_.phase())),
-                          reason, {facts.pid, facts.binary_sha256, facts.version});
+  const std::string from(phase_name(before)), to(phase_name(machine_.phase()));
+  log::info("the proxy is " + to, {{"generation", facts.generation}, {"before", from}, {"reason", reason}});
+  metrics_.add("hawser_proxy_transitions_total", "States that the supervision of the proxy came to", {{"to", to}});
+  if (starting_ && (machine_.phase() == Phase::kWaiting || machine_.phase() == Phase::kStopped))
+    started_now(Error(Code::kUnavailable, "HWS-PX-006", "the proxy was started, and didn't get LIVE: " + reason,
+                      "hawser proxy logs tells more; the next start is some seconds away"));
+  if (options_.history == nullptr) return;
+  options_.history->state(facts.generation, from, to, reason, {facts.pid, facts.binary_sha256, facts.version});
+}
+
+void Supervisor::show_live(bool live) {
+  metrics_.set("hawser_proxy_live", "1 while the proxy is LIVE with its listeners bound", {}, live ? 1 : 0);
 }
 
 void Supervisor::perform(SupervisionAction& action) {
@@ -151,12 +156,14 @@ void Supervisor::run(const action::Validate&) {
   if (bootstrap_.empty())
     return feed(event::Validated{Error(Code::kUnavailable, kBootstrapFailed, "no bootstrap could be made for the proxy",
                                        "hawser status names the cause")});
-  host_.validate(generation, bootstrap_, driver_.args(0), {}, answer<event::Validated, Result<Validation>>());
+  host_.validate(generation, bootstrap_, driver_.args(0), machine_.binary(),
+                 answer<event::Validated, Result<Validation>>());
 }
 
-// The very bytes that were validated.
+// The very bytes that were validated. Whoever saw an earlier one of that name off has nothing left to do.
 void Supervisor::run(const action::Launch&) {
-  host_.start(machine_.facts().generation, bootstrap_, driver_.args(0), {},
+  retirements_.erase(machine_.facts().generation);
+  host_.start(machine_.facts().generation, bootstrap_, driver_.args(0), machine_.binary(),
               answer<event::Started, Result<StartedGeneration>>());
 }
 
@@ -173,6 +180,7 @@ void Supervisor::run(const action::Probe&) {
 }
 
 void Supervisor::run(const action::ProbeData&) {
+  if (!driver_.capabilities().data_path_probe) return feed(event::DataProbed{hawser::Status()});
   driver_.probe_data(machine_.facts().generation, answer<event::DataProbed, hawser::Status>());
 }
 
@@ -230,7 +238,18 @@ void Supervisor::run(const action::Live& event) {
   serves_since_ = loop_.now();
   // Of one that was found it isn't known whether its predecessor ended before its time. Where it lives the name is
   // taken.
-  if (facts.adopted) stand_in_ = driver_.stand_in(facts.generation);
+  if (facts.adopted && driver_.capabilities().stand_in) stand_in_ = driver_.stand_in(facts.generation);
+  rests_until_.reset();
+  if (starting_) {
+    Restarted told;
+    told.generation = facts.generation;
+    told.pid = facts.pid;
+    told.version = facts.version;
+    told.hand_over = HandOverKind::kPlannedCold;
+    told.why = "none ran, and the next start was some time away";
+    told.took = std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - starting_->since);
+    started_now(told);
+  }
   if (event.down_for) {
     const double seconds = std::chrono::duration<double>(*event.down_for).count();
     metrics_.set("hawser_proxy_restart_seconds", "How long the proxy was last not LIVE", {}, seconds);
@@ -256,16 +275,46 @@ void Supervisor::run(const action::Crashed& crash) {
   metrics_.add("hawser_proxy_crashes_total", "Ends of the proxy that nobody asked for", {{"cause", crash.cause}});
 }
 
+// What is put aside makes way for the last good one; so that one is noted first.
 void Supervisor::run(const action::GiveUp& give_up) {
-  log::error("the proxy's binary keeps ending", {{"sha256", give_up.binary_sha256}, {"reason", give_up.reason}});
-  host_.mark(give_up.binary_sha256, BinaryMark::kQuarantine, give_up.reason, answer<event::GivenUp, hawser::Status>());
+  log::error("a binary of the proxy is put aside", {{"sha256", give_up.binary_sha256}, {"reason", give_up.reason}});
+  const std::string words = "its binary " + digest_text(give_up.binary_sha256) + " is put aside";
+  aftermath_ += "; " + words;
+  keep_note(words + ": " + give_up.reason);
+  auto lock_away = [this, alive = std::weak_ptr(alive_), give_up, done = answer<event::GivenUp, hawser::Status>()] {
+    if (alive.expired()) return;
+    host_.mark(give_up.binary_sha256, BinaryMark::kQuarantine, give_up.reason, [done](const hawser::Status& marked) {
+      if (!marked) log::warn("a binary of the proxy can't be put aside", {{"cause", marked.error().to_string()}});
+      done(marked);
+    });
+  };
+  if (give_up.way_back.empty()) return lock_away();
+  note_good(give_up.way_back, "it served before", std::move(lock_away));
 }
 
 void Supervisor::run(const action::Trust& trust) {
-  log::info("the proxy's binary has passed its probation", {{"sha256", trust.binary_sha256}});
-  host_.mark(trust.binary_sha256, BinaryMark::kGood, "it has served for its probation", [](const hawser::Status& done) {
+  note_good(trust.binary_sha256, trust.why, [] {});
+}
+
+void Supervisor::note_good(const std::string& sha256, const std::string& why, std::function<void()> then) {
+  log::info("the proxy's binary is good", {{"sha256", sha256}, {"why", why}});
+  host_.mark(sha256, BinaryMark::kGood, why, [then = std::move(then)](const hawser::Status& done) {
     if (!done) log::warn("the proxy's binary can't be noted as good", {{"cause", done.error().to_string()}});
+    then();
   });
+}
+
+void Supervisor::run(const action::RolledBack& back) {
+  aftermath_ += "; what served before is started again";
+  metrics_.add("hawser_proxy_rollbacks_total", "Returns to a binary of the proxy that served before",
+               {{"cause", back.cause}});
+}
+
+// An entry of the history without a change of state.
+void Supervisor::keep_note(const std::string& reason) {
+  if (options_.history == nullptr) return;
+  const auto now = status();
+  options_.history->state(now.generation, now.state, now.state, reason);
 }
 
 void Supervisor::run(const action::RecordExit& exit) {

@@ -10,17 +10,22 @@ namespace hawser::proxy {
 namespace {
 
 constexpr auto kTolerance = std::chrono::seconds(2);
+constexpr auto kHour = std::chrono::hours(1);
 
 // Refused before anything was tried.
 bool is_refusal(const std::string& id) {
-  for (const char* known :
-       {"HWS-PX-003", "HWS-PX-020", "HWS-PX-021", "HWS-PX-022", "HWS-PX-023", "HWS-PX-030", "HWS-PX-031"})
+  for (const char* known : {"HWS-PX-003", "HWS-PX-020", "HWS-PX-021", "HWS-PX-022", "HWS-PX-023", "HWS-PX-030",
+                            "HWS-PX-031", "HWS-PX-035", "HWS-PX-036", "HWS-PX-037", "HWS-PX-038"})
     if (id == known) return true;
   return false;
 }
 
 void count_restart(Metrics& metrics, const char* result) {
   metrics.add("hawser_proxy_restarts_total", "Restarts of the proxy that were asked for", {{"result", result}});
+}
+
+Error with_words(const Error& error, const std::string& more) {
+  return {error.code(), error.id(), error.message() + more, error.hint()};
 }
 
 const char* words(HandOverKind kind) {
@@ -43,16 +48,40 @@ void Supervisor::restart(HandOverRequest request, std::function<void(Result<Rest
   if (replacement_ || (plan && plan_))
     return refuse(Error(Code::kAborted, "HWS-PX-020", "a restart of the proxy is under way already",
                         "hawser status shows when it is done"));
+  const bool any_will_do = !request.kind || *request.kind == HandOverKind::kPlannedCold;
+  if (machine_.phase() == Phase::kWaiting && any_will_do && !plan) return start_now(std::move(done));
   const auto& facts = machine_.facts();
   const auto old = generation_id(facts.generation);
   if (machine_.phase() != Phase::kLive || !old)
     return refuse(Error(Code::kFailedPrecondition, "HWS-PX-021",
                         "the proxy is " + std::string(phase_name(machine_.phase())) + ", not LIVE",
                         "only a LIVE proxy can hand over; hawser status says what it lacks"));
+  if (const std::string why = options_.unprepared ? options_.unprepared() : std::string(); !why.empty())
+    return refuse(Error(Code::kFailedPrecondition, "HWS-PX-021", why, "hawser status shows what it waits for"));
   auto options = hand_over_options(*old, std::move(request));
   if (plan) return begin_plan(std::move(options), std::move(done));
   on_restarted_ = std::move(done);
   begin_hand_over(std::move(options));
+}
+
+// Whoever has put right what the proxy failed for needn't wait for the pause to end.
+void Supervisor::start_now(std::function<void(Result<Restarted>)> done) {
+  log::info("the proxy is started at once: an operator asked for it");
+  auto limit = loop_.after(options_.start_timeout, [this] {
+    started_now(Error(
+        Code::kDeadlineExceeded, "HWS-PX-004",
+        "the proxy was started, and isn't LIVE after " + std::to_string(options_.start_timeout.count() / 1000) + " s",
+        "hawser status says what it lacks; it's waited for"));
+  });
+  starting_.emplace(Starting{std::move(done), loop_.now(), std::move(limit)});
+  feed(event::Woke{});
+}
+
+void Supervisor::started_now(Result<Restarted> result) {
+  if (!starting_) return;
+  count_restart(metrics_, result ? "ok" : "failed");
+  later([done = std::move(starting_->done), result = std::move(result)] { done(result); });
+  starting_.reset();
 }
 
 hawser::Status Supervisor::call_off() {
@@ -64,7 +93,7 @@ hawser::Status Supervisor::call_off() {
   return {};
 }
 
-HandOverOptions Supervisor::hand_over_options(const GenerationId& old, HandOverRequest request) const {
+HandOverOptions Supervisor::hand_over_options(const GenerationId& old, HandOverRequest request) {
   const auto& facts = machine_.facts();
   HandOverOptions options;
   options.request = std::move(request);
@@ -79,7 +108,14 @@ HandOverOptions Supervisor::hand_over_options(const GenerationId& old, HandOverR
   options.end_wait = options_.end_wait;
   options.canary = options_.canary;
   options.drain = options_.drain;
-  if (options_.room) options.room = options_.room(facts.pid);
+  options.wedge_after = options_.wedge_after;
+  if (options_.room) options.room = options_.room(facts.generation, facts.pid);
+  options.can = driver_.capabilities();
+  options.feed = options_.feed != nullptr;
+  while (!hand_overs_.empty() && loop_.now() - hand_overs_.front() >= kHour) hand_overs_.pop_front();
+  options.recent = static_cast<unsigned>(hand_overs_.size());
+  options.per_hour = options_.hand_overs_per_hour;
+  options.rests_until = rests_until_;
   return options;
 }
 
@@ -100,6 +136,7 @@ void Supervisor::begin_plan(HandOverOptions options, std::function<void(Result<R
         told.refusal = outcome.error;
         done(told);
       });
+  plan_->use(options_.feed);
   plan_->start();
 }
 
@@ -111,6 +148,7 @@ void Supervisor::begin_hand_over(HandOverOptions options) {
   log::info("restarting the proxy", {{"generation", facts.generation}});
   replacement_ = std::make_unique<Replacement>(loop_, host_, driver_, watcher_, std::move(options), options_.bootstrap,
                                                [this](const HandOverOutcome& outcome) { end_hand_over(outcome); });
+  replacement_->use(options_.feed);
   replacement_->on_gate([this](const Gate& gate) { keep_gate(gate); });
   if (options_.counters != nullptr)
     replacement_->read_old([this, name = facts.generation](Replacement::Reading reading, std::function<void()> go) {
@@ -122,6 +160,8 @@ void Supervisor::begin_hand_over(HandOverOptions options) {
 }
 
 void Supervisor::keep_gate(const Gate& gate) {
+  // Of a planned cold start: nobody listens until the new one has taken over.
+  if (gate.name == "gone" && gate.passed) show_live(false);
   metrics_.add("hawser_proxy_gates_total", "Gates that a generation was asked to pass in a hand-over",
                {{"gate", gate.name}, {"result", gate.passed ? "passed" : "failed"}});
   log::debug("a gate of the proxy", {{"generation", gate.generation},
@@ -165,28 +205,36 @@ void Supervisor::end_hand_over(const HandOverOutcome& outcome) {
   restarted_.why = outcome.why;
   restarted_.gates = replacement->gates();
   restarted_.refused = outcome.refused;
+  const bool refused = outcome.error && is_refusal(outcome.error->id());
+  if (!refused) hand_overs_.push_back(loop_.now());
   if (outcome.error) {
-    count_restart(metrics_, is_refusal(outcome.error->id()) ? "refused" : "failed");
+    count_restart(metrics_, refused ? "refused" : "failed");
     log::warn("the proxy isn't replaced", {{"hand_over", std::string(hand_over_name(outcome.kind))},
                                            {"why", outcome.why},
                                            {"cause", outcome.error->to_string()}});
+    if (outcome.new_exit) run(action::RecordExit{*outcome.new_exit});
   } else {
     restarted_.generation = outcome.generation;
     restarted_.pid = outcome.pid;
     restarted_.version = outcome.probe.version;
     count_hand_over(outcome);
   }
+  aftermath_.clear();
+  if (outcome.launched) retirements_.erase(outcome.generation);  // of an earlier one of that name
   feed(event::HandOverEnded{outcome, anybody_listens()});
+  if (outcome.error && !refused) keep_note(outcome.error->message());
   if (outcome.old_ended) feed(event::Exited{restarted_.old_pid});
-  later([tell = std::move(tell),
-         result = outcome.error ? Result<Restarted>(*outcome.error) : Result<Restarted>(restarted_)] { tell(result); });
+  later([tell = std::move(tell), result = outcome.error ? Result<Restarted>(with_words(*outcome.error, aftermath_))
+                                                        : Result<Restarted>(restarted_)] { tell(result); });
   if (outcome.error && outcome.old_mute && options_.cold_allowed) later([this] { heal(); });
 }
 
-// It serves, but can't be asked, drained or replaced any more. That is worth a moment's outage where one is allowed.
+// It serves, but can't be asked, drained or replaced any more. That is worth a moment's outage where one is allowed;
+// not the risk of another binary, for the store's current one may be what has just failed.
 void Supervisor::heal() {
   HandOverRequest request;
   request.kind = HandOverKind::kPlannedCold;
+  request.binary_sha256 = machine_.facts().binary_sha256;
   log::warn("the proxy lost its admin interface: a planned cold start puts it right");
   restart(std::move(request), [](const Result<Restarted>& result) {
     if (!result) log::warn(result.error().to_string());
@@ -206,6 +254,7 @@ void Supervisor::run(const action::CallOffHandOver&) {
 void Supervisor::run(const action::Replaced&) {
   note_serving(words(restarted_.hand_over));
   serves_since_ = loop_.now();
+  rests_until_.reset();
   stand_in_.reset();
   const auto& facts = machine_.facts();
   later([this, generation = facts.generation, pid = facts.pid] {
@@ -220,7 +269,8 @@ void Supervisor::retired(const std::string& name, std::optional<int> ended) {
   const auto old = generation_id(name);
   const auto now = generation_id(machine_.facts().generation);
   if (!live() || !old || !now || now->family != old->family || now->epoch != old->epoch + 1) return;
-  stand_in_ = driver_.stand_in(machine_.facts().generation);
+  rests_until_ = loop_.now() + options_.rest;
+  if (driver_.capabilities().stand_in) stand_in_ = driver_.stand_in(machine_.facts().generation);
   // When one that was found had taken over isn't known.
   const bool early = !machine_.facts().adopted && loop_.now() - serves_since_ + kTolerance < options_.parent_shutdown;
   if (!early && ended.value_or(0) == 0) return;
@@ -229,8 +279,7 @@ void Supervisor::retired(const std::string& name, std::optional<int> ended) {
                              (stand_in_ ? "hawserd stands in for it" : "nobody stands in for it");
   log::warn("the proxy's predecessor is lost", {{"generation", machine_.facts().generation}, {"reason", reason}});
   run(action::Crashed{"parent_lost"});
-  if (options_.history != nullptr)
-    options_.history->state(machine_.facts().generation, status().state, status().state, reason);
+  keep_note(reason);
 }
 
 void Supervisor::run(const action::Retire& retire) {

@@ -14,20 +14,6 @@
 #include "proxy/systemd_launcher_impl.h"
 
 namespace hawser::proxy {
-namespace {
-
-constexpr const char* kRemove = "/bin/rm";
-
-Error unknown(const std::string& name) {
-  return {Code::kNotFound, "HWS-BR-022", "there is no proxy generation " + name,
-          "see `hawser status` for those that run"};
-}
-
-std::string family_of(const std::string& name) {
-  return name.substr(0, name.find('e'));
-}
-
-}  // namespace
 
 GenerationState SystemdLauncher::Impl::state_of(const Entry& entry) {
   GenerationState out;
@@ -37,6 +23,8 @@ GenerationState SystemdLauncher::Impl::state_of(const Entry& entry) {
   out.running = entry.phase == Phase::kStarting || entry.phase == Phase::kRunning;
   out.exit_status = entry.record.exit_status;
   out.started_at = entry.record.started_at;
+  out.permits = entry.record.spec.permits;
+  out.out_of_memory = entry.record.out_of_memory;
   return out;
 }
 
@@ -136,6 +124,7 @@ void SystemdLauncher::Impl::ended(const EntryPtr& entry) {
   record.ended = true;
   // Gone without a word: it ended well in this boot, or the host went down with it.
   record.exit_status = entry->state.wait_status().value_or(record.boot == bus_->boot() ? 0 : -1);
+  record.out_of_memory = entry->state.result == "oom-kill";
   save(*entry);
   log::info("a proxy generation ended",
             {{"generation", record.spec.name}, {"wait_status", std::to_string(record.exit_status)}});
@@ -150,7 +139,7 @@ void SystemdLauncher::Impl::ended(const EntryPtr& entry) {
 
 Status SystemdLauncher::Impl::signal(const std::string& name, int signal) {
   const auto at = entries_.find(name);
-  if (at == entries_.end()) return unknown(name);
+  if (at == entries_.end()) return unknown_generation(name);
   const auto& entry = at->second;
   if (entry->phase == Phase::kEnded || entry->phase == Phase::kReaping)
     return Error(Code::kNotFound, "HWS-BR-022", "proxy generation " + name + " has ended", "reap it");
@@ -171,7 +160,7 @@ void SystemdLauncher::Impl::send_signal(const Entry& entry, int signal) {
 
 void SystemdLauncher::Impl::reap(const std::string& name, std::chrono::milliseconds wait, Reaped done) {
   const auto at = entries_.find(name);
-  if (at == entries_.end()) return done(unknown(name));
+  if (at == entries_.end()) return done(unknown_generation(name));
   const auto entry = at->second;
   if (entry->phase == Phase::kReaping)
     return done(

@@ -92,6 +92,7 @@ void TransientRuns::run(CheckSpec spec, std::vector<std::string> writable, Done 
   wanted.errors_too = spec.errors_too;
   wanted.limit = spec.timeout;
   wanted.memory = spec.memory;
+  wanted.permits = spec.permits;
   runs_[run->unit] = run;
   const std::weak_ptr<Run> weak = run;
   run->limit = loop_.after(spec.timeout, [this, weak] {

@@ -11,7 +11,7 @@
 namespace hawser::proxy {
 namespace {
 
-constexpr std::uint64_t kMicroseconds = 1'000'000;
+constexpr std::uint64_t kPerSecond = 1'000'000;
 
 int append_strings(sd_bus_message* message, const std::vector<std::string>& texts) {
   int r = sd_bus_message_open_container(message, 'a', "s");
@@ -86,7 +86,7 @@ int read_number(sd_bus_message* message, const char* type, std::optional<T>& out
 
 int read_seconds(sd_bus_message* message, std::optional<std::uint64_t>& out) {
   const int r = read_number(message, "t", out);
-  if (r >= 0 && out) *out /= kMicroseconds;
+  if (r >= 0 && out) *out /= kPerSecond;
   return r;
 }
 

@@ -19,7 +19,6 @@ constexpr std::uint64_t kStopTimeout = 10 * kMicroseconds;
 constexpr std::uint64_t kStartTimeout = 10 * kMicroseconds;
 constexpr std::int32_t kOomScore = -500;
 constexpr std::int32_t kNotPermitted = 1;  // EPERM
-constexpr const char* kRemove = "/bin/rm";
 
 // Code may be mapped from these, and from the program itself. A dash: it may be missing.
 Texts executable(const std::string& program, const std::string& also) {
@@ -39,12 +38,14 @@ void add_user(UnitProperties& out, uid_t uid, gid_t gid) {
 
 // The strictest that Envoy runs and hot-restarts with: /dev/shm and the network namespace with its abstract sockets
 // stay shared, since the generations of a family find each other there.
-void add_sandbox(UnitProperties& out, const Texts& writable, const Texts& executables) {
-  for (const char* name :
-       {"PrivateUsers", "PrivateTmp", "PrivateDevices", "PrivateMounts", "ProtectKernelTunables",
-        "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock", "ProtectHostname",
-        "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute", "PrivateIPC"})
+void add_sandbox(UnitProperties& out, const Texts& writable, const Texts& executables,
+                 const ExtensionPermits& permits) {
+  for (const char* name : {"PrivateUsers", "PrivateTmp", "PrivateDevices", "PrivateMounts", "ProtectKernelTunables",
+                           "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock",
+                           "ProtectHostname", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "PrivateIPC"})
     out.push_back({name, true, true});
+  // LuaJIT and V8 write the code that they execute. LuaJIT panics without, at its first use; V8 traps at the start.
+  if (!permits.lua && !permits.wasm) out.push_back({"MemoryDenyWriteExecute", true, true});
   // Another unit of this user that stops would take the shared memory of all.
   out.push_back({"RemoveIPC", false});
   out.push_back({"ProtectSystem", "strict"s});
@@ -58,7 +59,9 @@ void add_sandbox(UnitProperties& out, const Texts& writable, const Texts& execut
   out.push_back({"SystemCallArchitectures", Texts{"native"}});
   // mincore: absl's unwinder, on 1.36 to 1.40. What is refused fails rather than kills, so that a proxy that tries
   // something new goes on.
-  out.push_back({"SystemCallFilter", UnitFilter{true, {"@system-service", "mincore"}}});
+  Texts calls{"@system-service", "mincore"};
+  if (permits.wasm) calls.emplace_back("@pkey");  // V8's own protection of its code
+  out.push_back({"SystemCallFilter", UnitFilter{true, std::move(calls)}});
   out.push_back({"SystemCallFilter", UnitFilter{false, {"@resources", "@privileged"}}});
   out.push_back({"SystemCallErrorNumber", kNotPermitted});
   if (!writable.empty()) out.push_back({"ReadWritePaths", writable});
@@ -122,7 +125,7 @@ UnitProperties generation_properties(const GenerationSpec& spec) {
   }
   if (!spec.env.empty()) out.push_back({"Environment", spec.env});
   add_user(out, spec.uid, spec.gid);
-  add_sandbox(out, writable_folders(spec.leftovers), executables);
+  add_sandbox(out, writable_folders(spec.leftovers), executables, spec.permits);
   // Started after the proxy means stopped before it: at shutdown the rules go first. Never After=: a proxy that the
   // broker starts while it starts itself would wait for it.
   out.push_back({"Before", Texts{"hawser.service", "hawser-broker.service"}});
@@ -133,6 +136,8 @@ UnitProperties generation_properties(const GenerationSpec& spec) {
   out.push_back({"LimitNOFILE", kMaxFiles});
   out.push_back({"LimitNOFILESoft", kMaxFiles});
   out.push_back({"OOMScoreAdjust", kOomScore});
+  // No MemoryHigh: a proxy that is slowed down by it looks like one that hangs, and gives nothing back.
+  if (spec.memory_max != 0) out.push_back({"MemoryMax", spec.memory_max, true});
   const std::string output = spec.log.empty() ? "journal" : "append:" + spec.log;
   out.push_back({"StandardOutput", output});
   out.push_back({"StandardError", output});
@@ -149,7 +154,7 @@ UnitProperties short_run_properties(const ShortRun& run) {
   out.push_back({"Type", "exec"s});
   out.push_back({"ExecStart", UnitCommand{run.binary, run.argv, false}});
   add_user(out, run.uid, run.gid);
-  add_sandbox(out, run.writable, executable(run.binary, {}));
+  add_sandbox(out, run.writable, executable(run.binary, {}), run.permits);
   out.push_back({"KillMode", "mixed"s});
   // Nobody has to clean up after it, not even when we are killed meanwhile.
   out.push_back({"CollectMode", "inactive-or-failed"s});

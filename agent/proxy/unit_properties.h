@@ -17,6 +17,9 @@
 // Threading: any. Failure: none.
 namespace hawser::proxy {
 
+// Takes out what a generation leaves behind.
+inline constexpr const char* kRemove = "/bin/rm";
+
 // D-Bus type a(sasb).
 struct UnitCommand {
   std::string path;
@@ -58,6 +61,7 @@ struct ShortRun {
   bool errors_too = false;
   std::chrono::milliseconds limit{10'000};
   std::uint64_t memory = 0;  // as in CheckSpec
+  ExtensionPermits permits{};
 };
 
 std::string unit_of(const std::string& generation);

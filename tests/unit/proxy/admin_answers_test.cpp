@@ -85,6 +85,7 @@ TEST(Connections, CountsEachListenerOnceAndOnlyUsers) {
       "listener.0.0.0.0_15021.downstream_cx_active: 5\n"
       "listener.[__]_15090.downstream_cx_active: 6\n"
       "listener.envoy_internal_x.downstream_cx_active: 7\n"
+      "listener.hawser_worker.downstream_cx_active: 8\n"
       "cluster.x.upstream_rq_time: P0(nan,1) P25(nan,2)\n");
   EXPECT_EQ(sum_connections(connections_by_listener(stats, {15021, 15090})), 7U);
 }
@@ -157,6 +158,7 @@ TEST(Unshared, ATcpListenerCanBeSharedUnlessItSaysOtherwise) {
 
 TEST(Unshared, PathsAndUdpCant) {
   EXPECT_THAT(unshared(R"({"name": "a", "address": {"pipe": {"path": "/x"}}})"), HasSubstr("path"));
+  EXPECT_EQ(unshared(R"({"name": "hawser_worker", "address": {"pipe": {"path": "/x"}}})"), "") << "each has its own";
   EXPECT_THAT(unshared(R"({"name": "a", "address": {"socket_address": {"protocol": "UDP"}}})"), HasSubstr("UDP"));
   EXPECT_THAT(unshared(R"({"name": "a", "udp_listener_config": {}, "address": {"socket_address": {}}})"),
               HasSubstr("UDP"));

@@ -19,7 +19,7 @@ struct AdminClientTest : testing::Test {
     stub = std::make_unique<AdminStub>(folder.file("f1e0.admin.sock"), std::move(answer));
   }
   void make(milliseconds timeout = milliseconds(5000), std::size_t max_body = 1000) {
-    client = std::make_unique<AdminClient>(loop, AdminClient::Options{folder.path, timeout, max_body});
+    client = std::make_unique<AdminClient>(loop, AdminClient::Options{folder.path, ".admin.sock", timeout, max_body});
   }
   Result<AdminReply> get(const std::string& target) {
     std::optional<Result<AdminReply>> out;

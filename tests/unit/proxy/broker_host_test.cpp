@@ -33,6 +33,7 @@ TEST_F(BrokerHostTest, ObserveGivesTheGenerationsAsTheBrokerSeesThem) {
   item.set_running(true);
   item.set_binary_sha256("abc");
   item.set_started_at(1'700'000'000);
+  response->mutable_observe()->set_proxy_memory_max(5);
   std::vector<HostedGeneration> seen;
   host.observe([&](const auto& result) { seen = *result; });
   EXPECT_TRUE(asked.has_observe());
@@ -40,6 +41,28 @@ TEST_F(BrokerHostTest, ObserveGivesTheGenerationsAsTheBrokerSeesThem) {
   EXPECT_EQ(seen[0].pid, 42);
   EXPECT_TRUE(seen[0].running);
   EXPECT_EQ(seen[0].started_at, Loop::Wall(std::chrono::seconds(1'700'000'000)));
+  EXPECT_EQ(host.memory_max(), 5U);
+}
+
+TEST_F(BrokerHostTest, ObserveTellsWhatSandboxesPermitBeforeItAnswers) {
+  auto& seen = *response->mutable_observe();
+  seen.add_proxy_permits("lua");
+  for (const char* name : {"f1e0", "f2e0", "f3e0"}) {
+    auto& item = *seen.add_generations();
+    item.set_name(name);
+    item.set_running(std::string(name) != "f3e0");
+  }
+  seen.mutable_generations(1)->add_permits("wasm");
+  seen.mutable_generations(1)->add_permits("something of a later release");
+  std::optional<HostPermits> told;
+  BrokerHost telling{[this](const auto&, auto, const auto& done) { done(response); },
+                     [&told](const HostPermits& permits) { told = permits; }};
+  bool before = false;
+  telling.observe([&](const auto&) { before = told.has_value(); });
+  ASSERT_TRUE(before);
+  EXPECT_EQ(told->of("f1e0"), ExtensionPermits()) << "it was started before Lua was allowed";
+  EXPECT_EQ(told->of("f2e0"), (ExtensionPermits{false, true}));
+  EXPECT_EQ(told->of("f3e0"), (ExtensionPermits{true, false})) << "one of this name that starts now";
 }
 
 TEST_F(BrokerHostTest, ValidateSendsTheBytesAndGivesTheProxysWords) {

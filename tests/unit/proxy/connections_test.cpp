@@ -15,6 +15,8 @@ TEST(Connections, AreCountedOnceAndByName) {
       "listener.0.0.0.0_15006.worker_0.downstream_cx_active: 3\n"
       "listener.0.0.0.0_15001.downstream_cx_active: 0\n"
       "listener.admin.downstream_cx_active: 1\n"
+      "listener.hawser_worker.downstream_cx_active: 1\n"
+      "http.hawser_worker.downstream_rq_active: 1\n"
       "http.admin.downstream_rq_active: 1\n"
       "http.inbound_0.0.0.0_80.downstream_cx_active: 2\n"
       "http.inbound_0.0.0.0_80.downstream_rq_active: 5\n"

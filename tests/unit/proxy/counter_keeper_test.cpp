@@ -20,6 +20,7 @@ std::string requests(int count) {
 
 // A driver that says what each generation counts, and when it has flushed.
 struct CountingDriver final : fake::Driver {
+  CountingDriver() { can.flush_mark = true; }
   void scrape(const std::string& generation, Done<std::string> done) override {
     ++scrapes;
     const auto found = counts.find(generation);

@@ -14,58 +14,58 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-std::string requests(int count) {
+std::string requests_metric(int count) {
   return "# TYPE rq counter\nrq{code=\"200\"} " + std::to_string(count) + "\n";
 }
 
 TEST(Counters, CountsOnOverGenerations) {
   Counters counters;
   counters.begin_round({{"f1e0", 10}});
-  EXPECT_TRUE(counters.take("f1e0", requests(7)));
-  EXPECT_EQ(counters.text(), requests(7));
+  EXPECT_TRUE(counters.take("f1e0", requests_metric(7)));
+  EXPECT_EQ(counters.text(), requests_metric(7));
   counters.begin_round({{"f1e1", 11}});
-  EXPECT_EQ(counters.text(), requests(7));
-  counters.take("f1e1", requests(2));
-  EXPECT_EQ(counters.text(), requests(9));
+  EXPECT_EQ(counters.text(), requests_metric(7));
+  counters.take("f1e1", requests_metric(2));
+  EXPECT_EQ(counters.text(), requests_metric(9));
   EXPECT_EQ(counters.ended(), 1U);
 }
 
 TEST(Counters, AddsThoseThatRunTogether) {
   Counters counters;
   counters.begin_round({{"f1e0", 10}, {"f2e0", 11}});
-  counters.take("f1e0", requests(7));
-  counters.take("f2e0", requests(5));
-  EXPECT_EQ(counters.text(), requests(12));
+  counters.take("f1e0", requests_metric(7));
+  counters.take("f2e0", requests_metric(5));
+  EXPECT_EQ(counters.text(), requests_metric(12));
   // The old one's admin interface is gone, as after a hot restart: what it said last stands.
   counters.begin_round({{"f2e0", 11}, {"f1e0", 0}});
-  counters.take("f2e0", requests(6));
-  EXPECT_EQ(counters.text(), requests(13));
+  counters.take("f2e0", requests_metric(6));
+  EXPECT_EQ(counters.text(), requests_metric(13));
 }
 
 TEST(Counters, TellsAProcessFromAnEarlierOneOfTheSameName) {
   Counters counters;
   counters.begin_round({{"f1e0", 10}});
-  counters.take("f1e0", requests(7));
+  counters.take("f1e0", requests_metric(7));
   counters.begin_round({{"f1e0", 20}});
-  counters.take("f1e0", requests(8));
-  EXPECT_EQ(counters.text(), requests(15));
+  counters.take("f1e0", requests_metric(8));
+  EXPECT_EQ(counters.text(), requests_metric(15));
 }
 
 TEST(Counters, BearsAResetWithinAGeneration) {
   Counters counters;
   counters.begin_round({{"f1e0", 10}});
-  counters.take("f1e0", requests(7));
-  counters.take("f1e0", requests(2));
-  EXPECT_EQ(counters.text(), requests(9));
+  counters.take("f1e0", requests_metric(7));
+  counters.take("f1e0", requests_metric(2));
+  EXPECT_EQ(counters.text(), requests_metric(9));
 }
 
 TEST(Counters, KeepsWhatIsGone) {
   Counters counters;
   counters.begin_round({{"f1e0", 10}});
-  counters.take("f1e0", requests(7) + "# TYPE up gauge\nup{} 3\n");
+  counters.take("f1e0", requests_metric(7) + "# TYPE up gauge\nup{} 3\n");
   EXPECT_THAT(counters.text(), HasSubstr("up{} 3"));
   counters.take("f1e0", "# TYPE other counter\nother{} 1\n");
-  EXPECT_THAT(counters.text(), HasSubstr(requests(7)));
+  EXPECT_THAT(counters.text(), HasSubstr(requests_metric(7)));
   EXPECT_THAT(counters.text(), Not(HasSubstr("up{}")));  // a gauge that nobody tells is no more
 }
 
@@ -115,16 +115,16 @@ TEST(Counters, LeavesOutWhatDoesNotFit) {
 TEST(Counters, OutlivesHawserd) {
   Counters before;
   before.begin_round({{"f1e0", 10}});
-  before.take("f1e0", requests(7) + histogram(3, 10, "0.1"));
+  before.take("f1e0", requests_metric(7) + histogram(3, 10, "0.1"));
   before.begin_round({{"f1e1", 11}});
-  before.take("f1e1", requests(2));
+  before.take("f1e1", requests_metric(2));
   const auto shown = before.text();
   Counters after;
   ASSERT_TRUE(after.restore(before.save("boot"), "boot"));
   EXPECT_EQ(after.text(), shown);
   after.begin_round({{"f1e1", 11}});
-  after.take("f1e1", requests(3));
-  EXPECT_THAT(after.text(), HasSubstr(requests(10)));
+  after.take("f1e1", requests_metric(3));
+  EXPECT_THAT(after.text(), HasSubstr(requests_metric(10)));
   ASSERT_TRUE(after.restore(before.save("boot"), "another boot"));
   EXPECT_EQ(after.text(), "");
 }
@@ -132,7 +132,7 @@ TEST(Counters, OutlivesHawserd) {
 TEST(Counters, EveryCutOfTheFileIsNoticed) {
   Counters before;
   before.begin_round({{"f1e0", 10}});
-  before.take("f1e0", requests(7));
+  before.take("f1e0", requests_metric(7));
   const auto whole = before.save("b");
   for (std::size_t length = 0; length + 1 < whole.size(); ++length) {
     Counters after;
@@ -150,10 +150,10 @@ TEST(Counters, MakesRoomAtTheBound) {
   counters.take("f1e0", many);
   EXPECT_EQ(counters.series(), Counters::kMaxSeries);
   EXPECT_EQ(counters.refused(), 5U);
-  counters.take("f1e0", requests(1));
+  counters.take("f1e0", requests_metric(1));
   (void)counters.text();
-  counters.take("f1e0", requests(3));
-  EXPECT_EQ(counters.text(), requests(3));
+  counters.take("f1e0", requests_metric(3));
+  EXPECT_EQ(counters.text(), requests_metric(3));
   EXPECT_EQ(counters.series(), 1U);
 }
 

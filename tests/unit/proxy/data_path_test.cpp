@@ -115,6 +115,7 @@ TEST(ParentStandIn, AnswersTheChildUntilItSaysThatTheParentMayEnd) {
   const auto child = socket_of(ParentStandIn::socket_name("child", kBaseId, 4));
   auto stand_in = ParentStandIn::open(loop, kBaseId, 4);
   ASSERT_TRUE(stand_in) << stand_in.error().to_string();
+  EXPECT_EQ(received(loop, child, std::chrono::seconds(5)), kNone) << "to what it may have asked the dead one";
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(send_to_parent(child, 3, kAsks));
     EXPECT_EQ(received(loop, child, std::chrono::seconds(5)), kNone);
@@ -129,6 +130,7 @@ TEST(ParentStandIn, AnswersNobodyElseAndNothingElse) {
   const auto other = socket_of(ParentStandIn::socket_name("child", kBaseId, 5));
   auto stand_in = ParentStandIn::open(loop, kBaseId, 4);
   ASSERT_TRUE(stand_in);
+  EXPECT_EQ(received(loop, child, std::chrono::seconds(5)), kNone);
   ASSERT_TRUE(send_to_parent(other, 3, kAsks));
   ASSERT_TRUE(send_to_parent(other, 3, kTerminate));
   ASSERT_TRUE(send_to_parent(child, 3, "x"));

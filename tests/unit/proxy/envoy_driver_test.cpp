@@ -206,6 +206,28 @@ TEST_F(EnvoyDriverTest, LogsAsConfigured) {
   EXPECT_THAT(*(format + 1), HasSubstr(R"("message":"%j")"));
 }
 
+TEST_F(EnvoyDriverTest, AsksAWorkerOfOneGenerationAlone) {
+  const auto ask = [this] { return wait<Status>([this](auto done) { driver->ask_worker("f1e0", done); }); };
+  EXPECT_FALSE(driver->capabilities().worker_request);
+  EXPECT_EQ(ask().error().id(), "HWS-PX-041");
+  AdminClient workers(loop, {folder.path, ".worker.sock"});
+  options.workers = &workers;
+  driver = std::make_unique<EnvoyDriver>(admin, options);
+  EXPECT_TRUE(driver->capabilities().worker_request);
+  EXPECT_EQ(ask().error().code(), Code::kUnavailable) << "nobody listens there";
+  std::string name = "f2e0";
+  AdminStub worker(folder.file("f1e0.worker.sock"), [&](const std::string&) {
+    std::lock_guard lock(mutex);
+    return http_answer(200, name);
+  });
+  EXPECT_THAT(ask().error().message(), HasSubstr("f2e0")) << "another one answers";
+  {
+    std::lock_guard lock(mutex);
+    name = "f1e0";
+  }
+  EXPECT_TRUE(ask());
+}
+
 TEST_F(EnvoyDriverTest, TellsWhenItFlushed) {
   set("GET /stats", 200, "server.uptime: 17\n");
   EXPECT_EQ(*wait<Result<std::uint64_t>>([this](auto done) { driver->flush_mark("f1e0", done); }), 17U);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Both machines, in the states that a small world can bring them into (all of them, or the nearest to the start), and
-// in a hundred thousand long histories of a larger one. Seeds and bounds are fixed, so a failure comes again;
-// HAWSER_EXPLORE=N makes both N times as large.
+// Both machines, in all states that small worlds can bring them into, and in a hundred thousand long histories of a
+// larger one. Seeds and bounds are fixed, so a failure comes again; HAWSER_EXPLORE=N adds larger worlds, and makes the
+// histories N times as many.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -79,20 +79,27 @@ std::string recovers(World world, std::unordered_set<std::uint64_t>& known) {
 struct Step {
   std::shared_ptr<const Step> before;
   Move move;
-  std::string state;
 };
 
-std::string history(const std::shared_ptr<const Step>& last) {
-  std::deque<std::string> lines;
-  for (const Step* step = last.get(); step != nullptr; step = step->before.get())
-    lines.push_front("\n  " + step->move.text() + ": " + step->state);
+std::string history(World world, const std::shared_ptr<const Step>& last) {
+  std::deque<Move> moves;
+  for (const Step* step = last.get(); step != nullptr; step = step->before.get()) moves.push_front(step->move);
   std::string out;
-  for (const auto& line : lines) out += line;
+  for (const auto& move : moves) {
+    world.apply(move);
+    out += "\n  " + move.text() + ": " + world.describe();
+  }
   return out;
 }
 
+struct Explored {
+  std::size_t states = 0;
+  std::size_t transitions = 0;
+  bool whole = false;  // there are no others
+};
+
 // Breadth first, so that what it finds is the shortest way there.
-std::size_t explore(Budget budget, std::size_t limit) {
+Explored explore(Budget budget) {
   struct Place {
     World world;
     std::shared_ptr<const Step> way;
@@ -101,53 +108,65 @@ std::size_t explore(Budget budget, std::size_t limit) {
   std::deque<Place> open;
   open.push_back({World(budget), nullptr});
   known.insert(hash(open.back().world.fingerprint(true)));
+  Explored out;
   std::set<std::string> failures;
   // Several causes in one run; what follows from a bad state is bad for the same reason mostly.
-  const auto fail = [&failures](const std::string& what, const std::string& how) {
-    if (failures.insert(what.substr(0, what.find('\n'))).second) ADD_FAILURE() << what << "\nafter" << how;
+  const auto fail = [&failures, budget](const std::string& what, const std::shared_ptr<const Step>& way) {
+    if (failures.insert(what.substr(0, what.find('\n'))).second)
+      ADD_FAILURE() << what << "\nafter" << history(World(budget), way);
     return failures.size() >= kFailures;
   };
   while (!open.empty()) {
     const Place place = std::move(open.front());
     open.pop_front();
+    out.states = known.size();
     const auto lost = recovers(place.world, good);
     if (!lost.empty()) {
-      if (fail(lost, history(place.way))) return known.size();
+      if (fail(lost, place.way)) return out;
       continue;
     }
     for (const auto& move : place.world.moves()) {
       World next = place.world;
       next.apply(move);
+      ++out.transitions;
       seen().take(next);
-      if (!next.broken().empty()) {
-        const auto last = "\n  " + move.text() + ": " + next.describe();
-        if (fail(next.broken(), history(place.way) + last)) return known.size();
-        continue;
-      }
-      if (!known.insert(hash(next.fingerprint(true))).second) continue;
-      if (known.size() > limit) {
-        std::cout << "  the nearest of more:\n";
-        return known.size();
-      }
-      auto way = std::make_shared<const Step>(Step{place.way, move, next.describe()});
-      open.push_back({std::move(next), std::move(way)});
+      const bool fresh = next.broken().empty() && known.insert(hash(next.fingerprint(true))).second;
+      if (!fresh && next.broken().empty()) continue;
+      auto way = std::make_shared<const Step>(Step{place.way, move});
+      if (fresh)
+        open.push_back({std::move(next), std::move(way)});
+      else if (fail(next.broken(), way))
+        return out;
     }
   }
-  return known.size();
+  out.states = known.size();
+  out.whole = failures.empty();
+  return out;
 }
 
-TEST(Exploration, TheNearestStatesOfASmallWorldKeepTheInvariants) {
-  std::size_t states = 0;
-  const unsigned more = factor() > 1 ? 1 : 0;
-  for (const Budget budget : {Budget{1 + more, 1, 0, 0}, Budget{0 + more, 1, 1, 1}, Budget{2 + more, 0, 0, 1},
-                              Budget{1 + more, 0, 1, 1}, Budget{0 + more, 2, 0, 0}}) {
-    const auto found = explore(budget, std::size_t{40000} * factor());
-    states += found;
-    std::cout << "  " << found << " states with " << budget.faults << " faults, " << budget.hand_overs
-              << " hand-overs, " << budget.crashes << " crashes of hawserd, " << budget.stops << " stops\n";
-    if (HasFailure()) return;
+// The frontier is emptied: whatever happens in such a world, in whatever order, has been tried.
+void explore_all(const std::vector<Budget>& worlds) {
+  for (const Budget& budget : worlds) {
+    const auto found = explore(budget);
+    std::cout << "  " << found.states << " states, " << found.transitions << " transitions: " << budget.hand_overs
+              << " hand-overs, " << budget.faults << " faults, " << budget.crashes << " crashes of hawserd, "
+              << budget.stops << " stops" << std::endl;
+    ASSERT_TRUE(found.whole);
+    ASSERT_GT(found.states, 1000U) << "a world in which little happens proves little";
   }
-  RecordProperty("states", static_cast<int>(states));
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSlow = true;
+#else
+constexpr bool kSlow = false;
+#endif
+
+// {faults, hand_overs, crashes, stops}
+TEST(Exploration, SmallWorldsKeepTheInvariantsInEveryState) {
+  explore_all({{0, 1, 0, 0}, {1, 1, 0, 0}, {2, 0, 0, 0}, {0, 1, 1, 0}, {0, 1, 1, 1}, {1, 0, 1, 1}});
+  if (!kSlow && !HasFatalFailure()) explore_all({{0, 2, 0, 0}, {1, 1, 0, 1}, {1, 1, 1, 0}, {2, 1, 0, 0}});
+  if (factor() > 1 && !HasFatalFailure()) explore_all({{1, 2, 0, 0}, {1, 1, 1, 1}});
 }
 
 TEST(Exploration, RandomHistoriesKeepTheInvariants) {
@@ -203,11 +222,17 @@ std::string text(const Transitions& transitions) {
   return out;
 }
 
+// Of the larger worlds, which the sanitizers leave out, some ways are only there.
+void expect_same(const Transitions& drawn, Transitions happened) {
+  if (kSlow) happened.insert(drawn.begin(), drawn.end());
+  EXPECT_EQ(text(drawn), text(happened));
+}
+
 // Needs what the two tests above have seen, so it runs after them.
 TEST(Exploration, TheDiagramsShowWhatHappensAndNothingElse) {
   ASSERT_FALSE(seen().phases.empty()) << "run it with the other tests of this program";
-  EXPECT_EQ(text(documented("States")), text(seen().phases));
-  EXPECT_EQ(text(documented("Steps of a hand-over")), text(seen().steps));
+  expect_same(documented("States"), seen().phases);
+  expect_same(documented("Steps of a hand-over"), seen().steps);
 }
 
 }  // namespace

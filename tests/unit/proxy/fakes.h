@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/fake_loop.h"
+#include "proxy/config_feed.h"
 #include "proxy/driver.h"
 #include "proxy/generation_host.h"
 #include "proxy/process_watch.h"
@@ -46,8 +47,9 @@ struct Host final : GenerationHost {
       return answer(std::move(done), Result<StartedGeneration>(error));
     }
     std::erase_if(generations, [&](const auto& item) { return item.name == generation; });
-    generations.push_back({generation, ++last_pid, true, 0, "5ha", {}});
-    answer(std::move(done), Result<StartedGeneration>(StartedGeneration{last_pid, "5ha"}));
+    const std::string of = binary.empty() ? stored.current_sha256 : binary;
+    generations.push_back({generation, ++last_pid, true, 0, of, {}});
+    answer(std::move(done), Result<StartedGeneration>(StartedGeneration{last_pid, of}));
   }
   void signal(const std::string& generation, int number, std::function<void(Status)> done) override {
     calls.push_back("signal " + generation + " " + std::to_string(number));
@@ -64,7 +66,8 @@ struct Host final : GenerationHost {
     const auto state = *found;
     if (!state.running) {
       generations.erase(found);
-      return answer(std::move(done), Result<ReapedGeneration>(ReapedGeneration{true, state.exit_status}));
+      return answer(std::move(done),
+                    Result<ReapedGeneration>(ReapedGeneration{true, state.exit_status, out_of_memory}));
     }
     timers.push_back(loop.after(wait, [done = std::move(done)] { done(ReapedGeneration{false, -1}); }));
   }
@@ -77,6 +80,9 @@ struct Host final : GenerationHost {
   void mark(const std::string& sha256, BinaryMark mark, const std::string& reason,
             std::function<void(Status)> done) override {
     calls.push_back((mark == BinaryMark::kGood ? "good " : "quarantine ") + sha256 + " " + reason);
+    if (marked && mark == BinaryMark::kGood) stored.last_good_sha256 = sha256;
+    if (marked && mark == BinaryMark::kQuarantine && !stored.last_good_sha256.empty())
+      stored.current_sha256 = stored.last_good_sha256;
     answer(std::move(done), marked);
   }
 
@@ -98,6 +104,7 @@ struct Host final : GenerationHost {
   }
 
   Loop& loop;
+  bool out_of_memory = false;  // so they end
   std::vector<std::string> calls;
   std::vector<HostedGeneration> generations;
   Result<Validation> validation = Validation{true, "", "1.40.0"};
@@ -130,7 +137,37 @@ inline ProbeResult early_probe(ProxyState state) {
   return out;
 }
 
+// What the machines alone are told, where nobody gives the proxy its configuration.
+inline Capabilities plain_capabilities() {
+  Capabilities out;
+  out.hot_restart = out.side_by_side = out.drain = out.connection_count = true;
+  out.data_path_probe = out.stand_in = true;
+  return out;
+}
+
+// Who gives the proxy its configuration. Answers come from the loop.
+struct Feed final : ConfigFeed {
+  explicit Feed(Loop& l) : loop(l) {}
+  void snapshot(std::function<void(Result<Snapshot>)> done) override {
+    ++asked;
+    loop.post([done = std::move(done), result = seen] { done(result); });
+  }
+  void hold_listeners(const std::string& generation, std::chrono::milliseconds limit,
+                      std::function<void(Status)> done) override {
+    calls.push_back("hold " + generation + " " + std::to_string(limit.count()));
+    loop.post([done = std::move(done), result = held] { done(result); });
+  }
+  void release_listeners(const std::string& generation) override { calls.push_back("release " + generation); }
+
+  Loop& loop;
+  Result<Snapshot> seen = Snapshot{};
+  Status held;
+  std::vector<std::string> calls;
+  int asked = 0;
+};
+
 struct Driver : ProxyDriver {
+  Capabilities capabilities() const override { return can; }
   std::vector<std::string> args(unsigned) const override { return {"--concurrency", "2"}; }
   // Answers at once: the supervisor must bear that too.
   void probe(const std::string& generation, Done<ProbeResult> done) override {
@@ -156,7 +193,12 @@ struct Driver : ProxyDriver {
     ++data_probes;
     done(data_path);
   }
+  void ask_worker(const std::string& generation, std::function<void(Status)> done) override {
+    workers_asked.push_back(generation);
+    done(worker);
+  }
   void scrape(const std::string& generation, Done<std::string> done) override { done("scrape of " + generation); }
+  void flush_mark(const std::string&, Done<std::uint64_t> done) override { done(down("not asked for")); }
   std::unique_ptr<StandIn> stand_in(const std::string& generation) override {
     stood_in.push_back(generation);
     return std::make_unique<StandIn>();
@@ -176,6 +218,9 @@ struct Driver : ProxyDriver {
   std::vector<std::string> probed;
   int diagnoses = 0;
   int drains = 0;
+  Capabilities can = plain_capabilities();
+  Status worker;
+  std::vector<std::string> workers_asked;
   Status data_path;
   std::vector<std::string> stood_in;
   int data_probes = 0;

@@ -22,6 +22,7 @@ struct HandOverTest : testing::Test {
     options.old_id = {1, 3};
     options.old_pid = 100;
     options.required_ports = {15001, 15006};
+    options.can = fake::plain_capabilities();
     old_probe = fake::live_probe();
     old_probe.epoch = 3;
     new_probe = fake::live_probe();
@@ -33,6 +34,7 @@ struct HandOverTest : testing::Test {
     asked.clear();
     for (const auto& action : actions) {
       asked.push_back(action.deed);
+      waits = action.after;
       if (action.deed == Deed::kKill) ++kills;
     }
   }
@@ -48,7 +50,7 @@ struct HandOverTest : testing::Test {
 
   void to_proving() {
     begin();
-    give(hand_over::Observed{std::vector<HostedGeneration>{{"f1e3", 100, true, 0, "5ha", {}}}});
+    give(hand_over::Observed{std::vector<HostedGeneration>{{"f1e3", 100, true, 0, "5ha", {}}}, memory_max});
   }
   void to_inspecting() {
     to_proving();
@@ -102,12 +104,14 @@ struct HandOverTest : testing::Test {
   }
 
   HandOverOptions options;
+  std::uint64_t memory_max = 0;  // as the host tells it
   ProbeResult old_probe;
   ProbeResult new_probe;
   Inspection inspection;
   std::string candidate = "11.104";
   std::optional<HandOver> machine;
   std::vector<Deed> asked;
+  std::chrono::milliseconds waits{0};  // before the last deed
   int kills = 0;
   Loop::Monotonic now{};
 };

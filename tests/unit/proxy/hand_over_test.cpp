@@ -104,6 +104,16 @@ TEST_F(HandOverTest, IsRefusedWithoutRoomForTwo) {
   EXPECT_FALSE(machine->done());
 }
 
+TEST_F(HandOverTest, IsRefusedIfTheNewOneMayHaveLessThanTheOldOneHolds) {
+  options.room = MemoryRoom{1000, 100};
+  memory_max = 119;
+  inspect();
+  EXPECT_EQ(id(), "HWS-PX-023");
+  memory_max = 120;
+  inspect();
+  EXPECT_FALSE(machine->done());
+}
+
 TEST_F(HandOverTest, IsRefusedAtTheLastEpoch) {
   options.old_id.epoch = old_probe.epoch = GenerationId::kMaxEpoch;
   begin();
@@ -297,6 +307,90 @@ TEST_F(HandOverTest, AHostThatDoesntAnswerIsAskedAgainButNotForEver) {
   }
   EXPECT_EQ(asks, 10);
   EXPECT_EQ(id(), "HWS-BR-001");
+}
+
+// The new one waits for the old one's answers: the old one that hangs is told by its data path.
+struct HungParentTest : HandOverTest {
+  HungParentTest() { options.wedge_after = seconds(10); }
+  // The new one says nothing for so long; the old one's data path gives that answer each time.
+  void silent_for(seconds time, const Status& data_path) {
+    for (const auto until = now + time; now < until && machine->step() == HandOver::Step::kWarming;) {
+      if (asked.front() == Deed::kAskOld) {
+        ++asks;
+        now += seconds(2);
+        give(hand_over::OldAnswered{data_path});
+      } else {
+        now += milliseconds(20);
+        give(hand_over::NewProbed{fake::down()});
+      }
+    }
+  }
+  static Status no_answer() { return Error(Code::kDeadlineExceeded, "HWS-PX-041", "no answer in 2 s", ""); }
+  int asks = 0;
+};
+
+TEST_F(HungParentTest, BothAreGivenUpWhenNobodyIsServedForLong) {
+  to_warming();
+  silent_for(seconds(9), no_answer());
+  EXPECT_EQ(kills, 0);
+  silent_for(seconds(3), no_answer());
+  EXPECT_EQ(asks, 4);
+  expect(Deed::kKill);
+  give(hand_over::Killed{Status()});
+  reaped(SIGKILL);
+  EXPECT_EQ(id(), "HWS-PX-040") << "without another look at the old one";
+  EXPECT_THAT(message(), HasSubstr("f1e3 (pid 100) is wedged"));
+  EXPECT_TRUE(machine->outcome().old_hung);
+  EXPECT_THAT(gates(), testing::Contains("!parent"));
+}
+
+TEST_F(HungParentTest, AnOldOneThatServesOrRefusesIsNotTheCause) {
+  for (const Status& data_path : {Status(), Status(Error(Code::kUnavailable, "HWS-PX-041", "refused", ""))}) {
+    to_warming();
+    silent_for(seconds(40), data_path);
+    EXPECT_GE(asks, 8);
+    EXPECT_EQ(machine->step(), HandOver::Step::kKilling);
+    EXPECT_FALSE(machine->outcome().old_hung);
+    EXPECT_THAT(gates(), testing::Contains("!live"));
+  }
+}
+
+TEST_F(HungParentTest, AnAnswerBeginsTheTimeAnew) {
+  to_warming();
+  for (int round = 0; round < 3; ++round) {
+    silent_for(seconds(6), no_answer());
+    silent_for(seconds(2), {});
+  }
+  EXPECT_EQ(machine->step(), HandOver::Step::kWarming);
+}
+
+TEST_F(HungParentTest, IsNotLookedForWhenTheTimeIsZeroOrTheKindOfProxyCantTell) {
+  options.wedge_after = seconds(0);
+  to_warming();
+  silent_for(seconds(40), no_answer());
+  options.wedge_after = seconds(10);
+  options.can.data_path_probe = false;
+  to_warming();
+  silent_for(seconds(40), no_answer());
+  EXPECT_EQ(asks, 0);
+}
+
+TEST_F(HungParentTest, IsNotKilledWhileItsSuccessorCantBeEnded) {
+  to_warming();
+  silent_for(seconds(12), no_answer());
+  while (asked == std::vector{Deed::kKill} && kills < 20) give(hand_over::Killed{Status(fake::down())});
+  EXPECT_EQ(id(), "HWS-BR-001");
+  EXPECT_FALSE(machine->outcome().old_hung) << "the new one may get what it waits for, and serve";
+}
+
+TEST_F(HungParentTest, OneOfWhichNothingIsLeftIsNotKilledForIt) {
+  to_warming();
+  silent_for(seconds(12), no_answer());
+  give(hand_over::Killed{Status()});
+  give(hand_over::OldEnded{});
+  give(hand_over::Reaped{ReapedGeneration{true, SIGKILL}});
+  EXPECT_TRUE(machine->outcome().old_ended);
+  EXPECT_EQ(id(), "HWS-PX-026");
 }
 
 }  // namespace

@@ -49,18 +49,13 @@ void World::answer_own(const Call& call, Move::Kind how) {
       return give(event::Probed{seen, seen ? std::vector<Listener>() : kernel()});
     }
     case Call::Kind::kInspect:
+    case Call::Kind::kSnapshot:
     case Call::Kind::kRepair:
       return;
     case Call::Kind::kProbeData:
-      if (how == Move::Kind::kFail || kernel_serves() == 0) {
-        now_ += milliseconds(500);
-        return give(event::DataProbed{Error(Code::kDeadlineExceeded, "HWS-PX-041", "no answer", "")});
-      }
-      return give(event::DataProbed{Status()});
+      return give(event::DataProbed{data_path(how)});
     case Call::Kind::kGiveUp:
       return give(event::GivenUp{how == Move::Kind::kFail ? Status(failed()) : Status()});
-    case Call::Kind::kDiagnose:
-      return give(event::Diagnosed{"why"});
     case Call::Kind::kDrain:
       if (how == Move::Kind::kFail) return give(event::DrainBegun{failed()});
       if (auto* process = find(call.target); process != nullptr) process->closed = true;
@@ -107,6 +102,10 @@ void World::answer_hand_over(const Call& call, Move::Kind how) {
       if (call.target == hand_over_->old_name()) return feed(HandOverEvent(hand_over::OldInspected{result}));
       return feed(HandOverEvent(hand_over::NewInspected{result}));
     }
+    case Call::Kind::kSnapshot:
+      if (how != Move::Kind::kFail) return give(hand_over::SnapshotSeen{ConfigFeed::Snapshot{}});
+      now_ += milliseconds(3000);  // what is missing doesn't come
+      return give(hand_over::SnapshotSeen{ConfigFeed::Snapshot{"clusters", "", false}});
     case Call::Kind::kRepair:
       return give(hand_over::Repaired{repair(call.target, how)});
     case Call::Kind::kDrain:
@@ -127,8 +126,8 @@ void World::answer_hand_over(const Call& call, Move::Kind how) {
     case Call::Kind::kReap:
       return give(hand_over::Reaped{reap(call, how)});
     case Call::Kind::kProbeData:
+      return give(hand_over::OldAnswered{data_path(how)});
     case Call::Kind::kGiveUp:
-    case Call::Kind::kDiagnose:
       return;
   }
 }
@@ -206,11 +205,18 @@ Result<ProbeResult> World::look(const std::string& name, Move::Kind how) const {
   out.concurrency = 2;
   out.epoch = epoch_of(name);
   out.initializing = process->marked;
+  if (process->stage == Stage::kAttached) out.state = ProxyState::kInitializing;
   if (process->stage != Stage::kLive) return out;
   out.state = ProxyState::kLive;
   out.ready = true;
   out.listeners.push_back({"outbound", "0.0.0.0", kPorts.front(), !process->closed});
   return out;
+}
+
+Status World::data_path(Move::Kind how) {
+  if (how != Move::Kind::kFail && kernel_serves() > 0) return {};
+  now_ += milliseconds(500);
+  return Error(Code::kDeadlineExceeded, "HWS-PX-041", "no answer", "");
 }
 
 std::vector<Listener> World::kernel() const {

@@ -12,6 +12,8 @@ namespace {
 
 using Stage = Process::Stage;
 
+constexpr auto kStep = milliseconds(100);
+
 }  // namespace
 
 // ---- processes
@@ -20,6 +22,7 @@ bool World::has_progress(const Process& process) const {
   if (process.dismissed && !process.stubborn && retiring_.count(process.name) > 0) return true;
   if (process.hung) return false;
   if (process.orphan) return true;
+  if (process.stage == Stage::kAttached && held_.count(process.name) > 0) return false;
   if (process.stage == Stage::kStarting || process.stage == Stage::kAttached) return true;
   const auto* child = child_of(process.name);
   return process.stage == Stage::kDrained && child != nullptr && child->stage == Stage::kLive;
@@ -117,8 +120,10 @@ void World::judge_signal(const std::string& name, int number) {
   const auto* process = find(name);
   if (process == nullptr || !process->running) return;
   const auto* child = child_of(name);
-  if (process->stage == Stage::kDrained && child != nullptr && child->stage == Stage::kLive)
+  if (process->stage == Stage::kDrained && child != nullptr && child->serves())
     violate("a signal to " + name + ", which drains under " + child->name);
+  if (wanted_ && process->dismissed && retiring_.count(name) > 0)
+    violate("a signal to " + name + ", which drains by itself");
   const bool asked_for =
       hand_over_ && hand_over_->kind() == HandOverKind::kPlannedCold && name == hand_over_->old_name();
   if (wanted_ && !asked_for && process->known_good && process->serves() && !someone_else_serves(name))
@@ -163,23 +168,34 @@ std::string World::fingerprint(bool with_budget) const {
         (item.closed ? 16 : 0) | (item.stubborn ? 32 : 0) | (item.orphan ? 64 : 0) | (item.known_good ? 128 : 0) |
         (item.hung ? 256 : 0) | (item.dismissed ? 512 : 0));
   }
-  out += '|';
-  for (const auto& call : calls_) {
-    add(static_cast<int>(call.kind) * 4 + (call.of_hand_over ? 2 : 0) + (stale(call) ? 1 : 0));
-    out += call.target;
-    add(call.signal);
+  out += '|' + open_calls() + '|';
+  const auto left = [this](const Timer& timer) { return std::max(timer.at - now_, Monotonic::duration(0)) / kStep; };
+  add(timer_ ? left(*timer_) : -1);
+  if (hand_over_timer_) {
+    add(static_cast<int>(hand_over_timer_->then.deed));
+    add(left(*hand_over_timer_));
   }
-  out += '|';
-  add(timer_ ? (timer_->turn == machine_->turn() ? 2 : 1) : 0);
-  add(hand_over_timer_ ? 1 + static_cast<int>(hand_over_timer_->then.deed) : 0);
-  add(timer_ && hand_over_timer_ ? (timer_->at <= hand_over_timer_->at ? 1 : 2) : 0);
   add(index_of(watch_));
   add(index_of(new_watch_));
-  add((wanted_ ? 1 : 0) | (told_ ? 2 : 0));
+  add((wanted_ ? 1 : 0) | (told_ ? 2 : 0) | (watch_ == machine_->facts().pid ? 4 : 0));
   for (const auto& name : retiring_) out += name;
+  for (const auto& name : held_) out += '!' + name;
   if (!with_budget) return out;
   out += '|';
-  for (const auto left : {budget_.faults, budget_.hand_overs, budget_.crashes, budget_.stops}) add(left);
+  for (const auto chances : {budget_.faults, budget_.hand_overs, budget_.crashes, budget_.stops}) add(chances);
+  return out;
+}
+
+// In whatever order they were asked.
+std::string World::open_calls() const {
+  std::vector<std::string> all;
+  for (const auto& call : calls_)
+    all.push_back(std::to_string(static_cast<int>(call.kind)) + (call.of_hand_over ? "h" : "") +
+                  (stale(call) ? "late" : "") + call.target + "," + std::to_string(call.signal) + "," +
+                  std::to_string(call.wait.count()));
+  std::sort(all.begin(), all.end());
+  std::string out;
+  for (const auto& call : all) out += call + ";";
   return out;
 }
 

@@ -26,7 +26,9 @@ SupervisionOptions small_options() {
   out.parent_shutdown = milliseconds(-8000);  // with the time that it may be overdue: 2 s
   out.wedge_after = milliseconds(2000);
   out.steady = milliseconds(3000);
-  out.backoff_cap = milliseconds(400);
+  // All times are multiples of one, so that few states differ by time alone; a pause changes nothing but that.
+  out.backoff_base = out.backoff_cap = milliseconds(0);
+  out.budget.window = out.budget.quick_within = out.budget.probation = std::chrono::hours(10000);
   return out;
 }
 
@@ -53,7 +55,7 @@ std::vector<Move> World::moves() const {
   const bool fault = budget_.faults > 0;
   for (std::size_t i = 0; i < calls_.size(); ++i) {
     out.push_back({Kind::kAnswer, i});
-    if (!fault || calls_[i].kind == Call::Kind::kDiagnose) continue;
+    if (!fault) continue;
     out.push_back({Kind::kFail, i});
     if (calls_[i].kind == Call::Kind::kLaunch) out.push_back({Kind::kDoneButFail, i});
     if (calls_[i].kind == Call::Kind::kValidate) out.push_back({Kind::kRefuse, i});
@@ -154,6 +156,7 @@ void World::apply(const Move& move) {
       environment(move);
   }
   judge_numbers();
+  forget_stale();
 }
 
 void World::operate(const Move& move) {
@@ -242,6 +245,7 @@ void World::crash(bool done) {
   told_ = true;
   watch_ = new_watch_ = 0;
   retiring_.clear();
+  held_.clear();
   machine_.emplace(small_options());
   for (auto& process : processes_) process.known_good = false;
   feed(wanted_ ? SupervisionEvent(event::Start{}) : SupervisionEvent(event::Stop{}));
@@ -268,10 +272,10 @@ void World::perform(const SupervisionAction& action) {
   };
   if (is(action::Observe{})) return call(Call::Kind::kObserve);
   if (is(action::Validate{})) return call(Call::Kind::kValidate);
+  if (is(action::Launch{})) retiring_.erase(facts.generation);
   if (is(action::Launch{})) return call(Call::Kind::kLaunch);
   if (is(action::Probe{})) return call(Call::Kind::kProbe);
   if (is(action::ProbeData{})) return call(Call::Kind::kProbeData);
-  if (is(action::Diagnose{})) return call(Call::Kind::kDiagnose);
   if (is(action::BeginDrain{})) return call(Call::Kind::kDrain);
   if (is(action::Count{})) return call(Call::Kind::kCount);
   if (const auto* watch = std::get_if<action::WatchExit>(&action)) watch_ = watch->pid;
@@ -307,9 +311,14 @@ void World::begin_hand_over(std::size_t kind) {
   options.old_id = *id;
   options.old_pid = handing_over_pid_ = machine_->facts().pid;
   options.required_ports = kPorts;
-  options.start_timeout = milliseconds(1000);
+  options.start_timeout = milliseconds(1500);
+  options.wedge_after = milliseconds(500);
+  options.ask_old = milliseconds(0);
   options.poll = milliseconds(500);
   options.end_wait = milliseconds(500);
+  options.feed = true;
+  options.can.hot_restart = options.can.side_by_side = options.can.drain = options.can.connection_count = true;
+  options.can.waits_for_listeners = options.can.worker_request = options.can.data_path_probe = true;
   hand_over_.emplace(options);
   told_ = false;
   feed(event::HandOverBegun{});
@@ -351,6 +360,16 @@ void World::run(const hand_over::Action& action) {
       return call(Call::Kind::kInspect, old);
     case Deed::kRepair:
       return call(Call::Kind::kRepair, old);
+    case Deed::kSnapshot:
+      return call(Call::Kind::kSnapshot, name);
+    case Deed::kHold:
+      held_.insert(name);
+      return feed(HandOverEvent(hand_over::Held{Status()}));
+    case Deed::kRelease:
+      held_.erase(name);
+      return;
+    case Deed::kAskNew:
+      return feed(HandOverEvent(hand_over::NewAnswered{Status()}));
     case Deed::kDrainOld:
       return call(Call::Kind::kDrain, old);
     case Deed::kCountOld:
@@ -361,9 +380,12 @@ void World::run(const hand_over::Action& action) {
     case Deed::kKillOld:
       judge_signal(old, SIGKILL);
       return call(Call::Kind::kSignal, old, SIGKILL);
+    case Deed::kAskOld:
+      return call(Call::Kind::kProbeData, old);
     case Deed::kInspectNew:
       return call(Call::Kind::kInspect, name);
     case Deed::kDrainNew:
+      if (auto* process = find(name); process != nullptr) process->known_good = false;  // a drain is one-way
       return call(Call::Kind::kDrain, name);
     case Deed::kEndNew:
       judge_signal(name, SIGTERM);
@@ -386,6 +408,7 @@ void World::run(const hand_over::Action& action) {
 
 void World::tell() {
   const HandOverOutcome outcome = hand_over_->outcome();
+  if (!held_.empty()) violate(*held_.begin() + " is still held back when its hand-over is over");
   hand_over_.reset();
   hand_over_timer_.reset();
   new_watch_ = 0;
@@ -393,6 +416,7 @@ void World::tell() {
   std::erase_if(calls_, [](const Call& call) {
     return call.of_hand_over && call.kind != Call::Kind::kLaunch && call.kind != Call::Kind::kSignal;
   });
+  if (outcome.launched) retiring_.erase(outcome.generation);
   feed(event::HandOverEnded{outcome, !kernel().empty()});
   if (outcome.old_ended) feed(event::Exited{handing_over_pid_});
 }
@@ -402,13 +426,18 @@ bool World::stale(const Call& call) const {
   return !hand_over_ || (call.kind != Call::Kind::kLaunch && call.turn != hand_over_->turn());
 }
 
-// The same question once more changes nothing, nor does one whose answer nobody waits for, unless it is a deed.
-void World::ask(Call call) {
+// One whose answer nobody waits for changes nothing, unless it is a deed.
+void World::forget_stale() {
   const auto is_deed = [](const Call& item) {
     return item.kind == Call::Kind::kLaunch || item.kind == Call::Kind::kSignal || item.kind == Call::Kind::kReap ||
            item.kind == Call::Kind::kDrain || item.kind == Call::Kind::kRepair;
   };
   std::erase_if(calls_, [&](const Call& item) { return stale(item) && !is_deed(item); });
+}
+
+// The same question once more changes nothing.
+void World::ask(Call call) {
+  forget_stale();
   const auto alike = [&](const Call& item) {
     return item.kind == call.kind && item.of_hand_over == call.of_hand_over && item.target == call.target &&
            item.signal == call.signal && stale(item) == stale(call);

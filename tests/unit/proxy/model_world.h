@@ -69,8 +69,8 @@ struct Call {
     kProbe,
     kProbeData,
     kInspect,
+    kSnapshot,
     kRepair,
-    kDiagnose,
     kDrain,
     kCount,
     kSignal,
@@ -164,12 +164,14 @@ class World {
 
   void ask(Call call);
   bool stale(const Call& call) const;  // nobody waits for its answer any more
+  void forget_stale();
   Result<StartedGeneration> launch(const std::string& name, Move::Kind how);
   Status signal(const std::string& name, int number, Move::Kind how);
   Status repair(const std::string& name, Move::Kind how);
   Result<ReapedGeneration> reap(const Call& call, Move::Kind how);
   Result<std::vector<HostedGeneration>> observed(Move::Kind how) const;
   Result<ProbeResult> look(const std::string& name, Move::Kind how) const;
+  Status data_path(Move::Kind how);
   std::vector<Listener> kernel() const;
   std::ptrdiff_t kernel_serves() const;
 
@@ -190,6 +192,7 @@ class World {
   const Process* child_of(const std::string& name) const;
   std::size_t running() const;
   int index_of(pid_t pid) const;
+  std::string open_calls() const;
 
   Monotonic now_{};
   Budget budget_;
@@ -204,6 +207,7 @@ class World {
   pid_t watch_ = 0;
   pid_t new_watch_ = 0;
   std::set<std::string> retiring_;
+  std::set<std::string> held_;  // by whoever gives them their listeners
   bool wanted_ = true;
   pid_t last_pid_ = 100;
   unsigned launches_ = 0;

@@ -73,13 +73,14 @@ TEST_F(RetirementTest, OneThatDoesntEndWhenAskedIsKilled) {
   EXPECT_EQ(ended.size(), 1U);
 }
 
-TEST_F(RetirementTest, OneThatCantBeAskedToDrainIsEndedWhenItsTimeIsUp) {
+// It may hang, with a share of the new connections: they mustn't wait for as long as open ones may last.
+TEST_F(RetirementTest, OneThatCantBeAskedToDrainIsEndedAfterADrain) {
   driver.drain_result = Status(fake::down());
   driver.connections = fake::down();
   start();
-  loop.advance(seconds(50));
+  loop.advance(seconds(7));
   EXPECT_THAT(host.calls, Not(Contains(StartsWith("signal"))));
-  loop.advance(seconds(20));
+  loop.advance(seconds(2));
   EXPECT_THAT(host.calls, Contains("signal f1e0 15"));
   EXPECT_EQ(ended.size(), 1U);
 }

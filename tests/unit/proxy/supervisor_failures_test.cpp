@@ -37,6 +37,18 @@ TEST_F(SupervisorTest, OneThatNeitherAnswersNorServesIsKilledOnceAndStartedAnew)
   EXPECT_EQ(host.last_pid, 102) << "one cold start";
 }
 
+TEST_F(SupervisorTest, OneThatTheKernelEndedAtItsLimitIsToldApart) {
+  start_live();
+  host.out_of_memory = true;
+  host.finish(SIGKILL);
+  watcher.tell(101);
+  loop.run_ready();
+  EXPECT_TRUE(has_metric("hawser_proxy_crashes_total{cause=\"out_of_memory\"} 1"));
+  EXPECT_THAT(item().detail, HasSubstr("f1e0 ended (out of memory)"));
+  ASSERT_TRUE(item().error);
+  EXPECT_THAT(item().error->hint(), HasSubstr("HAWSER_PROXY_MEMORY_MAX"));
+}
+
 TEST_F(SupervisorTest, AMuteAdminInterfaceAloneIsNoReasonToKill) {
   start_live();
   driver.seen = fake::down("no answer");
@@ -87,6 +99,78 @@ TEST_F(SupervisorTest, OneThatHangsInItsStartIsStartedAnewToo) {
   driver.seen = fake::live_probe();
   loop.advance(seconds(1));
   EXPECT_THAT(told, ElementsAre("live f1e0 102"));
+}
+
+struct StartNowTest : ReplacingTest {
+  // It keeps ending, until the pause before the next start is one of seconds.
+  void until_a_long_pause() {
+    start_live();
+    host.start_error.assign(100, fake::down("out of memory"));
+    die(SIGSEGV);
+    for (int i = 0; i < 1000 && !has_pause_over(3); ++i) loop.advance(milliseconds(100));
+    ASSERT_TRUE(has_pause_over(3));
+    host.calls.clear();
+  }
+  bool has_pause_over(double limit) const {
+    const std::string text = metrics.text(), name = "\nhawser_proxy_backoff_seconds ";
+    const auto at = text.find(name);
+    return at != std::string::npos && std::stod(text.substr(at + name.size())) > limit;
+  }
+};
+
+TEST_F(StartNowTest, AnOperatorNeedNotWaitForThePause) {
+  until_a_long_pause();
+  told.clear();
+  host.start_error.clear();
+  restart();
+  loop.advance(milliseconds(100));
+  ASSERT_EQ(result_id(), "ok");
+  EXPECT_EQ(results.back()->old_generation, "");
+  EXPECT_EQ(results.back()->generation, "f1e0");
+  EXPECT_EQ(results.back()->version, "1.40.0");
+  EXPECT_THAT(told, ElementsAre("live f1e0 102"));
+}
+
+TEST_F(StartNowTest, WhatFailsAgainIsToldAndThePauseGoesOn) {
+  until_a_long_pause();
+  restart();
+  EXPECT_EQ(result_id(), "HWS-PX-006");
+  EXPECT_THAT(results.back().error().message(), HasSubstr("out of memory"));
+  EXPECT_EQ(state(), "WAITING");
+}
+
+TEST_F(StartNowTest, OneThatIsNotLiveInTimeIsToldAndWaitedFor) {
+  until_a_long_pause();
+  host.start_error.clear();
+  driver.seen = fake::early_probe(ProxyState::kPreInitializing);
+  restart();
+  EXPECT_EQ(result_id(), "none");
+  loop.advance(seconds(31));
+  EXPECT_EQ(result_id(), "HWS-PX-004");
+  EXPECT_EQ(state(), "WARMING");
+}
+
+TEST_F(StartNowTest, OneThatIsStoppedMeanwhileIsTold) {
+  until_a_long_pause();
+  host.start_error.clear();
+  driver.seen = fake::early_probe(ProxyState::kPreInitializing);
+  restart();
+  stop(seconds(0));
+  EXPECT_EQ(result_id(), "HWS-PX-006");
+  EXPECT_THAT(results.back().error().message(), HasSubstr("stopped"));
+}
+
+TEST_F(StartNowTest, WithoutAnOldOneThereIsNoHotRestartAndNothingToPlan) {
+  until_a_long_pause();
+  HandOverRequest request;
+  request.kind = HandOverKind::kHotRestart;
+  restart(request);
+  EXPECT_EQ(result_id(), "HWS-PX-021");
+  request.kind.reset();
+  request.plan = true;
+  restart(request);
+  EXPECT_EQ(result_id(), "HWS-PX-021");
+  EXPECT_THAT(host.calls, testing::IsEmpty());
 }
 
 struct GivingUp : SupervisorTest {

@@ -17,9 +17,13 @@ struct SupervisorTest : testing::Test {
     options.bootstrap = [this](const std::string& generation) {
       return bootstrap_ok ? "{" + generation + "}" : std::string();
     };
-    options.room = [this](pid_t) { return room; };
+    options.room = [this](const std::string&, pid_t) { return room; };
     options.queues_move = [] { return true; };
     options.cold_allowed = cold_allowed;
+    options.rest = rest;
+    options.hand_overs_per_hour = per_hour;
+    options.feed = fed ? &feed : nullptr;
+    driver.can.waits_for_listeners = fed;
     supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, options, health, metrics);
   }
   void start() {
@@ -62,6 +66,10 @@ struct SupervisorTest : testing::Test {
   bool bootstrap_ok = true;
   std::optional<MemoryRoom> room;
   bool cold_allowed = false;
+  std::chrono::milliseconds rest{0};
+  unsigned per_hour = 0;
+  fake::Feed feed{loop};
+  bool fed = false;
   std::unique_ptr<Supervisor> supervisor;
   std::vector<std::string> told;
   std::vector<Status> stopped;

@@ -50,6 +50,7 @@ TEST_F(SupervisorRestartTest, TheNextGenerationTakesOverAndTheOldOneIsOnlyReaped
   EXPECT_THAT(told, ElementsAre("replaced f1e1 102"));
   EXPECT_EQ(supervisor->status().generation, "f1e1");
   EXPECT_EQ(state(), "LIVE");
+  EXPECT_TRUE(has_metric("hawser_proxy_transitions_total{to=\"LIVE\"} 2"));
   EXPECT_TRUE(has_metric("hawser_proxy_restarts_total{result=\"ok\"} 1"));
   end_old();
   EXPECT_THAT(host.calls, Not(Contains(StartsWith("signal"))));
@@ -101,6 +102,21 @@ TEST_F(SupervisorRestartTest, IsRefusedWithoutAProxyOrWithoutRoom) {
   EXPECT_THAT(told, IsEmpty());
 }
 
+TEST_F(SupervisorRestartTest, IsRefusedWhileNobodyKnowsWhatANewOneWouldServe) {
+  std::string unprepared = "nothing is known";
+  options.unprepared = [&unprepared] { return unprepared; };
+  make();
+  follow();
+  start_live();
+  restart();
+  EXPECT_EQ(result_id(), "HWS-PX-021");
+  EXPECT_EQ(results.back().error().message(), unprepared);
+  EXPECT_THAT(host.calls, IsEmpty());
+  unprepared.clear();
+  restart();
+  EXPECT_EQ(state(), "HANDING_OVER");
+}
+
 TEST_F(SupervisorRestartTest, AFailedOneIsKilledNeverTerminatedAndTheOldOneServesOn) {
   start_live();
   restart();
@@ -113,6 +129,7 @@ TEST_F(SupervisorRestartTest, AFailedOneIsKilledNeverTerminatedAndTheOldOneServe
   EXPECT_EQ(supervisor->status().pid, 101);
   EXPECT_EQ(state(), "LIVE");
   EXPECT_TRUE(has_metric("hawser_proxy_restarts_total{result=\"failed\"} 1"));
+  EXPECT_TRUE(has_metric("hawser_proxy_exits_total{status=\"SIGKILL\"} 1")) << metrics.text();
   EXPECT_EQ(item().state, HealthState::kOk);
 }
 
@@ -177,6 +194,21 @@ TEST_F(SupervisorRestartTest, WhenTheNewOneDiesTheDrainingOneMakesWayForAColdSta
   loop.advance(seconds(10));
   EXPECT_THAT(host.calls, Contains("signal f1e0 9"));
   EXPECT_THAT(told, ElementsAre(StartsWith("down"), "live f1e0 103"));
+}
+
+TEST_F(SupervisorRestartTest, AnOldOneThatHangsBeforeTheNewOneIsLiveIsKilledWithItAndFollowedByAColdStart) {
+  options.wedge_after = seconds(3);
+  make();
+  follow();
+  start_live();
+  driver.seen_of.emplace("f1e1", fake::down("no socket"));
+  driver.data_path = Error(Code::kDeadlineExceeded, "HWS-PX-041", "no answer in 2 s", "");
+  restart();
+  loop.advance(seconds(4));
+  EXPECT_EQ(result_id(), "HWS-PX-040");
+  EXPECT_THAT(host.calls, testing::IsSupersetOf({"signal f1e1 9", "signal f1e0 9"}));
+  EXPECT_THAT(told, testing::Contains("live f1e0 103"));
+  EXPECT_TRUE(has_metric("hawser_proxy_crashes_total{cause=\"wedged\"} 1"));
 }
 
 TEST_F(SupervisorRestartTest, StoppedInTheMiddleItKillsTheNewOneAndDrainsTheOldOne) {

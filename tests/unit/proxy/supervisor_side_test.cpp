@@ -66,7 +66,7 @@ TEST_F(SupervisorSideTest, EveryGateIsKeptWithItsReason) {
   History history(loop);
   Supervisor::Options kept;
   kept.bootstrap = [](const std::string& generation) { return "{" + generation + "}"; };
-  kept.room = [](pid_t) { return std::nullopt; };
+  kept.room = [](const std::string&, pid_t) { return std::nullopt; };
   kept.queues_move = [] { return true; };
   kept.history = &history;
   supervisor = std::make_unique<Supervisor>(loop, host, driver, watcher, kept, health, metrics);
@@ -157,6 +157,57 @@ TEST_F(SupervisorSideTest, StoppedWhileTheOldOneDrainsBothEnd) {
   loop.advance(seconds(20));
   EXPECT_EQ(stopped.size(), 1U);
   EXPECT_TRUE(host.generations.empty());
+}
+
+// ---- the new one ends while the old one drains
+
+TEST_F(SupervisorSideTest, TheOldOneDrainsOnWhileAnotherStartsBesideIt) {
+  driver.connections = std::uint64_t{1};
+  replaced();
+  for (const pid_t pid : {102, 103}) {
+    host.finish(SIGSEGV, "f2e0");
+    watcher.tell(pid);
+    loop.advance(seconds(5));
+    EXPECT_THAT(host.calls, Contains(StartsWith("start f2e0")));
+    EXPECT_EQ(supervisor->status().pid, pid + 1);
+    EXPECT_EQ(state(), "LIVE");
+    EXPECT_EQ(host.generations.size(), 2U);
+  }
+  EXPECT_THAT(signals(), IsEmpty());
+  driver.connections = std::uint64_t{0};
+  loop.advance(seconds(15));
+  EXPECT_THAT(signals(), ElementsAre("signal f1e0 15"));
+  EXPECT_EQ(host.generations.size(), 1U);
+}
+
+TEST_F(SupervisorSideTest, WhenBothHaveEndedThereIsOneCrashAndOneColdStart) {
+  driver.connections = std::uint64_t{1};
+  replaced();
+  host.finish(0, "f1e0");
+  host.finish(SIGSEGV, "f2e0");
+  watcher.tell(102);
+  loop.advance(seconds(10));
+  EXPECT_EQ(state(), "LIVE");
+  EXPECT_EQ(host.generations.size(), 1U);
+  EXPECT_TRUE(has_metric("hawser_proxy_crashes_total{cause=\"signal\"} 1"));
+  EXPECT_FALSE(has_metric("hawser_proxy_crashes_total{cause=\"exit\"} 1"));
+}
+
+TEST_F(SupervisorSideTest, WherePortsCannotBeSharedTheOldOneIsEndedForTheNextOne) {
+  driver.connections = std::uint64_t{1};
+  replaced();
+  driver.seen_of.emplace("f2e0", fake::live_probe({}));
+  host.finish(SIGSEGV, "f2e0");
+  watcher.tell(102);
+  loop.advance(seconds(2));
+  EXPECT_THAT(signals(), IsEmpty());
+  loop.advance(seconds(3));
+  EXPECT_THAT(signals(), ElementsAre("signal f2e0 15", "signal f1e0 9"));
+  EXPECT_EQ(supervisor->status().generation, "f1e0");
+  EXPECT_EQ(state(), "LIVE");
+  loop.advance(seconds(70));
+  EXPECT_EQ(signals().size(), 2U) << "who saw the earlier f1e0 off has nothing to do with the later one";
+  EXPECT_THAT(driver.drained, ElementsAre("f1e0"));
 }
 
 TEST_F(SupervisorSideTest, APlanChangesNothing) {

@@ -139,6 +139,22 @@ TEST_F(SystemdLauncherTest, TheExitStatusIsOnDiskBeforeTheReap) {
   EXPECT_THAT(bus_->calls, Contains(std::string("reset ") + kUnit));
 }
 
+TEST_F(SystemdLauncherTest, AnEndAtTheLimitIsToldAndOutlivesTheBroker) {
+  start_running("f1e0", 71);
+  bus_->units[kUnit].result = "oom-kill";
+  UnitState result;
+  result.result = "oom-kill";
+  bus_->events().changed(kUnit, result);
+  bus_->end(kUnit, CLD_KILLED, SIGKILL);
+  EXPECT_TRUE(only().out_of_memory);
+  make();
+  EXPECT_TRUE(only().out_of_memory);
+  const auto ended = reap("f1e0");
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(ended->exit_status, SIGKILL);
+  EXPECT_TRUE(ended->out_of_memory);
+}
+
 TEST_F(SystemdLauncherTest, AReapThatWaitsIsAnsweredAtTheEnd) {
   start_running("f1e0", 71);
   std::optional<GenerationState> seen;

@@ -79,6 +79,7 @@ TEST(UnitProperties, HaveTheTypesThatSystemdExpects) {
                                                      {"LimitNOFILESoft", "t"},
                                                      {"LimitCORE", "t"},
                                                      {"LimitDATA", "t"},
+                                                     {"MemoryMax", "t"},
                                                      {"TimeoutStartUSec", "t"},
                                                      {"TimeoutStopUSec", "t"},
                                                      {"RuntimeMaxUSec", "t"},
@@ -95,7 +96,9 @@ TEST(UnitProperties, HaveTheTypesThatSystemdExpects) {
   run.errors_too = true;
   run.memory = 1;
   run.writable = {"-/run/x"};
-  auto all = generation_properties(generation());
+  auto limited = generation();
+  limited.memory_max = 1;
+  auto all = generation_properties(limited);
   for (auto& property : short_run_properties(run)) all.push_back(std::move(property));
   for (const auto& property : all) {
     const auto known = kTypes.find(property.name);
@@ -141,11 +144,54 @@ TEST(UnitProperties, TheAdminSocketGoesWithTheUnit) {
   EXPECT_EQ(find(generation_properties(bare), "ExecStopPost"), nullptr);
 }
 
+// What is set for `permits` and isn't without, or the other way round.
+std::vector<std::string> relaxed(const ExtensionPermits& permits) {
+  auto spec = generation();
+  const auto strict = generation_properties(spec);
+  spec.permits = permits;
+  const auto with = generation_properties(spec);
+  std::vector<std::string> out;
+  for (const auto& property : strict)
+    if (find(with, property.name) == nullptr) out.push_back("-" + property.name);
+  EXPECT_EQ(strict.size() - out.size(), with.size()) << "nothing is added";
+  const auto calls = value<UnitFilter>(with, "SystemCallFilter");
+  const auto before = value<UnitFilter>(strict, "SystemCallFilter");
+  EXPECT_TRUE(calls.allow);
+  EXPECT_TRUE(std::equal(before.names.begin(), before.names.end(), calls.names.begin()));
+  out.insert(out.end(), calls.names.begin() + static_cast<std::ptrdiff_t>(before.names.size()), calls.names.end());
+  return out;
+}
+
+TEST(UnitProperties, EachPermitRelaxesWhatItNeedsAndNothingElse) {
+  using Names = std::vector<std::string>;
+  EXPECT_TRUE(value<bool>(generation_properties(generation()), "MemoryDenyWriteExecute"));
+  EXPECT_EQ(relaxed({}), Names());
+  EXPECT_EQ(relaxed({true, false}), Names{"-MemoryDenyWriteExecute"});
+  EXPECT_EQ(relaxed({false, true}), (Names{"-MemoryDenyWriteExecute", "@pkey"}));
+  EXPECT_EQ(relaxed(kEveryExtension), (Names{"-MemoryDenyWriteExecute", "@pkey"}));
+}
+
+TEST(UnitProperties, AValidationRunsInTheSandboxOfAGeneration) {
+  ShortRun run;
+  EXPECT_NE(find(short_run_properties(run), "MemoryDenyWriteExecute"), nullptr);
+  run.permits = kEveryExtension;
+  EXPECT_EQ(find(short_run_properties(run), "MemoryDenyWriteExecute"), nullptr);
+  EXPECT_EQ(value<UnitFilter>(short_run_properties(run), "SystemCallFilter").names.back(), "@pkey");
+}
+
 TEST(UnitProperties, OutputGoesToTheJournalOrToTheFile) {
   auto spec = generation();
   EXPECT_EQ(value<std::string>(generation_properties(spec), "StandardError"), "journal");
   spec.log = "/var/log/x.log";
   EXPECT_EQ(value<std::string>(generation_properties(spec), "StandardOutput"), "append:/var/log/x.log");
+}
+
+TEST(UnitProperties, MemoryIsLimitedOnlyWhereThereIsALimit) {
+  auto spec = generation();
+  EXPECT_EQ(find(generation_properties(spec), "MemoryMax"), nullptr);
+  spec.memory_max = 3ULL << 30U;
+  EXPECT_EQ(value<std::uint64_t>(generation_properties(spec), "MemoryMax"), 3ULL << 30U);
+  EXPECT_EQ(find(generation_properties(spec), "MemoryHigh"), nullptr) << "a throttled proxy looks like one that hangs";
 }
 
 TEST(UnitProperties, AShortRunEndsAndVanishesByItself) {
