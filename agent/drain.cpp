@@ -2,6 +2,7 @@
 #include "drain.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -15,6 +16,7 @@ using nlohmann::json;
 
 constexpr auto kItem = "drain";
 constexpr auto kLookEvery = std::chrono::milliseconds(500);
+constexpr std::size_t kMostCallers = 20;               // that are told
 constexpr auto kLookSeldom = std::chrono::seconds(5);  // Envoy goes through all its statistics for it
 
 std::string count_text(std::uint64_t connections) {
@@ -37,7 +39,10 @@ void Drain::start() {
     ever_ = true;
     return show();
   }
-  if (kept->stage == DrainStage::kNone) return;
+  if (kept->stage == DrainStage::kNone) {
+    if (std::error_code ignored; std::filesystem::exists(context_.path, ignored)) keep([] {});  // of an earlier boot
+    return;
+  }
   record_ = *kept;
   if (listeners_closed()) proxy_.expect_drained(record_.drained);
   heard_at_ = until_ = context_.loop.now();
@@ -83,6 +88,7 @@ void Drain::begin(const Order& order, Done done) {
 void Drain::drain_proxy(const Proxy::Serving& serving, Done done) {
   record_.stage = DrainStage::kListeners;
   record_.drained = serving.pid;
+  record_.drained_boot = context_.boot;
   proxy_.expect_drained(serving.pid);
   keep([this, serving, done = std::move(done)] {
     proxy_.drain_inbound(serving.generation, [this, alive = std::weak_ptr(alive_), serving, done](const Status& told) {
@@ -159,6 +165,7 @@ void Drain::taken_back(Done done) {
   record_ = {};
   timer_.reset();
   open_.reset();
+  callers_.clear();
   keep([this, done = std::move(done)] {
     if (record_.stage != DrainStage::kNone) return done(text());  // drained again meanwhile
     withhold_({});
@@ -191,8 +198,33 @@ void Drain::looked(const Result<std::vector<proxy::ListenerConnections>>& seen) 
   const bool known = open_.has_value();
   const auto before = inbound();
   open_ = *seen;
+  look_at_callers();
   if (!known || (before > 0 && inbound() == 0)) log::info("draining", {{"of_callers", std::to_string(inbound())}});
   show();
+}
+
+void Drain::look_at_callers() {
+  std::set<std::uint16_t> ports;
+  for (const auto& item : *open_)
+    if (item.inbound && item.connections > 0) ports.insert(proxy::listener_port(item.listener));
+  if (ports.empty()) return callers_.clear();
+  // The kernel goes through all its connections for it.
+  context_.slow.submit([this, alive = std::weak_ptr(alive_), callers = proxy_.callers, ports, &loop = context_.loop] {
+    loop.post([this, alive, seen = callers(ports)] {
+      if (!alive.expired() && open_ && seen) callers_.note(*seen, context_.loop.now());
+    });
+  });
+}
+
+json Drain::holding() const {
+  json out = json::array();
+  for (const auto& known : callers_.oldest(kMostCallers)) {
+    auto one = proxy::peer_json(known.peer);
+    const auto seen_for = std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.now() - known.since);
+    one["seen_for_ms"] = seen_for.count();
+    out.push_back(std::move(one));
+  }
+  return out;
 }
 
 std::uint64_t Drain::inbound() const {
@@ -243,6 +275,7 @@ json Drain::describe() const {
   out["drained"] = inbound() == 0 && context_.loop.now() >= std::min(heard_at_, until_);
   out["outbound"] = outbound;
   out["listeners"] = std::move(listeners);
+  out["peers"] = holding();
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "base/result.h"
 #include "drain_record.h"
 #include "proxy/driver.h"
+#include "proxy/peers.h"
 
 namespace hawser {
 
@@ -48,6 +50,8 @@ class Drain {
     std::function<void(const std::string& generation,
                        std::function<void(Result<std::vector<proxy::ListenerConnections>>)>)>
         connections;
+    // Who is connected to inbound listeners at these ports; called on the slow worker.
+    std::function<Result<std::vector<proxy::Peer>>(std::set<std::uint16_t>)> callers;
     std::function<void(pid_t)> expect_drained;
     std::function<void(std::function<void(Status)>)> restart;
   };
@@ -90,7 +94,9 @@ class Drain {
   void taken_back(Done done);
   void look();
   void looked(const Result<std::vector<proxy::ListenerConnections>>& seen);
+  void look_at_callers();
   void show();
+  nlohmann::json holding() const;
   std::uint64_t inbound() const;
   std::string text() const;
 
@@ -104,6 +110,7 @@ class Drain {
   Done back_;               // waits for another one, which the supervisor starts
   std::optional<Error> not_kept_;
   std::optional<std::vector<proxy::ListenerConnections>> open_;
+  proxy::PeerBook callers_;
   Loop::Monotonic heard_at_{};  // by callers
   Loop::Monotonic until_{};
   std::unique_ptr<Loop::Timer> timer_;

@@ -53,15 +53,19 @@ Result<DrainRecord> DrainRecord::load(const std::string& path, const std::string
   if (out.stage == DrainStage::kNone) return unreadable(path, "the stage '" + stage.substr(0, 40) + "' isn't known");
   out.since_ms = number("since_ms");
   out.boot = text_of("boot_id");
-  out.drained = static_cast<pid_t>(number("drained_pid"));
+  out.drained_boot = text_of("drained_boot_id");
+  if (out.drained_boot == boot) out.drained = static_cast<pid_t>(number("drained_pid"));
   if (!out.boot.empty() && out.boot != boot) return DrainRecord{};
   return out;
 }
 
 Status DrainRecord::save(const std::string& path) const {
   if (stage == DrainStage::kNone) return file::remove_durable(path);
-  const json document = {
-      {"stage", drain_stage_name(stage)}, {"since_ms", since_ms}, {"boot_id", boot}, {"drained_pid", drained}};
+  const json document = {{"stage", drain_stage_name(stage)},
+                         {"since_ms", since_ms},
+                         {"boot_id", boot},
+                         {"drained_pid", drained},
+                         {"drained_boot_id", drained_boot}};
   return file::write_atomic(path, document.dump() + "\n", kMode);
 }
 

@@ -22,6 +22,7 @@ struct DrainRecord {
   std::int64_t since_ms = 0;  // Unix
   std::string boot;           // ends with this boot of the machine; empty: with `undrain` alone
   pid_t drained = 0;          // the proxy whose inbound listeners were drained
+  std::string drained_boot;   // of `drained`: after a reboot another proxy may well have its number
 
   // Of another boot: none.
   static Result<DrainRecord> load(const std::string& path, const std::string& boot);

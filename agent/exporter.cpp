@@ -13,7 +13,7 @@
 namespace hawser {
 namespace {
 
-constexpr char kItem[] = "exports";
+constexpr char kExportsItem[] = "exports";
 constexpr std::chrono::milliseconds kRetryBase{1'000}, kRetryCap{60'000};
 // For programs that were on the way to the set before.
 constexpr std::chrono::seconds kSweepAfter{5};
@@ -107,12 +107,12 @@ struct Exporter::Impl : std::enable_shared_from_this<Impl> {
     if (!round.first) {
       told.clear();
       backoff.reset();
-      return health.report(kItem, HealthState::kOk, count + " folders hold the certificate in force", nullptr);
+      return health.report(kExportsItem, HealthState::kOk, count + " folders hold the certificate in force", nullptr);
     }
     const Error& error = *round.first;
     if (std::exchange(told, error.to_string()) != error.to_string())
       log::warn("certificates for other programs: " + error.message(), {{"id", error.id()}, {"fix", error.hint()}});
-    health.report(kItem, HealthState::kDegraded, count + " written: " + error.message(), &error);
+    health.report(kExportsItem, HealthState::kDegraded, count + " written: " + error.message(), &error);
     timer = loop.after(kRetryBase + backoff.next(), [this] { write(); });
   }
 

@@ -91,8 +91,16 @@ void Interception::begin() {
       dns_state_ = dns_state();
       return confirmed();
     }
+    if (events_.may_apply && !events_.may_apply()) return put_off();
     send_plan();
   });
+}
+
+void Interception::put_off() {
+  state_ = State::kNone;
+  const Error error(Code::kUnavailable, "HWS-IC-002", "nothing is intercepted before the control plane works",
+                    "see the item control-plane; it is applied by itself then");
+  health_.report("interception", HealthState::kDegraded, error.message(), &error);
 }
 
 // What a plan depends on and nobody tells: empty where DNS isn't captured.

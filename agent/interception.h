@@ -48,6 +48,7 @@ class Interception {
 
   struct Events {
     std::function<bool()> may_confirm;                    // does the control plane work?
+    std::function<bool()> may_apply;                      // false: what isn't in force stays so
     std::function<bool()> as_it_is;                       // leave what is in force and confirmed unprobed
     std::function<void()> active;                         // in force, probed and confirmed
     std::function<void(const std::string& reason)> lost;  // no longer in force
@@ -91,6 +92,7 @@ class Interception {
   bool end_try(const broker::v1::Response& seen);
   void keep_confirmed(const Error& refused);
   void count_drift(const broker::v1::Response& seen);
+  void put_off();
   void send_plan();
   void on_plan(const broker::v1::Response& response);
   void confirm(const std::string& digest, int attempts);

@@ -16,8 +16,8 @@ namespace {
 using nlohmann::json;
 namespace v1 = broker::v1;
 
-constexpr auto kPlanTimeout = std::chrono::seconds(15);
-constexpr auto kCallTimeout = std::chrono::seconds(5);
+constexpr auto kOperatorPlanTimeout = std::chrono::seconds(15);
+constexpr auto kOperatorCallTimeout = std::chrono::seconds(5);
 
 // sshd(8): SSH_CONNECTION is the client's address and port, and the server's.
 void add_session(const std::string& ssh_connection, v1::PlanRequest& out) {
@@ -56,7 +56,7 @@ void Interception::apply_settings(Wish wish, Answer done) {
   plan.set_takeover(wish.takeover);
   if (wish.revert.count() > 0) plan.set_confirm_seconds(static_cast<std::uint32_t>(wish.revert.count()));
   add_session(wish.ssh_connection, plan);
-  broker_.call(request, kPlanTimeout,
+  broker_.call(request, kOperatorPlanTimeout,
                [this, alive = std::weak_ptr<bool>(alive_), wish = std::move(wish),
                 done = std::move(done)](const Result<v1::Response>& answer) {
                  if (alive.expired()) return;
@@ -115,7 +115,7 @@ void Interception::confirm_tried(Answer done) {
                       "hawser intercept status; hawser intercept try"));
   v1::Request request;
   request.mutable_confirm()->set_digest(tried_.digest);
-  broker_.call(request, kCallTimeout,
+  broker_.call(request, kOperatorCallTimeout,
                [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](const Result<v1::Response>& answer) {
                  if (alive.expired()) return;
                  if (!answer) return done(answer.error());
@@ -129,7 +129,7 @@ void Interception::confirm_tried(Answer done) {
 void Interception::keep_confirmed(const Error& refused) {
   v1::Request request;
   request.mutable_plan()->set_restore(true);
-  broker_.call(request, kPlanTimeout,
+  broker_.call(request, kOperatorPlanTimeout,
                [this, refused, alive = std::weak_ptr<bool>(alive_)](const Result<v1::Response>& answer) {
                  if (alive.expired() || state_ != State::kApplying) return;
                  if (!answer) return retry(answer.error());
@@ -151,7 +151,7 @@ void Interception::drain(std::chrono::seconds time, Answer done) {
   v1::Request request;
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
   request.mutable_remove()->set_drain_ms(static_cast<std::uint32_t>(std::max<std::int64_t>(limit, 1)));
-  broker_.call(request, time + kPlanTimeout, [done = std::move(done)](const Result<v1::Response>& answer) {
+  broker_.call(request, time + kOperatorPlanTimeout, [done = std::move(done)](const Result<v1::Response>& answer) {
     if (!answer) return done(answer.error());
     json checks = json::array();
     for (const auto& check : answer->remove().checks())
@@ -179,7 +179,7 @@ void Interception::count_drift(const v1::Response& seen) {
 void Interception::observe(std::function<void(Result<json>)> done) {
   v1::Request request;
   request.mutable_observe();
-  broker_.call(request, kCallTimeout, [done = std::move(done)](const Result<v1::Response>& answer) {
+  broker_.call(request, kOperatorCallTimeout, [done = std::move(done)](const Result<v1::Response>& answer) {
     if (!answer) return done(answer.error());
     done(interception_json(*answer));
   });

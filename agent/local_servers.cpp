@@ -5,6 +5,8 @@
 
 #include "base/unix_socket.h"
 #include "config/load.h"
+#include "lifecycle.h"
+#include "mesh_proxy.h"
 #include "rpc/grpc_server.h"
 #include "sds/file_secrets.h"
 #include "sds/server.h"
@@ -21,6 +23,21 @@ Result<std::unique_ptr<status::HttpServer>> serve_status(AsioLoop& loop, Metrics
   status::add_endpoints(*server, metrics, std::move(sources));
   if (auto started = server->start(); !started) return started.error();
   return server;
+}
+
+status::EndpointSources endpoint_sources(const Lifecycle& life, std::function<MeshProxy*()> proxy) {
+  status::EndpointSources out;
+  out.not_ready = [&life, proxy]() -> std::string {
+    if (const MeshProxy* now = proxy(); now != nullptr && !now->drain().reason().empty()) return now->drain().reason();
+    if (life.reached(Event::kIntercepting)) return {};
+    const auto last = life.last();
+    return "reached " + (last ? std::string(event_name(*last)) : "nothing");
+  };
+  out.proxy_stats = [proxy = std::move(proxy)](std::function<void(Result<std::string>)> done) {
+    if (MeshProxy* now = proxy(); now != nullptr) return now->supervisor().scrape(std::move(done));
+    done(Error(Code::kUnavailable, "HWS-MB-002", "no proxy runs"));
+  };
+  return out;
 }
 
 std::unique_ptr<sds::SdsServer> make_sds(AsioLoop& loop, SlowWorker& slow, Metrics& metrics, HealthSink& health,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,11 +25,16 @@ class Relay;
 
 namespace hawser {
 
+class Lifecycle;
+class MeshProxy;
+
 // What: what a joined host serves to itself: port 15020, xds.sock and sds.sock for the proxy's user alone, and, where
 // it's configured, proxyless.sock for programs that speak xDS themselves.
 // Threading: on the loop. Failure: a port or socket that's taken, a user that doesn't exist; nothing is left open.
 Result<std::unique_ptr<status::HttpServer>> serve_status(AsioLoop& loop, Metrics& metrics, std::uint16_t port,
                                                          status::EndpointSources sources);
+// What port 15020 tells of the host; both outlive the server, a proxy may come and go.
+status::EndpointSources endpoint_sources(const Lifecycle& life, std::function<MeshProxy*()> proxy);
 // The server of the proxy's secrets; those that the mesh's configuration names by file are read for it on `slow`.
 std::unique_ptr<sds::SdsServer> make_sds(AsioLoop& loop, SlowWorker& slow, Metrics& metrics, HealthSink& health,
                                          const config::Config& config, const std::string& state_dir);

@@ -27,7 +27,6 @@
 #include "rpc/grpc_server.h"
 #include "sds/server.h"
 #include "snapshot_facts.h"
-#include "status/endpoints.h"
 #include "status/http_server.h"
 #include "status/time_text.h"
 #include "trust.h"
@@ -36,6 +35,8 @@
 namespace hawser {
 namespace {
 using nlohmann::json;
+// Before a proxy that was found is followed without it.
+constexpr auto kPlaneFirst = std::chrono::milliseconds(1000);
 }  // namespace
 
 struct Membership::Impl : std::enable_shared_from_this<Impl> {
@@ -60,6 +61,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<Registration> registration;
   std::unique_ptr<RenewalWaiters> renewals;
   std::unique_ptr<Loop::Timer> timer;
+  bool found = false;  // a proxy ran before us
+  bool bare = false;   // it's followed, and there's nothing yet that another would serve
   bool ending = false;
   std::string leaving;  // what is done for it now
   Interception::Listeners captured;
@@ -118,7 +121,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // --- PREFLIGHT_OK: is there room, and is the broker there --------------------------------------------------------
   void preflight() {
-    proxy::BrokerHost(*broker).observe([self = shared_from_this()](Result<std::vector<proxy::HostedGeneration>> seen) {
+    const auto permitted = [self = shared_from_this()](const HostPermits& seen) { self->relay->permit(seen); };
+    proxy::BrokerHost(*broker, permitted).observe([self = shared_from_this()](const auto& seen) {
       if (self->ending) return;
       if (!seen) return self->again("broker", seen.error(), &Impl::preflight);
       self->health().report("broker", HealthState::kOk, "reachable", nullptr);
@@ -130,6 +134,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   // The ports of a proxy that runs already are its own: it will be adopted.
   void check_ports(bool proxy_runs) {
+    found = proxy_runs;
     Status checked = judge_host(config, facts);
     if (checked && !proxy_runs) checked = bootstrap::ports_free({kOutboundPort, kInboundPort, kReadinessPort, 15090});
     if (checked && !http) checked = start_http();
@@ -147,18 +152,8 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   Status start_http() {
-    status::EndpointSources sources;
-    sources.not_ready = [this]() -> std::string {
-      if (proxy && !proxy->drain().reason().empty()) return proxy->drain().reason();
-      if (life().reached(Event::kIntercepting)) return {};
-      const auto last = life().last();
-      return "reached " + (last ? std::string(event_name(*last)) : "nothing");
-    };
-    sources.proxy_stats = [this](std::function<void(Result<std::string>)> done) {
-      if (proxy) return proxy->supervisor().scrape(std::move(done));
-      done(Error(Code::kUnavailable, "HWS-MB-002", "no proxy runs"));
-    };
-    auto server = serve_status(context.loop, context.metrics, config.status_port, std::move(sources));
+    auto server = serve_status(context.loop, context.metrics, config.status_port,
+                               endpoint_sources(life(), [this] { return proxy.get(); }));
     if (!server) return server.error();
     http = std::move(*server);
     return {};
@@ -214,35 +209,47 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       on_plane(connected);
     });
     relay->on_accepted([this] { snapshot->on_accepted(); });
-    snapshot->begin(snapshot_source(*relay), [this](const std::string& reason) {
-      life().pass_over(Event::kControlPlaneConnected, reason);
-      start_proxy();
-    });
+    snapshot->begin(snapshot_source(*relay), [this](const std::string& reason) { go_without_plane(reason, false); });
     relay->start(bootstrap::node_bytes(node_options(config, facts)), options, identity->relay_credentials(),
                  identity->relay_token());
+    if (found) timer = context.loop.after(kPlaneFirst, [this] { go_without_plane("a proxy runs already", true); });
+  }
+
+  void go_without_plane(const std::string& reason, bool without_anything) {
+    bare = without_anything;
+    life().pass_over(Event::kControlPlaneConnected, reason);
+    if (!proxy) return start_proxy();
+    if (proxy->supervisor().live()) intercept();
   }
 
   void on_plane(bool connected) {
     snapshot->on_plane(connected);
     if (!connected || life().reached(Event::kControlPlaneConnected)) return;
+    const bool provisional = std::exchange(bare, false);
     life().reach(Event::kControlPlaneConnected);
     if (!proxy) return start_proxy();
+    if (provisional && proxy->supervisor().live()) return intercept();
     on_registrable();
   }
 
   // --- PROXY_READY -------------------------------------------------------------------------------------------------
-
   void start_proxy() {
+    timer.reset();
+    const auto unprepared = [this] {
+      return std::string(bare ? "nobody has said yet what a new proxy would serve" : "");
+    };
     proxy =
-        std::make_unique<MeshProxy>(MeshProxy::Context{context.loop, context.slow, *broker, health(), context.metrics,
-                                                       context.run_dir, context.state_dir},
+        std::make_unique<MeshProxy>(MeshProxy::Context{context.loop, context.slow, *broker, *relay,
+                                                       [this] { return identity->current() != nullptr; }, health(),
+                                                       context.metrics, context.run_dir, context.state_dir, unprepared},
                                     config, facts, [this](const std::string& reason) { registration->drain(reason); });
     proxy::Supervisor& supervisor = proxy->supervisor();
     supervisor.on_replaced([this](const std::string& generation, pid_t) {
       relay->set_serving(generation);
       proxy->drain().on_serving();
     });
-    prepare_interception();
+    interception = std::make_unique<Interception>(context.loop, *broker, context.metrics, health(),
+                                                  interception_options(config, facts));
     registration->start();
     supervisor.start([this](const std::string& generation, pid_t) { on_live(generation); },
                      [this](const std::string& reason) { on_down(reason); });
@@ -251,9 +258,15 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void on_live(const std::string& generation) {
     relay->set_serving(generation);
     life().reach(Event::kProxyReady);
+    intercept();
+    proxy->drain().on_serving();
+  }
+
+  void intercept() {
     const Interception::Listeners bound{proxy->listens(false), proxy->listens(true)};
     Interception::Events events;
-    events.as_it_is = [this] { return proxy->drain().listeners_closed(); };
+    events.as_it_is = [this] { return bare || proxy->drain().listeners_closed(); };
+    events.may_apply = [this] { return !bare; };  // nobody would confirm it
     events.may_confirm = [this] { return relay->status().connected || snapshot->confirmed_before(); };
     events.active = [this, bound] { on_intercepting(bound); };
     events.lost = [this](const std::string& reason) {
@@ -261,7 +274,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
       life().lose(Event::kIntercepting, reason);
     };
     interception->apply(bound, std::move(events));
-    proxy->drain().on_serving();
   }
 
   void on_down(const std::string& reason) {
@@ -271,11 +283,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   // --- INTERCEPTING, REGISTERED ------------------------------------------------------------------------------------
-
-  void prepare_interception() {
-    interception = std::make_unique<Interception>(context.loop, *broker, context.metrics, health(),
-                                                  interception_options(config, facts));
-  }
 
   void prepare_registration() {
     Registration::Hooks hooks;
@@ -369,11 +376,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
     relay->stop(rest);
   }
 
-  void stop(std::function<void()> done) {
-    if (std::exchange(ending, true)) return done();
-    let_go(std::move(done));
-  }
-
   // Unlike a restart of hawserd this ends what callers are connected to: they hear of it first.
   void shut_down(std::function<void()> done) {
     if (std::exchange(ending, true)) return done();
@@ -416,18 +418,6 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   }
 
   Result<json> certificate() const { return identity->describe(sds ? sds->presented().serial : std::string()); }
-
-  void describe(json& status) const {
-    if (auto cert = certificate()) status["identity"] = *cert;
-    if (relay) status["control_plane"] = control_plane_json(relay->status(), config.control_plane.address.text());
-    if (snapshot) status["snapshot"] = snapshot->describe();
-    if (proxy) status["drain"] = proxy->drain().describe();
-    if (proxy) status["proxy"] = proxy_json(proxy->supervisor().status());
-    status["interception"] = {{"state", interception ? interception->state() : "none"}};
-    status["registration"] =
-        registration ? registration->describe() : json{{"group", config.workload.group}, {"health", "unknown"}};
-    if (!leaving.empty()) status["leaving"] = leaving;
-  }
 };
 
 Membership::Membership(Context context, config::Config config)
@@ -442,7 +432,8 @@ void Membership::leave(std::chrono::seconds drain, std::function<void(Status)> d
   impl_->leave(drain, std::move(done));
 }
 void Membership::stop(std::function<void()> done) {
-  impl_->stop(std::move(done));
+  if (std::exchange(impl_->ending, true)) return done();
+  impl_->let_go(std::move(done));
 }
 std::chrono::seconds Membership::shutdown_bound() const {
   return take_down_bound(impl_->config);
@@ -480,7 +471,16 @@ Result<std::string> Membership::program_bootstrap() const {
   return hawser::program_bootstrap(impl_->config, impl_->facts, impl_->context.run_dir);
 }
 void Membership::describe(json& status) const {
-  impl_->describe(status);
+  const Impl& m = *impl_;
+  if (auto cert = m.certificate()) status["identity"] = *cert;
+  if (m.relay) status["control_plane"] = control_plane_json(m.relay->status(), m.config.control_plane.address.text());
+  if (m.snapshot) status["snapshot"] = m.snapshot->describe();
+  if (m.proxy) status["drain"] = m.proxy->drain().describe();
+  if (m.proxy) status["proxy"] = proxy_json(m.proxy->supervisor().status());
+  status["interception"] = {{"state", m.interception ? m.interception->state() : "none"}};
+  status["registration"] =
+      m.registration ? m.registration->describe() : json{{"group", m.config.workload.group}, {"health", "unknown"}};
+  if (!m.leaving.empty()) status["leaving"] = m.leaving;
 }
 Result<json> Membership::certificate() const {
   auto out = impl_->certificate();

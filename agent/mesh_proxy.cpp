@@ -8,6 +8,7 @@
 #include "base/boot_id.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "bootstrap/own_listeners.h"
 #include "proxy/parent_stand_in.h"
 #include "proxy_node.h"
 
@@ -28,6 +29,10 @@ Drain::Proxy drained_by(proxy::Supervisor& supervisor, proxy::EnvoyDriver& drive
   out.connections = [&driver](const std::string& generation, auto done) {
     driver.connections(generation, std::move(done));
   };
+  out.callers = [](std::set<std::uint16_t> ports) {
+    ports.insert(kInboundPort);
+    return proxy::observe_peers(ports);
+  };
   out.expect_drained = [&supervisor](pid_t pid) { supervisor.expect_drained(pid); };
   out.restart = [&supervisor](std::function<void(Status)> done) {
     // Of the three the one that takes over what is left of a drained proxy: its outbound listeners.
@@ -43,13 +48,16 @@ Drain::Proxy drained_by(proxy::Supervisor& supervisor, proxy::EnvoyDriver& drive
 }  // namespace
 
 MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFacts& facts, Drain::Withhold withhold)
-    : history_(std::make_unique<proxy::History>(
+    : feed_(std::make_unique<RelayFeed>(context.relay, context.has_certificate)),
+      history_(std::make_unique<proxy::History>(
           context.loop,
           proxy::History::Storage{&context.slow, context.state_dir + "/supervisor/history.json", boot_id()})) {
   history_->restore();
   proxy::AdminClient::Options admin_options;
   admin_options.folder = context.run_dir + "/proxy";
   admin_ = std::make_unique<proxy::AdminClient>(context.loop, admin_options);
+  admin_options.suffix = bootstrap::kWorkerSocketSuffix;
+  workers_ = std::make_unique<proxy::AdminClient>(context.loop, admin_options);
   proxy::EnvoyDriver::Options driver_options;
   driver_options.concurrency = config.proxy.concurrency;
   driver_options.drain = config.proxy.drain;
@@ -57,24 +65,27 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   driver_options.log_level = config.proxy.log_level;
   driver_options.json_log = config.proxy.json_log;
   driver_options.data_path = proxy::http_data_probe(context.loop, kReadinessPort);
+  driver_options.workers = workers_.get();
   driver_options.stand_in = [&loop = context.loop](const proxy::GenerationId& child) {
     return proxy::ParentStandIn::open(loop, child.base_id(), child.epoch);
   };
   driver_ = std::make_unique<proxy::EnvoyDriver>(*admin_, driver_options);
-  questions_ = std::make_unique<ProxyQuestions>(context.loop, *driver_);
+  questions_ = std::make_unique<ProxyQuestions>(context.loop, context.slow, *driver_);
   proxy::CounterKeeper::Options counter_options;
   counter_options.path = context.state_dir + "/supervisor/counters";
   counter_options.boot = boot_id();
   counters_ = std::make_unique<proxy::CounterKeeper>(context.loop, context.slow, *driver_, context.metrics,
                                                      std::move(counter_options));
   counters_->restore();
-  host_ = std::make_unique<proxy::BrokerHost>(context.broker);
+  host_ = std::make_unique<proxy::BrokerHost>(
+      context.broker, [&relay = context.relay](const HostPermits& seen) { relay.permit(seen); });
   watcher_ = std::make_unique<proxy::PidfdWatcher>(context.loop);
   proxy::Supervisor::Options options;
   options.start_timeout = config.proxy.start_timeout;
   options.wedge_after = config.proxy.wedge_after;
   options.parent_shutdown = config.proxy.parent_shutdown;
   options.budget.probation = config.proxy.probation;
+  options.unprepared = context.unprepared;
   options.concurrency = config.proxy.concurrency;
   options.seed = random_seed();
   options.history = history_.get();
@@ -83,6 +94,8 @@ MeshProxy::MeshProxy(Context context, const config::Config& config, const HostFa
   options.canary = config.proxy.canary;
   options.drain = config.proxy.drain;
   options.counters = counters_.get();
+  options.feed = feed_.get();
+  options.hand_overs_per_hour = config.proxy.hand_overs_per_hour;
   options.bootstrap = [config, facts, run_dir = context.run_dir](const std::string& generation) {
     return proxy_bootstrap(config, facts, run_dir, generation);
   };

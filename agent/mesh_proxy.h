@@ -20,6 +20,7 @@
 #include "proxy/history.h"
 #include "proxy/supervisor.h"
 #include "proxy_view.h"
+#include "relay_feed.h"
 
 namespace hawser {
 
@@ -33,10 +34,13 @@ class MeshProxy {
     AsioLoop& loop;
     SlowWorker& slow;
     broker::BrokerClient& broker;
+    xds::Relay& relay;                      // outlives the proxy
+    std::function<bool()> has_certificate;  // to give to a new one
     HealthSink& health;
     Metrics& metrics;
     std::string run_dir;
     std::string state_dir;
+    std::function<std::string()> unprepared;  // see proxy::Supervisor::Options
   };
 
   MeshProxy(Context context, const config::Config& config, const HostFacts& facts, Drain::Withhold withhold);
@@ -57,8 +61,10 @@ class MeshProxy {
 
  private:
   // In order of construction; destroyed backwards.
+  std::unique_ptr<RelayFeed> feed_;
   std::unique_ptr<proxy::History> history_;
   std::unique_ptr<proxy::AdminClient> admin_;
+  std::unique_ptr<proxy::AdminClient> workers_;
   std::unique_ptr<proxy::EnvoyDriver> driver_;
   std::unique_ptr<ProxyQuestions> questions_;
   std::unique_ptr<proxy::CounterKeeper> counters_;

@@ -70,12 +70,13 @@ std::optional<proxy::HandOverRequest> request_of(const RestartJob& job) {
   out.kind = proxy::hand_over_kind(job.hand_over);
   out.as_configured = job.hand_over.empty();
   out.plan = job.plan;
+  out.limited = true;
   out.binary_sha256 = job.binary_sha256;
   if (!out.kind && !job.hand_over.empty() && job.hand_over != "auto") return std::nullopt;
   return out;
 }
 
-struct Runner {
+struct ProxyRunner {
   MeshProxy& proxy;
   Done done;
 
@@ -122,7 +123,7 @@ struct Runner {
 void run_proxy_job(const Membership& membership, const ProxyJob& job, Done done) {
   MeshProxy* proxy = membership.proxy();
   if (proxy == nullptr) return done(Error(Code::kFailedPrecondition, "HWS-MB-002", "no proxy runs", "hawser status"));
-  std::visit(Runner{*proxy, std::move(done)}, job);
+  std::visit(ProxyRunner{*proxy, std::move(done)}, job);
 }
 
 }  // namespace hawser

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
+#include "mesh_proxy.h"
 #include "proxy/connections.h"
+#include "proxy/peers.h"
 #include "proxy/process_memory.h"
 #include "status/time_text.h"
 
@@ -15,9 +18,23 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxRefusal = 300;
+constexpr std::size_t kMaxPeers = 1000;
 
 std::string text_of(const json& document) {
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+// Those that were silent for longest come last: who streams is looked for more often than who forgot to go.
+json peers_json(const proxy::Connections& seen) {
+  std::set<std::uint16_t> ports{kOutboundPort, kInboundPort};
+  for (const auto& each : seen.listeners) ports.insert(proxy::listener_port(each.address));
+  auto peers = proxy::observe_peers(ports);
+  if (!peers) return {};
+  std::stable_sort(peers->begin(), peers->end(), [](const auto& a, const auto& b) { return a.idle < b.idle; });
+  if (peers->size() > kMaxPeers) peers->resize(kMaxPeers);
+  json out = json::array();
+  for (const auto& each : *peers) out.push_back(proxy::peer_json(each));
+  return out;
 }
 
 json connections_json(const std::string& generation, const proxy::Connections& seen) {
@@ -35,6 +52,7 @@ json connections_json(const std::string& generation, const proxy::Connections& s
   for (const auto& each : seen.clusters)
     out["clusters"].push_back(
         {{"name", each.name}, {"connections", each.connections}, {"open_requests", each.requests}});
+  if (auto peers = peers_json(seen); !peers.is_null()) out["peers"] = std::move(peers);
   return out;
 }
 
@@ -76,7 +94,20 @@ json view_json(const proxy::Supervisor::View& view, Loop::Wall now) {
   if (memory.rss) out["memory"]["rss_bytes"] = *memory.rss;
   if (memory.pss) out["memory"]["pss_bytes"] = *memory.pss;
   if (memory.cgroup) out["memory"]["cgroup_bytes"] = *memory.cgroup;
+  if (memory.limit) out["memory"]["limit_bytes"] = *memory.limit;
   return out;
+}
+
+json capabilities_json(const proxy::Capabilities& can) {
+  return {{"hot_restart", can.hot_restart},
+          {"side_by_side", can.side_by_side},
+          {"drain", can.drain},
+          {"connection_count", can.connection_count},
+          {"waits_for_listeners", can.waits_for_listeners},
+          {"worker_request", can.worker_request},
+          {"data_path_probe", can.data_path_probe},
+          {"flush_mark", can.flush_mark},
+          {"stand_in", can.stand_in}};
 }
 
 }  // namespace
@@ -95,10 +126,15 @@ void ProxyQuestions::ask(const std::string& serving, const ProxyQuestion& questi
 
 void ProxyQuestions::ask_connections(const std::string& generation, Done done) {
   driver_.ask(generation, proxy::connections_query(),
-              [generation, done = std::move(done)](const Result<proxy::AdminReply>& reply) {
+              [this, alive = std::weak_ptr(alive_), generation,
+               done = std::move(done)](const Result<proxy::AdminReply>& reply) {
+                if (alive.expired()) return;
                 if (!reply) return done(reply.error());
                 if (reply->status != 200) return done(refused(*reply));
-                done(text_of(connections_json(generation, proxy::parse_connections(reply->body))));
+                // The kernel goes through all its connections for the peers.
+                slow_.submit([generation, seen = proxy::parse_connections(reply->body), done, &loop = loop_] {
+                  loop.post([done, text = text_of(connections_json(generation, seen))] { done(text); });
+                });
               });
 }
 
@@ -143,13 +179,17 @@ void ProxyQuestions::status(const proxy::Supervisor& supervisor, Done done) {
   if (on_status_.size() > 1) return;
   struct Pending {
     json generations = json::array();
+    json capabilities;
     std::size_t awaited = 1;
     std::function<void(const std::string&)> tell;
     void step() {
-      if (--awaited == 0) tell(text_of({{"schema_version", 1}, {"generations", std::move(generations)}}));
+      if (--awaited > 0) return;
+      tell(text_of(
+          {{"schema_version", 1}, {"generations", std::move(generations)}, {"capabilities", std::move(capabilities)}}));
     }
   };
   auto pending = std::make_shared<Pending>();
+  pending->capabilities = capabilities_json(driver_.capabilities());
   pending->tell = [this, alive = std::weak_ptr(alive_)](const std::string& text) {
     if (alive.expired()) return;
     for (auto& waiting : std::exchange(on_status_, {})) waiting(text);

@@ -27,7 +27,8 @@ struct ProxyQuestion {
   std::uint64_t offset = 0;
 };
 
-// What: the answers to `hawser proxy connections` and `config-dump`, as JSON documents. A dump may be larger than a
+// What: the answers to `hawser proxy connections` and `config-dump`, as JSON documents. Who is connected is the
+// kernel's word, of all generations that share the ports; the rest is the proxy's own. A dump may be larger than a
 // frame of admin.sock, so it's handed out in parts: {"token", "size", "offset", "part"}; the last one asked for is held
 // for ten seconds, in memory. Secrets are as Envoy tells them, redacted.
 // Threading: on the loop. Failure: the driver's; HWS-PX-063 (the proxy refuses the question), HWS-PX-064 (that dump
@@ -38,7 +39,8 @@ class ProxyQuestions {
   static constexpr auto kHeld = std::chrono::seconds(10);
   using Done = std::function<void(Result<std::string>)>;
 
-  ProxyQuestions(Loop& loop, proxy::EnvoyDriver& driver) : loop_(loop), driver_(driver) {}
+  ProxyQuestions(Loop& loop, SlowWorker& slow, proxy::EnvoyDriver& driver)
+      : loop_(loop), slow_(slow), driver_(driver) {}
   void ask(const std::string& serving, const ProxyQuestion& question, Done done);
   // `hawser proxy status`: every generation that runs, with its connections where it can be asked; what can't be had is
   // left out. Anybody may ask: those who come while the proxies are asked get the same answer.
@@ -50,6 +52,7 @@ class ProxyQuestions {
   Result<std::string> part(const std::string& token, std::uint64_t offset);
 
   Loop& loop_;
+  SlowWorker& slow_;
   proxy::EnvoyDriver& driver_;
   std::vector<Done> on_status_;  // wait for the answer under way
   std::string token_;

@@ -21,7 +21,7 @@
 namespace hawser {
 namespace {
 
-constexpr char kItem[] = "trust";
+constexpr char kTrustItem[] = "trust";
 // So long before a list ends it is taken back: the proxy's clock needn't be ours.
 constexpr std::chrono::seconds kCrlMargin{5};
 constexpr std::chrono::hours kLongestTimer{24};
@@ -233,8 +233,8 @@ struct Trust::Impl : std::enable_shared_from_this<Impl> {
     if (retired > 0) detail += ", " + std::to_string(retired) + " of them retired";
     if (!crl.pem.empty()) detail += "; revocation lists: " + std::to_string(crl.lists.size());
     if (const auto error = worst())
-      return context.health.report(kItem, HealthState::kDegraded, error->message(), &*error);
-    context.health.report(kItem, trusted > 0 ? HealthState::kOk : HealthState::kStarting, detail, nullptr);
+      return context.health.report(kTrustItem, HealthState::kDegraded, error->message(), &*error);
+    context.health.report(kTrustItem, trusted > 0 ? HealthState::kOk : HealthState::kStarting, detail, nullptr);
   }
 
   std::optional<Error> worst() const {

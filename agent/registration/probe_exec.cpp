@@ -94,10 +94,10 @@ class Command final : public std::enable_shared_from_this<Command> {
   std::unique_ptr<Loop::Timer> timer_;
 };
 
-class Handle final : public ProbeAttempt {
+class ExecHandle final : public ProbeAttempt {
  public:
-  explicit Handle(std::shared_ptr<Command> command) : command_(std::move(command)) {}
-  ~Handle() override { command_->abandon(); }
+  explicit ExecHandle(std::shared_ptr<Command> command) : command_(std::move(command)) {}
+  ~ExecHandle() override { command_->abandon(); }
   bool settled() const override { return command_->reaped(); }
 
  private:
@@ -109,7 +109,7 @@ class Handle final : public ProbeAttempt {
 std::shared_ptr<ProbeAttempt> attempt_exec(AsioLoop& loop, const config::HealthProbe& probe, ProbeAttempt::Done done) {
   auto command = std::make_shared<Command>(loop, probe, std::move(done));
   command->start(probe);
-  return std::make_shared<Handle>(std::move(command));
+  return std::make_shared<ExecHandle>(std::move(command));
 }
 
 }  // namespace hawser::registration

@@ -4,9 +4,11 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <optional>
+#include <sstream>
 #include <vector>
 
 #include "registration/probe_attempt.h"
+#include "registration/probe_stream.h"
 #include "registration/probe_tls.h"
 
 namespace hawser::registration {
@@ -17,6 +19,7 @@ namespace http = beast::http;
 namespace ssl = boost::asio::ssl;
 using boost::asio::ip::tcp;
 using Failure = boost::system::error_code;
+using Tls = ssl::stream<ProbeStream&>;
 
 constexpr std::size_t kMaxBody = 64U * 1024U;
 // The proxy accepts before it has asked the program: it is the program that refuses if the connection ends so soon.
@@ -52,7 +55,8 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     SSL_CTX* raw = tls_context_->native_handle();
     auto ready = probe_.through_proxy ? set_up_proxy_tls(raw, probe_, identity_) : set_up_program_tls(raw, probe_);
     if (!ready) return ready;
-    tls_.emplace(stream_, *tls_context_);
+    tls_.emplace(tcp_, *tls_context_);
+    top_ = &over_tls_.emplace(*tls_);
     if (!probe_.through_proxy) return name_server(tls_->native_handle(), probe_);
     return probe_.tls ? prepare_inner_tls() : Status();
   }
@@ -61,7 +65,8 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
   Status prepare_inner_tls() {
     inner_context_.emplace(ssl::context::tls_client);
     if (auto ready = set_up_program_tls(inner_context_->native_handle(), probe_); !ready) return ready;
-    inner_tls_.emplace(*tls_, *inner_context_);
+    inner_tls_.emplace(*over_tls_, *inner_context_);
+    top_ = &over_inner_tls_.emplace(*inner_tls_);
     return name_server(inner_tls_->native_handle(), probe_);
   }
 
@@ -88,7 +93,7 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
   }
 
   void shake_hands() {
-    tls_->async_handshake(ssl::stream_base::client, [self = shared_from_this()](const Failure& failed) {
+    shake_hands(*tls_, [self = shared_from_this()](const Failure& failed) {
       if (failed) return self->finish(unwell("no TLS with " + self->target() + ": " + failed.message()));
       if (self->probe_.through_proxy)
         if (auto own = check_own_proxy(self->tls_->native_handle(), self->identity_.spiffe_id); !own)
@@ -98,8 +103,12 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     });
   }
 
+  static void shake_hands(Tls& tls, std::function<void(const Failure&)> done) {
+    tls.async_handshake(ssl::stream_base::client, std::move(done));
+  }
+
   void shake_inner_hands() {
-    inner_tls_->async_handshake(ssl::stream_base::client, [self = shared_from_this()](const Failure& failed) {
+    shake_hands(*inner_tls_, [self = shared_from_this()](const Failure& failed) {
       if (failed) return self->finish(unwell("no TLS with the program on " + self->target() + ": " + failed.message()));
       self->connected();
     });
@@ -117,7 +126,7 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     stay_.async_wait([self = shared_from_this()](const Failure& failed) {
       if (!failed) self->finish({});
     });
-    tls_->async_read_some(boost::asio::buffer(byte_), [self = shared_from_this()](const Failure& failed, std::size_t) {
+    top_->read(boost::asio::buffer(byte_), [self = shared_from_this()](const Failure& failed, std::size_t) {
       self->finish(failed ? Status(unwell("the proxy can't connect to the program: " + failed.message())) : Status());
     });
   }
@@ -128,41 +137,29 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
     return probe_.through_proxy ? text + " through the proxy" : text;
   }
 
-  template <typename Use>
-  void on_stream(Use use) {
-    if (inner_tls_)
-      use(*inner_tls_);
-    else if (tls_)
-      use(*tls_);
-    else
-      use(stream_);
-  }
-
   void send() {
     const std::string name = probe_.server_name.empty() ? "localhost" : probe_.server_name;
-    request_.method(http::verb::get);
-    request_.target(probe_.http_path);
-    request_.version(11);
-    request_.set(http::field::host, name + ":" + std::to_string(probe_.port));
-    request_.set(http::field::user_agent, "hawser-probe/1.0");
-    request_.set(http::field::connection, "close");
-    for (const auto& [header, value] : probe_.http_headers) request_.set(header, value);
-    on_stream([this](auto& stream) {
-      http::async_write(stream, request_, [self = shared_from_this()](const Failure& error, std::size_t) {
-        if (error) return self->finish(unwell("can't send the request: " + error.message()));
-        self->receive();
-      });
-    });
+    http::request<http::empty_body> request(http::verb::get, probe_.http_path, 11);
+    request.set(http::field::host, name + ":" + std::to_string(probe_.port));
+    request.set(http::field::user_agent, "hawser-probe/1.0");
+    request.set(http::field::connection, "close");
+    for (const auto& [header, value] : probe_.http_headers) request.set(header, value);
+    std::ostringstream text;
+    text << request;
+    request_ = text.str();
+    boost::asio::async_write(*top_, boost::asio::buffer(request_),
+                             [self = shared_from_this()](const Failure& error, std::size_t) {
+                               if (error) return self->finish(unwell("can't send the request: " + error.message()));
+                               self->receive();
+                             });
   }
 
   void receive() {
-    on_stream([this](auto& stream) {
-      http::async_read_header(stream, buffer_, parser_, [self = shared_from_this()](const Failure& error, std::size_t) {
-        if (error) return self->finish(unwell("no HTTP answer: " + error.message()));
-        const auto status = self->parser_.get().result_int();
-        if (status >= 200 && status < 400) return self->finish({});
-        self->finish(unwell("GET " + self->probe_.http_path + " answered " + std::to_string(status)));
-      });
+    http::async_read_header(*top_, buffer_, parser_, [self = shared_from_this()](const Failure& error, std::size_t) {
+      if (error) return self->finish(unwell("no HTTP answer: " + error.message()));
+      const auto status = self->parser_.get().result_int();
+      if (status >= 200 && status < 400) return self->finish({});
+      self->finish(unwell("GET " + self->probe_.http_path + " answered " + std::to_string(status)));
     });
   }
 
@@ -183,22 +180,26 @@ class NetAttempt final : public std::enable_shared_from_this<NetAttempt> {
   std::vector<std::string> hosts_;
   ProbeIdentity identity_;
   Done done_;
+  ProbeStreamOver<beast::tcp_stream> tcp_{stream_};
   std::optional<ssl::context> tls_context_;
-  std::optional<ssl::stream<beast::tcp_stream&>> tls_;
+  std::optional<Tls> tls_;
+  std::optional<ProbeStreamOver<Tls>> over_tls_;
   std::optional<ssl::context> inner_context_;
-  std::optional<ssl::stream<ssl::stream<beast::tcp_stream&>&>> inner_tls_;
+  std::optional<Tls> inner_tls_;
+  std::optional<ProbeStreamOver<Tls>> over_inner_tls_;
+  ProbeStream* top_ = &tcp_;
   Failure refusal_;
   std::array<char, 1> byte_{};
   beast::flat_buffer buffer_{16U * 1024U};
-  http::request<http::empty_body> request_;
+  std::string request_;
   http::response_parser<http::string_body> parser_;
 };
 
 // Its owner holds this; the operations hold the attempt itself.
-class Handle final : public ProbeAttempt {
+class NetHandle final : public ProbeAttempt {
  public:
-  explicit Handle(std::shared_ptr<NetAttempt> attempt) : attempt_(std::move(attempt)) { attempt_->start(); }
-  ~Handle() override { attempt_->cancel(); }
+  explicit NetHandle(std::shared_ptr<NetAttempt> attempt) : attempt_(std::move(attempt)) { attempt_->start(); }
+  ~NetHandle() override { attempt_->cancel(); }
 
  private:
   std::shared_ptr<NetAttempt> attempt_;
@@ -217,7 +218,7 @@ std::vector<std::string> hosts_of(const std::string& configured) {
 
 std::shared_ptr<ProbeAttempt> attempt_net(AsioLoop& loop, const config::HealthProbe& probe,
                                           const ProbeSurroundings& around, ProbeAttempt::Done done) {
-  return std::make_shared<Handle>(std::make_shared<NetAttempt>(loop, probe, around, std::move(done)));
+  return std::make_shared<NetHandle>(std::make_shared<NetAttempt>(loop, probe, around, std::move(done)));
 }
 
 }  // namespace hawser::registration

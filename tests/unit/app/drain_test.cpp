@@ -59,6 +59,10 @@ struct DrainTest : testing::Test {
       ++looks;
       done(open);
     };
+    proxy.callers = [this](const std::set<std::uint16_t>& ports) {
+      asked_ports = ports;
+      return callers;
+    };
     proxy.expect_drained = [this](pid_t pid) { expected = pid; };
     proxy.restart = [this](std::function<void(Status)> done) {
       did.emplace_back("restart");
@@ -93,6 +97,8 @@ struct DrainTest : testing::Test {
   std::string path;
   std::optional<Drain::Proxy::Serving> serving = Drain::Proxy::Serving{"f1e0", 101};
   std::vector<proxy::ListenerConnections> open;
+  std::vector<proxy::Peer> callers;
+  std::set<std::uint16_t> asked_ports;
   std::vector<std::string> did;
   Status drains;
   std::function<void(Status)> restarted;
@@ -133,6 +139,24 @@ TEST_F(DrainTest, ItIsDrainedWhenCallersHaveHeardAndNoneIsLeft) {
   open = {{"0.0.0.0_15006", 1, true}};
   loop.advance(500ms);
   EXPECT_EQ(drain->describe()["drained"], false);
+}
+
+TEST_F(DrainTest, WhoHoldsItUpIsToldTheOldestFirst) {
+  open = {{"0.0.0.0_15006", 2, true}, {"127.0.0.1_9080", 0, true}, {"0.0.0.0_15001", 7, false}};
+  callers = {{.address = "10.0.0.7", .port = 4000, .local_port = 15006, .received = 5, .idle = 2s, .cookie = 7}};
+  begin();
+  loop.advance(1s);
+  EXPECT_THAT(asked_ports, ElementsAre(15006)) << "inbound ones with connections";
+  callers.insert(callers.begin(), {.address = "10.0.0.8", .port = 4001, .local_port = 15006, .cookie = 8});
+  loop.advance(1s);
+  const json told = drain->describe()["peers"];
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0]["address"], "10.0.0.7");
+  EXPECT_EQ(told[0]["idle_ms"], 2000);
+  EXPECT_GT(told[0]["seen_for_ms"], told[1]["seen_for_ms"]);
+  open.clear();
+  loop.advance(1s);
+  EXPECT_THAT(drain->describe()["peers"], IsEmpty());
 }
 
 TEST_F(DrainTest, ItIsLookedAtSeldomOnceItsTimeIsOver) {
@@ -187,6 +211,7 @@ TEST_F(DrainTest, UntilRebootEndsWithTheBoot) {
   make("another-boot");
   EXPECT_EQ(drain->describe()["stage"], "none");
   EXPECT_EQ(withheld, "");
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(DrainTest, ARecordThatCannotBeReadIsSaidAndNobodyIsDrained) {
@@ -225,6 +250,23 @@ TEST_F(DrainTest, ListenersAreDrainedWhenItIsKept) {
   begin(order);
   EXPECT_EQ(begin()["stage"], "listeners");
   EXPECT_EQ(did.size(), 1U);
+}
+
+TEST_F(DrainTest, AfterARebootAProxyWithTheSameNumberIsDrainedToo) {
+  Drain::Order order;
+  order.listeners = true;
+  begin(order);
+  make();
+  drain->on_serving();
+  loop.run_ready();
+  EXPECT_EQ(did.size(), 1U) << "it's the same proxy";
+  make("another-boot");
+  EXPECT_EQ(expected, 0);
+  drain->on_serving();
+  loop.run_ready();
+  EXPECT_THAT(did, ElementsAre("drain f1e0, kept", "drain f1e0, kept"));
+  EXPECT_EQ(expected, 101);
+  EXPECT_EQ(drain->describe()["stage"], "listeners");
 }
 
 TEST_F(DrainTest, AProxyThatRefusesToDrainLeavesTheFirstStage) {
