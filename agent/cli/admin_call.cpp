@@ -37,4 +37,9 @@ Result<nlohmann::json> admin_json(const Context& context, const admin::v1::Reque
   return parsed;
 }
 
+std::string text_in(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 }  // namespace hawser::cli

@@ -18,5 +18,7 @@ namespace hawser::cli {
 Result<std::string> admin_call(const Context& context, const admin::v1::Request& request, int timeout_ms = 5000);
 // The same, parsed; HWS-RPC-001 if it isn't a JSON object.
 Result<nlohmann::json> admin_json(const Context& context, const admin::v1::Request& request, int timeout_ms = 5000);
+// Of such a document; empty if it isn't there or is no text.
+std::string text_in(const nlohmann::json& object, const char* key);
 
 }  // namespace hawser::cli

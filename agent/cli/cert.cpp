@@ -12,11 +12,6 @@
 namespace hawser::cli {
 namespace {
 
-std::string text_in(const nlohmann::json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 void print(Context& context, const admin::v1::Request& request, bool as_json, int timeout_ms) {
   auto answer = admin_json(context, request, timeout_ms);
   if (!answer) return fail(context, answer.error());

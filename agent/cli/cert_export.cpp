@@ -22,7 +22,7 @@ using certs::ExportLayout;
 // A generation may be replaced while it is read.
 constexpr int kTries = 3;
 
-struct Options {
+struct CertExportOptions {
   std::string to;
   std::string layout = "pem";
   std::string owner;
@@ -76,7 +76,7 @@ Status is_stored(const Context& context) {
                "have hawserd write it: exports: in hawser.yaml");
 }
 
-Result<certs::ExportTarget> target_of(const Options& options) {
+Result<certs::ExportTarget> target_of(const CertExportOptions& options) {
   certs::ExportTarget out;
   out.to = options.to;
   out.layout = options.layout == "istio"    ? ExportLayout::kIstio
@@ -95,7 +95,7 @@ Result<certs::ExportTarget> target_of(const Options& options) {
   return out;
 }
 
-Status run(const Context& context, const Options& options) {
+Status run(const Context& context, const CertExportOptions& options) {
   if (auto stored = is_stored(context); !stored) return stored;
   auto target = target_of(options);
   if (!target) return target.error();
@@ -115,7 +115,7 @@ Status run(const Context& context, const Options& options) {
 }  // namespace
 
 void add_cert_export(CLI::App& cert, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CertExportOptions>();
   auto* command = cert.add_subcommand("export", "Write the stored key and certificates into a folder, once");
   command->add_option("--to", options->to, "The folder; made if its parent is there")->required();
   command->add_option("--layout", options->layout, "istio, spiffe or pem: by which names")

@@ -17,14 +17,14 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxFile = 1 << 20;
 
-struct Options {
+struct CertVerifyOptions {
   std::string file;
   std::string key;
   std::string roots;
   bool json = false;
 };
 
-void print(const Options& options, const certs::Checked& checked) {
+void print(const CertVerifyOptions& options, const certs::Checked& checked) {
   if (!options.json) {
     for (const auto& finding : checked.findings)
       std::printf("  %-4s %s\n", finding.good ? "ok" : "FAIL", finding.text.c_str());
@@ -36,7 +36,7 @@ void print(const Options& options, const certs::Checked& checked) {
   std::printf("%s\n", out.dump(2, ' ', false, json::error_handler_t::replace).c_str());
 }
 
-void verify(Context& context, const Options& options) {
+void verify(Context& context, const CertVerifyOptions& options) {
   certs::CheckInput input;
   auto bytes = file::read_bounded(options.file, kMaxFile);
   if (!bytes) return fail(context, bytes.error());
@@ -66,7 +66,7 @@ Result<std::string> trusted_roots(const Context& context) {
 }
 
 void add_cert_verify(CLI::App& cert, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CertVerifyOptions>();
   auto* command = cert.add_subcommand(
       "verify", "Is a certificate good, and does it lead to a root that is trusted? Exit status 1 if not");
   command->add_option("FILE", options->file, "PEM (a chain, leaf first, and perhaps its key) or DER")->required();

@@ -10,6 +10,7 @@
 
 #include "cli/admin_call.h"
 #include "cli/command.h"
+#include "cli/peer_line.h"
 #include "hawser/admin.pb.h"
 
 namespace hawser::cli {
@@ -24,7 +25,7 @@ constexpr auto kLookEvery = std::chrono::milliseconds(200);
 constexpr auto kSayEvery = std::chrono::seconds(5);
 constexpr int kDeaf = 10;  // looks in a row that hawserd didn't answer, as while it's restarted
 
-struct Options {
+struct DrainOptions {
   bool listeners = false;
   bool wait = false;
   bool until_reboot = false;
@@ -36,12 +37,13 @@ std::string plural(std::uint64_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
-// What holds it up, as far as the proxy tells: by listener.
+// What holds it up: by listener as the proxy counts it, and the oldest ones as the kernel has them.
 void print_open(const json& drain) {
   for (const auto& item : drain.value("listeners", json::array()))
     if (item.value("inbound", false))
       std::printf("  listener %s: %s\n", item.value("listener", "").c_str(),
                   plural(item.value("connections", std::uint64_t{0}), "connection").c_str());
+  for (const auto& peer : drain.value("peers", json::array())) std::printf("    %s\n", peer_line(peer).c_str());
 }
 
 Result<json> look(const Context& context) {
@@ -57,9 +59,9 @@ Result<json> look(const Context& context) {
 }
 
 // A line when the number changes, and now and then.
-class Progress {
+class DrainProgress {
  public:
-  explicit Progress(bool silent) : silent_(silent) {}
+  explicit DrainProgress(bool silent) : silent_(silent) {}
   void tell(const json& drain) {
     const auto open = drain.value("connections", std::int64_t{0});
     const auto now = Clock::now();
@@ -78,7 +80,7 @@ class Progress {
 };
 
 Result<json> wait_until_empty(const Context& context, bool silent) {
-  Progress progress(silent);
+  DrainProgress progress(silent);
   while (true) {
     auto drain = look(context);
     if (!drain) return drain;
@@ -110,7 +112,7 @@ void finish(Context& context, const json& drain) {
                       "wait longer (--time), or stop what you drain for all the same"));
 }
 
-void drain(Context& context, const Options& options) {
+void drain(Context& context, const DrainOptions& options) {
   if (!need_root(context, "drain")) return;
   admin::v1::Request request;
   auto* order = request.mutable_drain();
@@ -157,7 +159,7 @@ void undrain(Context& context, bool as_json) {
 }  // namespace
 
 void add_drain(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DrainOptions>();
   auto* out = app.add_subcommand("drain", "Have callers go elsewhere, until `hawser undrain`; nothing is cut off");
   out->add_flag("--listeners", options->listeners,
                 "Close the proxy's inbound listeners too, after asking callers to go");

@@ -6,17 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cli/admin_call.h"
+
 namespace hawser::cli {
 namespace {
 
 using nlohmann::json;
 
 constexpr auto kEvery = std::chrono::milliseconds(500);
-
-std::string text_of(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 std::string padded(std::string text, std::size_t width) {
   if (text.size() < width) text.append(width - text.size(), ' ');
@@ -27,23 +24,23 @@ std::string padded(std::string text, std::size_t width) {
 
 std::string history_line(const json& entry) {
   std::string what;
-  if (text_of(entry, "kind") == "gate") {
-    what = std::string(entry.value("passed", true) ? "passed " : "NOT passed ") + text_of(entry, "name");
+  if (text_in(entry, "kind") == "gate") {
+    what = std::string(entry.value("passed", true) ? "passed " : "NOT passed ") + text_in(entry, "name");
     if (const auto took = entry.value("took_ms", -1LL); took >= 0) what += " in " + std::to_string(took) + " ms";
   } else {
-    what = text_of(entry, "from") + " > " + text_of(entry, "name");
+    what = text_in(entry, "from") + " > " + text_in(entry, "name");
   }
-  std::string line = text_of(entry, "time") + "  " + padded(text_of(entry, "generation"), 6) + "  " + padded(what, 24);
-  if (const auto reason = text_of(entry, "reason"); !reason.empty()) line += "  " + reason;
+  std::string line = text_in(entry, "time") + "  " + padded(text_in(entry, "generation"), 6) + "  " + padded(what, 24);
+  if (const auto reason = text_in(entry, "reason"); !reason.empty()) line += "  " + reason;
   return line.substr(0, line.find_last_not_of(' ') + 1);
 }
 
 std::string health_line(const json& transition) {
-  const std::string from = text_of(transition, "from");
-  std::string line = text_of(transition, "time") + "  " + padded(text_of(transition, "item"), 16) + "  " +
-                     padded((from.empty() ? "" : from + " > ") + text_of(transition, "to"), 20) + "  " +
-                     text_of(transition, "detail");
-  if (const auto error = text_of(transition, "error"); !error.empty()) line += " [" + error + "]";
+  const std::string from = text_in(transition, "from");
+  std::string line = text_in(transition, "time") + "  " + padded(text_in(transition, "item"), 16) + "  " +
+                     padded((from.empty() ? "" : from + " > ") + text_in(transition, "to"), 20) + "  " +
+                     text_in(transition, "detail");
+  if (const auto error = text_in(transition, "error"); !error.empty()) line += " [" + error + "]";
   return line;
 }
 

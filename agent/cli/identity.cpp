@@ -22,11 +22,6 @@ struct Reset {
   bool force = false;
 };
 
-std::string text_in(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 json object_in(const json& object, const char* key) {
   auto found = object.find(key);
   return found != object.end() && found->is_object() ? *found : json::object();
@@ -46,7 +41,7 @@ void print_proof(const json& proof) {
   line("proof", text);
 }
 
-void show(Context& context, bool as_json) {
+void show_identity(Context& context, bool as_json) {
   admin::v1::Request request;
   request.mutable_identity_show();
   auto answer = admin_json(context, request, 10000);
@@ -118,7 +113,7 @@ void add_identity(CLI::App& app, Context& context) {
   auto* show_command = identity->add_subcommand(
       "show", "SPIFFE id, machine, certificate, proof, what is on disk, and what happens when all of it has ended");
   show_command->add_flag("--json", *as_json, "Print as JSON");
-  show_command->callback([&context, as_json] { show(context, *as_json); });
+  show_command->callback([&context, as_json] { show_identity(context, *as_json); });
   auto token_file = std::make_shared<std::string>();
   auto* prove_command =
       identity->add_subcommand("prove", "Take a new token, store it, and ask for a certificate with it at once");

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxEntries = 100'000;
 
-struct Options {
+struct ImageOptions {
   std::string root;
   bool json = false;
 };
@@ -85,7 +85,7 @@ Status remove_all(const fs::path& state, const std::vector<fs::path>& files) {
   return {};
 }
 
-void prepare(Context& context, const Options& options) {
+void prepare(Context& context, const ImageOptions& options) {
   if (!need_root(context, "image prepare")) return;
   const fs::path state = options.root + context.state_dir;
   if (auto idle = nobody_runs(state); !idle) return fail(context, idle.error());
@@ -100,7 +100,7 @@ void prepare(Context& context, const Options& options) {
          "/etc/machine-id` at last, and each host gets one of its own");
 }
 
-void verify(Context& context, const Options& options) {
+void verify(Context& context, const ImageOptions& options) {
   const fs::path state = options.root + context.state_dir;
   const auto files = own_files(state);
   if (!files) return fail(context, files.error());
@@ -124,7 +124,7 @@ void verify(Context& context, const Options& options) {
 void add_image(CLI::App& app, Context& context) {
   auto* image = app.add_subcommand("image", "Make the disk clean that hosts are cloned from, and prove it");
   image->require_subcommand(1);
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImageOptions>();
   auto* prepare_command = image->add_subcommand(
       "prepare", "Remove what is one host's own: keys, certificates, token, what was received; configuration stays");
   auto* verify_command = image->add_subcommand("verify", "Is anything of one host left? Exit status 1 if so");

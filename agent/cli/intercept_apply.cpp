@@ -11,13 +11,13 @@ namespace hawser::cli {
 namespace {
 
 // hawserd confirms it, for which it waits as long as the configuration says.
-constexpr int kTimeoutMs = 120'000;
+constexpr int kApplyTimeoutMs = 120'000;
 
 void apply(Context& context, bool takeover) {
   admin::v1::Request request;
   request.mutable_intercept_apply()->set_ssh_connection(own_ssh_connection());
   request.mutable_intercept_apply()->set_takeover(takeover);
-  auto answer = admin_json(context, request, kTimeoutMs);
+  auto answer = admin_json(context, request, kApplyTimeoutMs);
   if (!answer) return fail(context, answer.error());
   std::printf("in force and confirmed: sha256:%s\n", answer->value("digest", std::string()).c_str());
 }

@@ -26,7 +26,7 @@ using netfilter::Family;
 using netfilter::Packet;
 using nlohmann::json;
 
-struct Arguments {
+struct ExplainArguments {
   bool out = false;
   bool in = false;
   bool forwarded = false;
@@ -88,7 +88,7 @@ bool own_address(const Cidr& address) {
   return false;
 }
 
-Status add_ends(const Arguments& arguments, Packet& out) {
+Status add_ends(const ExplainArguments& arguments, Packet& out) {
   auto destination = parse_end("--dst", arguments.destination);
   if (!destination) return destination.error();
   if (out.transport != netfilter::Transport::kOther && !destination->port)
@@ -118,7 +118,7 @@ Result<std::uint32_t> id_of(const std::string& name, Result<unsigned> (*resolve)
   return Error(id.error().code(), id.error().id(), id.error().message(), "write a name or a number that this host has");
 }
 
-Status add_owner(const Arguments& arguments, const Interception& wanted, Packet& out) {
+Status add_owner(const ExplainArguments& arguments, const Interception& wanted, Packet& out) {
   if (!arguments.uid.empty()) {
     const auto uid = id_of(arguments.uid, config::resolve_user, wanted);
     if (!uid) return uid.error();
@@ -141,7 +141,7 @@ Status add_owner(const Arguments& arguments, const Interception& wanted, Packet&
   return {};
 }
 
-Result<Packet> packet_of(const Arguments& arguments, const Interception& wanted) {
+Result<Packet> packet_of(const ExplainArguments& arguments, const Interception& wanted) {
   Packet out;
   out.outgoing = arguments.out;
   out.transport = arguments.protocol == "tcp"   ? netfilter::Transport::kTcp
@@ -178,7 +178,7 @@ json to_json(const Explanation& explanation) {
   return out;
 }
 
-void run(Context& context, const Arguments& arguments) {
+void run(Context& context, const ExplainArguments& arguments) {
   const auto wanted = configured_interception(context, arguments.families, UnknownUsers::kStandIns);
   if (!wanted) return fail(context, wanted.error());
   const auto packet = packet_of(arguments, *wanted);
@@ -189,7 +189,7 @@ void run(Context& context, const Arguments& arguments) {
   std::printf("%s", with_names(text, *wanted).c_str());
 }
 
-void add_owner_options(CLI::App& command, Arguments& arguments) {
+void add_owner_options(CLI::App& command, ExplainArguments& arguments) {
   command.add_option("--uid", arguments.uid, "The socket's owner, a user's name or number");
   command.add_option("--gid", arguments.gid, "and group");
   command.add_option("--cgroup", arguments.cgroup, "and cgroup, like system.slice/app.service");
@@ -199,7 +199,7 @@ void add_owner_options(CLI::App& command, Arguments& arguments) {
 }  // namespace
 
 void add_intercept_explain(CLI::App& intercept, Context& context) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ExplainArguments>();
   auto* command = intercept.add_subcommand(
       "explain", "What the configured rules do to a packet, by which rule and why; needs neither root nor a daemon");
   command->fallthrough();

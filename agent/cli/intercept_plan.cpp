@@ -20,7 +20,7 @@ using netfilter::Family;
 using netfilter::Plan;
 using nlohmann::json;
 
-struct Arguments {
+struct PlanArguments {
   std::string format = "text";
   std::string families = "both";
   bool diff = false;
@@ -97,7 +97,7 @@ void print_diff(const std::vector<std::string>& before, const Plan& plan) {
     std::printf("%s", changes.c_str());
 }
 
-void run(Context& context, const Arguments& arguments) {
+void run(Context& context, const PlanArguments& arguments) {
   // What is in force has no stand-ins.
   const auto wanted = configured_interception(context, arguments.families,
                                               arguments.diff ? UnknownUsers::kRefused : UnknownUsers::kStandIns);
@@ -115,7 +115,7 @@ void run(Context& context, const Arguments& arguments) {
 }  // namespace
 
 void add_intercept_plan(CLI::App& intercept, Context& context) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PlanArguments>();
   auto* command = intercept.add_subcommand(
       "plan", "The rules that the configuration asks for; changes nothing, needs neither root nor a daemon");
   command->fallthrough();

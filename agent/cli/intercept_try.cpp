@@ -14,7 +14,7 @@
 namespace hawser::cli {
 namespace {
 
-constexpr int kTimeoutMs = 20'000;
+constexpr int kTryTimeoutMs = 20'000;
 constexpr std::chrono::hours kLongest{1};
 
 void try_out(Context& context, const std::string& revert_after, bool takeover) {
@@ -29,7 +29,7 @@ void try_out(Context& context, const std::string& revert_after, bool takeover) {
   asked->set_revert_seconds(static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::seconds>(*time).count()));
   asked->set_ssh_connection(own_ssh_connection());
   asked->set_takeover(takeover);
-  auto answer = admin_json(context, request, kTimeoutMs);
+  auto answer = admin_json(context, request, kTryTimeoutMs);
   if (!answer) return fail(context, answer.error());
   for (const auto& probe : answer->value("probes", nlohmann::json::array()))
     std::printf("  %-8s %s\n", probe.value("name", std::string()).c_str(),

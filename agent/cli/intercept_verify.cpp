@@ -11,7 +11,7 @@
 namespace hawser::cli {
 namespace {
 
-constexpr int kTimeoutMs = 15'000;
+constexpr int kVerifyTimeoutMs = 15'000;
 
 using Checks = google::protobuf::RepeatedPtrField<broker::v1::Check>;
 
@@ -26,14 +26,15 @@ bool print_json(const Checks& checks) {
   return all;
 }
 
-void verify(Context& context, bool json) {
+void verify(Context& context, bool as_json) {
   if (!need_root(context, "intercept verify")) return;
   broker::v1::Request request;
   request.mutable_verify();
   broker::v1::Response response;
-  if (auto asked = broker_call(context, request, response, kTimeoutMs); !asked) return fail(context, asked.error());
+  if (auto asked = broker_call(context, request, response, kVerifyTimeoutMs); !asked)
+    return fail(context, asked.error());
   const auto& checks = response.verify().checks();
-  if (!(json ? print_json(checks) : print_checks(checks))) context.exit_code = 1;
+  if (!(as_json ? print_json(checks) : print_checks(checks))) context.exit_code = 1;
 }
 
 }  // namespace

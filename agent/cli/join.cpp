@@ -16,7 +16,7 @@
 namespace hawser::cli {
 namespace {
 
-struct Options {
+struct JoinOptions {
   std::string folder;
   JoinFlags flags;
   std::vector<std::string> settings;
@@ -55,7 +55,7 @@ struct Given {
   std::string token;
 };
 
-Result<Given> read_given(const Options& options) {
+Result<Given> read_given(const JoinOptions& options) {
   if (options.folder.empty() == !options.flags.any())
     return Error(Code::kInvalidArgument, "HWS-CLI-012",
                  options.folder.empty() ? "neither a bundle nor --ca is given" : "a bundle says all that the flags say",
@@ -100,7 +100,7 @@ Status hand_over(const Context& context, const std::string& token) {
   return {};
 }
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const JoinOptions& options) {
   if (!need_root(context, "join")) return;
   if (file::exists(drop_in(context)))
     return fail(context,
@@ -123,7 +123,7 @@ void run(Context& context, const Options& options) {
 void add_join(CLI::App& app, Context& context) {
   auto* command =
       app.add_subcommand("join", "Join a mesh: with the bundle of 'istioctl x workload entry configure', or by flags");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<JoinOptions>();
   command->add_option("DIR", options->folder,
                       "Folder with root-cert.pem, istio-token, cluster.env, mesh.yaml and hosts");
   add_join_flags(*command, options->flags);

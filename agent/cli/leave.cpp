@@ -30,10 +30,10 @@ Status leave_alone(const Context& context) {
 }
 
 // Says what hawserd is at, while it leaves; from a connection of its own, since the other one waits for the end.
-class Progress {
+class LeaveProgress {
  public:
-  explicit Progress(const Context& context) : context_(context), thread_([this] { watch(); }) {}
-  ~Progress() {
+  explicit LeaveProgress(const Context& context) : context_(context), thread_([this] { watch(); }) {}
+  ~LeaveProgress() {
     {
       const std::lock_guard lock(mutex_);
       over_ = true;
@@ -41,8 +41,8 @@ class Progress {
     wake_.notify_all();
     thread_.join();
   }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
+  LeaveProgress(const LeaveProgress&) = delete;
+  LeaveProgress& operator=(const LeaveProgress&) = delete;
 
  private:
   void watch() {
@@ -75,7 +75,7 @@ constexpr int kWithdrawMs = 300'000;
 Result<std::string> leave_by_hawserd(const Context& context, unsigned drain) {
   admin::v1::Request request;
   request.mutable_leave()->set_drain_seconds(drain);
-  const Progress progress(context);
+  const LeaveProgress progress(context);
   return admin_call(context, request, static_cast<int>(drain) * 1000 + 60000 + kWithdrawMs);
 }
 

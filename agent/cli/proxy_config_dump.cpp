@@ -12,7 +12,7 @@
 namespace hawser::cli {
 namespace {
 
-struct Options {
+struct ProxyConfigDumpOptions {
   std::string generation;
   std::string resource;
   std::string mask;
@@ -21,7 +21,7 @@ struct Options {
 };
 
 // In parts, since a dump may be larger than a message of admin.sock; nothing is printed before the last one is there.
-void run(Context& context, const Options& options) {
+void run(Context& context, const ProxyConfigDumpOptions& options) {
   admin::v1::Request request;
   auto& ask = *request.mutable_proxy_ask();
   ask.set_what("config_dump");
@@ -53,7 +53,7 @@ void run(Context& context, const Options& options) {
 void add_proxy_config_dump(CLI::App& proxy, Context& context) {
   auto* command =
       proxy.add_subcommand("config-dump", "The configuration that the proxy has, as it tells it; secrets are redacted");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProxyConfigDumpOptions>();
   command->add_option("--generation", options->generation, "Of this one instead of the one that serves");
   command->add_option("--resource", options->resource,
                       "Only this list: static_clusters, dynamic_active_clusters, dynamic_listeners, "

@@ -12,12 +12,12 @@ namespace {
 
 using nlohmann::json;
 
-struct Options {
+struct ProxyGcOptions {
   std::size_t keep = 0;
   bool as_json = false;
 };
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const ProxyGcOptions& options) {
   if (!need_root(context, "proxy gc")) return;
   const auto store = binary_store(context);
   const auto held = binaries::lock(store);
@@ -41,7 +41,7 @@ void run(Context& context, const Options& options) {
 }  // namespace
 
 void add_proxy_gc(CLI::App& proxy, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProxyGcOptions>();
   auto* command = proxy.add_subcommand("gc", "Remove the binaries that nothing needs");
   command->add_option("--keep", options->keep, "Leave so many, with those in use")->capture_default_str();
   command->add_flag("--json", options->as_json, "Print as JSON");

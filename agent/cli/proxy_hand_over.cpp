@@ -16,14 +16,9 @@ namespace {
 
 using nlohmann::json;
 
-std::string text(const json& entry, const char* key) {
-  const auto found = entry.find(key);
-  return found != entry.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 void print_gate(const json& gate) {
-  std::printf("  %-4s %-20s %-6s %s", gate.value("passed", false) ? "ok" : "NO", text(gate, "name").c_str(),
-              text(gate, "generation").c_str(), text(gate, "reason").c_str());
+  std::printf("  %-4s %-20s %-6s %s", gate.value("passed", false) ? "ok" : "NO", text_in(gate, "name").c_str(),
+              text_in(gate, "generation").c_str(), text_in(gate, "reason").c_str());
   if (const int took = gate.value("took_ms", -1); took >= 0) std::printf(" (%d ms)", took);
   std::printf("\n");
 }
@@ -73,10 +68,10 @@ class Gates {
 
   // A gate, or a state that a generation came into.
   static void print(const json& entry) {
-    if (text(entry, "kind") == "gate") return print_gate(entry);
-    const std::string reason = text(entry, "reason");
-    std::printf("       %-20s %-6s %s\n", (text(entry, "from") + " -> " + text(entry, "name")).c_str(),
-                text(entry, "generation").c_str(), reason.c_str());
+    if (text_in(entry, "kind") == "gate") return print_gate(entry);
+    const std::string reason = text_in(entry, "reason");
+    std::printf("       %-20s %-6s %s\n", (text_in(entry, "from") + " -> " + text_in(entry, "name")).c_str(),
+                text_in(entry, "generation").c_str(), reason.c_str());
   }
 
   const Context& context_;
@@ -110,27 +105,33 @@ void print_gates(const json& done) {
 
 void print_plan(const json& done) {
   const json& old_one = done["old"];
-  std::printf("%s would take over from %s (pid %d) by %s: %s\n", text(done["new"], "generation").c_str(),
-              text(old_one, "generation").c_str(), old_one.value("pid", 0), text(done, "hand_over").c_str(),
-              text(done, "why").c_str());
+  std::printf("%s would take over from %s (pid %d) by %s: %s\n", text_in(done["new"], "generation").c_str(),
+              text_in(old_one, "generation").c_str(), old_one.value("pid", 0), text_in(done, "hand_over").c_str(),
+              text_in(done, "why").c_str());
   print_gates(done);
   if (done.value("would_proceed", false)) {
     std::printf("nothing stands against it; nothing was done\n");
     return;
   }
   const json refusal = done.value("refusal", json::object());
-  std::printf("it would be refused: %s (fix: %s) [%s]\n", text(refusal, "message").c_str(),
-              text(refusal, "hint").c_str(), text(refusal, "id").c_str());
+  std::printf("it would be refused: %s (fix: %s) [%s]\n", text_in(refusal, "message").c_str(),
+              text_in(refusal, "hint").c_str(), text_in(refusal, "id").c_str());
 }
 
 // The gates have been printed as they came.
 void print_done(const json& done) {
   const json& old_one = done["old"];
   const json& new_one = done["new"];
+  if (text_in(old_one, "generation").empty()) {
+    std::printf("%s (pid %d, Envoy %s) was started, LIVE after %.2f s: %s\n", text_in(new_one, "generation").c_str(),
+                new_one.value("pid", 0), text_in(new_one, "version").c_str(), done.value("took_ms", 0) / 1000.0,
+                text_in(done, "why").c_str());
+    return;
+  }
   std::printf("%s (pid %d, Envoy %s) took over from %s (pid %d) in %.2f s by %s: %s\n",
-              text(new_one, "generation").c_str(), new_one.value("pid", 0), text(new_one, "version").c_str(),
-              text(old_one, "generation").c_str(), old_one.value("pid", 0), done.value("took_ms", 0) / 1000.0,
-              text(done, "hand_over").c_str(), text(done, "why").c_str());
+              text_in(new_one, "generation").c_str(), new_one.value("pid", 0), text_in(new_one, "version").c_str(),
+              text_in(old_one, "generation").c_str(), old_one.value("pid", 0), done.value("took_ms", 0) / 1000.0,
+              text_in(done, "hand_over").c_str(), text_in(done, "why").c_str());
   if (done.contains("refused_ms"))
     std::printf("connections were refused for at most %.2f s\n", done.value("refused_ms", 0) / 1000.0);
   else

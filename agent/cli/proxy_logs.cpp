@@ -16,7 +16,7 @@
 namespace hawser::cli {
 namespace {
 
-struct Options {
+struct ProxyLogsOptions {
   bool follow = false;
   std::string generation;
   unsigned lines = 200;
@@ -32,24 +32,21 @@ void replace_by(Context& context, const std::vector<std::string>& words) {
                       "install it, or read the broker's log: the proxy writes there without systemd"));
 }
 
-// Each generation is a unit of its own; the journal has its name as a field, too.
-std::vector<std::string> journal(const Options& options) {
+// Each generation is a unit of its own, in a slice where nothing else writes to the journal, which has the generation's
+// name as a field, too. Not by a pattern of units: journalctl compares that with those it knows when it begins, so that
+// who follows wouldn't see the next generation.
+std::vector<std::string> journal(const ProxyLogsOptions& options) {
   std::vector<std::string> out{"journalctl", "--no-hostname", "-n", std::to_string(options.lines)};
   if (options.follow)
     out.emplace_back("-f");
   else
     out.emplace_back("--no-pager");
-  if (options.generation.empty()) {
-    out.emplace_back("-u");
-    out.emplace_back("hawser-proxy-f*.service");
-  } else {
-    out.push_back("HAWSER_GENERATION=" + options.generation);
-  }
+  out.push_back(options.generation.empty() ? "_SYSTEMD_SLICE=hawser.slice" : "HAWSER_GENERATION=" + options.generation);
   return out;
 }
 
 // hawser-broker --proxy-log-dir: a file a generation.
-Result<std::vector<std::string>> files(const Options& options) {
+Result<std::vector<std::string>> files(const ProxyLogsOptions& options) {
   std::vector<std::string> found;
   std::error_code error;
   for (std::filesystem::directory_iterator at(options.folder, error), end; !error && at != end; at.increment(error)) {
@@ -71,7 +68,7 @@ Result<std::vector<std::string>> files(const Options& options) {
   return out;
 }
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const ProxyLogsOptions& options) {
   if (!options.generation.empty() && !proxy::generation_id(options.generation)) {
     context.exit_code = EX_USAGE;
     return warn("--generation: names are f<family>e<epoch>, like f1e0");
@@ -87,7 +84,7 @@ void run(Context& context, const Options& options) {
 void add_proxy_logs(CLI::App& proxy, Context& context) {
   auto* command =
       proxy.add_subcommand("logs", "What the proxy writes, all generations or one: journalctl does the work");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProxyLogsOptions>();
   command->add_flag("-f,--follow", options->follow, "Go on with what is written, until interrupted");
   command->add_option("--generation", options->generation, "Only this one");
   command->add_option("-n,--lines", options->lines, "How many of the last lines")->capture_default_str();

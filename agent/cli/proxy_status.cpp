@@ -59,7 +59,7 @@ void print_generation(const json& one) {
   if (!line.empty()) std::printf("  %-17s %s\n", "", line.c_str());
 }
 
-void print_human(const json& status) {
+void print_proxy(const json& status) {
   const json health = status.value("health", json::object());
   std::printf("%s: %s\n", health.value("state", "none").c_str(), health.value("detail", "").c_str());
   if (const auto fix = health.value("fix", ""); !fix.empty())
@@ -67,7 +67,7 @@ void print_human(const json& status) {
   for (const auto& one : status.value("generations", json::array())) print_generation(one);
 }
 
-void run(Context& context, bool as_json) {
+void run_proxy_status(Context& context, bool as_json) {
   admin::v1::Request request;
   request.mutable_proxy_status();
   auto answer = admin_json(context, request);
@@ -78,7 +78,7 @@ void run(Context& context, bool as_json) {
   if (as_json)
     std::printf("%s\n", answer->dump(2).c_str());
   else
-    print_human(*answer);
+    print_proxy(*answer);
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ void add_proxy_status(CLI::App& proxy, Context& context) {
   auto* command = proxy.add_subcommand("status", "The generations that run, also those that drain");
   auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print as JSON");
-  command->callback([&context, as_json] { run(context, *as_json); });
+  command->callback([&context, as_json] { run_proxy_status(context, *as_json); });
 }
 
 }  // namespace hawser::cli

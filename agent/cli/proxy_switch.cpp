@@ -40,8 +40,7 @@ Status restore(const BinaryFolder& store, const Links& before, const std::string
 void go_back(const BinaryFolder& store, const Links& before, const std::string& tried) {
   if (before.current == tried) return;
   if (auto back = restore(store, before, tried); !back) return warn(back.error().to_string());
-  warn("the proxy that served goes on; current is " + binaries::short_digest(store.target(BinaryLink::kCurrent)) +
-       " again");
+  warn("current is " + binaries::short_digest(store.target(BinaryLink::kCurrent)) + " again, which served before");
 }
 
 }  // namespace

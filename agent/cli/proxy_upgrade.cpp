@@ -10,13 +10,13 @@
 namespace hawser::cli {
 namespace {
 
-struct Options {
+struct ProxyUpgradeOptions {
   SourceOptions source;
   HandOverOptions hand_over;
 };
 
 // Into the store only: what is current stays so until the hand-over.
-Result<std::string> install(const Context& context, const Options& options) {
+Result<std::string> install(const Context& context, const ProxyUpgradeOptions& options) {
   const auto store = binary_store(context);
   const auto held = binaries::lock(store);
   if (!held) return held.error();
@@ -29,7 +29,7 @@ Result<std::string> install(const Context& context, const Options& options) {
   return installed->sha256;
 }
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const ProxyUpgradeOptions& options) {
   if (!need_root(context, "proxy upgrade")) return;
   std::string sha256 = binary_store(context).target(proxy::BinaryLink::kCurrent);
   if (!options.source.source.empty()) {
@@ -43,7 +43,7 @@ void run(Context& context, const Options& options) {
 }  // namespace
 
 void add_proxy_upgrade(CLI::App& proxy, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProxyUpgradeOptions>();
   auto* command =
       proxy.add_subcommand("upgrade", "Install an Envoy and replace the running proxy by it, without losing a request");
   command->add_option("SOURCE", options->source.source,

@@ -81,7 +81,7 @@ void print_control_plane(const json& status) {
   }
 }
 
-void print_human(const json& status) {
+void print_status(const json& status) {
   std::printf("%s: %s\n", painted(text_of(status, "state")).c_str(), text_of(status, "summary").c_str());
   std::string events;
   for (const auto& event : status.value("events", json::array())) {
@@ -95,7 +95,7 @@ void print_human(const json& status) {
   print_control_plane(status);
 }
 
-void run(Context& context, bool as_json) {
+void run_status(Context& context, bool as_json) {
   admin::v1::Request request;
   request.mutable_status();
   auto answer = admin_json(context, request);
@@ -104,7 +104,7 @@ void run(Context& context, bool as_json) {
   if (as_json)
     std::printf("%s\n", status.dump(2).c_str());
   else
-    print_human(status);
+    print_status(status);
   context.exit_code = health_exit(text_of(status, "state"));
 }
 
@@ -114,7 +114,7 @@ void add_status(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("status", "Is this host fine? Exit code 0 fine, 1 failed, 2 starting or degraded");
   auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print the whole status as JSON");
-  command->callback([&context, as_json] { run(context, *as_json); });
+  command->callback([&context, as_json] { run_status(context, *as_json); });
 }
 
 }  // namespace hawser::cli

@@ -12,11 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-std::string text_in(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::string list_in(const json& object, const char* key) {
   std::string out;
   for (const auto& one : object.value(key, json::array()))
@@ -44,7 +39,7 @@ void print_crl(const json& crl) {
                 static_cast<unsigned long long>(list.value("revoked", 0ULL)), text_in(list, "next_update").c_str());
 }
 
-void show(Context& context, bool as_json) {
+void show_trust(Context& context, bool as_json) {
   admin::v1::Request request;
   request.mutable_trust_show();
   auto answer = admin_json(context, request, 5000);
@@ -84,7 +79,7 @@ void add_trust(CLI::App& app, Context& context) {
   auto* show_command = trust->add_subcommand(
       "show", "The roots that peers' certificates must lead to, who sends them, and for how long");
   show_command->add_flag("--json", *as_json, "Print as JSON");
-  show_command->callback([&context, as_json] { show(context, *as_json); });
+  show_command->callback([&context, as_json] { show_trust(context, *as_json); });
   auto digest = std::make_shared<std::string>();
   auto* drop = trust->add_subcommand("drop", "Trust a root no more, whoever sends it");
   auto* allow = trust->add_subcommand("allow", "Take an earlier drop back");

@@ -9,12 +9,12 @@
 namespace hawser::cli {
 namespace {
 
-struct Options {
+struct WaitOptions {
   std::string event = "REGISTERED";
   std::string timeout = "60s";
 };
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const WaitOptions& options) {
   const auto timeout = read_wait(context, "--timeout", options.timeout);
   if (!timeout) return;
   admin::v1::Request request;
@@ -30,7 +30,7 @@ void run(Context& context, const Options& options) {
 void add_wait(CLI::App& app, Context& context) {
   auto* command =
       app.add_subcommand("wait", "Wait until the host has reached a start-up event; exit code 75 on time-out");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<WaitOptions>();
   command->add_option("--for", options->event, "CONFIGURED … REGISTERED")->capture_default_str();
   command->add_option("--timeout", options->timeout, "e.g. 60s")->capture_default_str();
   command->callback([&context, options] { run(context, *options); });

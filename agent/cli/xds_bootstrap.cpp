@@ -12,7 +12,7 @@
 namespace hawser::cli {
 namespace {
 
-struct Options {
+struct XdsBootstrapOptions {
   bool grpc = false;
   std::string output;
 };
@@ -24,7 +24,7 @@ void warn_if_off(const Context& context) {
     warn("proxyless.enabled is false, so nothing listens at the socket that this names");
 }
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const XdsBootstrapOptions& options) {
   admin::v1::Request request;
   request.mutable_xds_bootstrap();
   auto answer = admin_call(context, request);
@@ -40,7 +40,7 @@ void run(Context& context, const Options& options) {
 }  // namespace
 
 void add_xds_bootstrap(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<XdsBootstrapOptions>();
   auto* command = xds_group(app).add_subcommand("bootstrap", "What a program that speaks xDS itself starts with");
   command->add_flag("--grpc", options->grpc, "For gRPC (GRPC_XDS_BOOTSTRAP)")->required();
   command->add_option("--output", options->output, "File to write, mode 0644; else standard output");

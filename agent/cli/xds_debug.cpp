@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Options {
+struct XdsDebugOptions {
   std::string type;
   std::string resource;
   std::string timeout = "10s";
@@ -31,7 +31,7 @@ void print(const json& answer) {
   }
 }
 
-void run(Context& context, const Options& options) {
+void run(Context& context, const XdsDebugOptions& options) {
   const auto timeout = read_wait(context, "--timeout", options.timeout);
   if (!timeout) return;
   admin::v1::Request request;
@@ -51,7 +51,7 @@ void run(Context& context, const Options& options) {
 
 void add_xds_debug(CLI::App& app, Context& context) {
   auto* command = xds_group(app).add_subcommand("debug", "Ask the control plane what it knows (istio.io/debug/TYPE)");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<XdsDebugOptions>();
   command->add_option("TYPE", options->type, "syncz, config_dump, edsz, ndsz, …")->required();
   command->add_option("--resource", options->resource, "NAME.NAMESPACE of a proxy, or a query; else this host's own");
   command->add_option("--timeout", options->timeout, "At most 60s")->capture_default_str();

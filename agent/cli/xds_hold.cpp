@@ -13,14 +13,14 @@
 namespace hawser::cli {
 namespace {
 
-struct Options {
+struct XdsHoldOptions {
   std::string generation;
   std::string time;
   std::string reason;
   bool first_lds = false;
 };
 
-void hold(Context& context, const Options& options) {
+void hold(Context& context, const XdsHoldOptions& options) {
   const auto time = read_wait(context, "--for", options.time);
   if (!time) return;
   if (*time < std::chrono::seconds(1)) {
@@ -51,7 +51,7 @@ void release(Context& context, const std::string& generation) {
 }  // namespace
 
 void add_xds_hold(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<XdsHoldOptions>();
   auto* command =
       xds_group(app).add_subcommand("hold", "Withhold updates from a generation of the proxy for a limited time");
   command->add_option("GENERATION", options->generation, "such as f1e0")->required();

@@ -22,7 +22,7 @@ using nlohmann::json;
 using xds::snapshot::Store;
 namespace records = xds::snapshot::records;
 
-struct Options {
+struct XdsSnapshotOptions {
   std::string type;
   std::string name;
   std::string raw;
@@ -102,7 +102,7 @@ std::optional<Store::Loaded> load(Context& context, const std::string& verb) {
   return std::nullopt;
 }
 
-void list(Context& context, const Options& options) {
+void list(Context& context, const XdsSnapshotOptions& options) {
   const auto loaded = load(context, "xds snapshot list");
   if (!loaded) return;
   if (options.as_json)
@@ -126,7 +126,8 @@ void show_all(const records::Type& type, bool as_json) {
   if (as_json) std::printf("%s\n", out.dump(2, ' ', false, json::error_handler_t::replace).c_str());
 }
 
-void show_one(Context& context, const records::Type& type, const records::Resource& resource, const Options& options) {
+void show_one(Context& context, const records::Type& type, const records::Resource& resource,
+              const XdsSnapshotOptions& options) {
   if (!options.raw.empty()) {
     if (auto written = file::write_atomic(options.raw, resource.body, 0600); !written) fail(context, written.error());
     return;
@@ -147,7 +148,7 @@ void show_one(Context& context, const records::Type& type, const records::Resour
   std::printf("%s\n", out.dump(2, ' ', false, json::error_handler_t::replace).c_str());
 }
 
-void show(Context& context, const Options& options) {
+void show(Context& context, const XdsSnapshotOptions& options) {
   const auto loaded = load(context, "xds snapshot show");
   if (!loaded) return;
   const auto type = std::find_if(loaded->types.begin(), loaded->types.end(), [&](const auto& item) {
@@ -167,7 +168,7 @@ void show(Context& context, const Options& options) {
 void add_xds_snapshot(CLI::App& app, Context& context) {
   auto* group = xds_group(app).add_subcommand("snapshot", "The last-good snapshot on disk; hawserd needn't run");
   group->require_subcommand(1);
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<XdsSnapshotOptions>();
   auto* list_command = group->add_subcommand("list", "Its types, their sizes and times");
   list_command->add_flag("--json", options->as_json, "Print as JSON");
   list_command->callback([&context, options] { list(context, *options); });

@@ -31,7 +31,7 @@ void print_types(const json& status) {
   }
 }
 
-void print_human(const json& status) {
+void print_relay(const json& status) {
   const json plane = status.value("control_plane", json::object());
   const json snapshot = status.value("snapshot", json::object());
   const std::string name = plane.value("name", "");
@@ -52,7 +52,7 @@ void print_human(const json& status) {
   print_types(status);
 }
 
-void run(Context& context, bool as_json) {
+void run_xds_status(Context& context, bool as_json) {
   admin::v1::Request request;
   request.mutable_xds_status();
   auto answer = admin_json(context, request);
@@ -61,7 +61,7 @@ void run(Context& context, bool as_json) {
   if (as_json)
     std::printf("%s\n", status.dump(2).c_str());
   else
-    print_human(status);
+    print_relay(status);
 }
 
 }  // namespace
@@ -70,7 +70,7 @@ void add_xds_status(CLI::App& app, Context& context) {
   auto* command = xds_group(app).add_subcommand("status", "What the relay holds and who was told, by type");
   auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print as JSON");
-  command->callback([&context, as_json] { run(context, *as_json); });
+  command->callback([&context, as_json] { run_xds_status(context, *as_json); });
 }
 
 }  // namespace hawser::cli
