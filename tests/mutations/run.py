@@ -5,7 +5,9 @@ A mutant is one of netfilter/plan*.cpp without a line that adds a rule, or with 
 apart and linked in place of the good one, so the sources and the build folder stay as they are; the unit tests of
 netfilter/ then have to fail. Usage, after ./dev build:
 
-    .venv/bin/python tests/mutations/run.py [--count N] [--build build/dev]
+    .venv/bin/python tests/mutations/run.py [--count N] [--build build/mutations]
+
+The build folder is made if it isn't there, file by file: an object of eight files has no single one to be replaced.
 
 Prints a table in Markdown; ends with 1 if a mutant survived.
 """
@@ -72,6 +74,12 @@ class Workshop:
         self.compile = {pathlib.Path(item["file"]).resolve(): item["command"] for item in commands}
         self.link = {test: self._link_command(test) for test in TESTS}
 
+    @staticmethod
+    def prepare(build: pathlib.Path) -> None:
+        configure = ["cmake", "--preset", "dev", "-B", build, "-DHAWSER_UNITY=OFF"]
+        for argv in (configure, ["cmake", "--build", build, "--target", *TESTS]):
+            subprocess.run(argv, cwd=REPO, check=True, stdout=subprocess.DEVNULL)
+
     def _link_command(self, test: str) -> str:
         argv = ["ninja", "-C", self.build, "-t", "commands", test]
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
@@ -126,11 +134,12 @@ class Workshop:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=24, help="mutants, spread over the files; 0: all that there are")
-    parser.add_argument("--build", type=pathlib.Path, default=REPO / "build" / "dev")
+    parser.add_argument("--build", type=pathlib.Path, default=REPO / "build" / "mutations")
     arguments = parser.parse_args()
     there = mutants()
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
+        Workshop.prepare(arguments.build)
         workshop = Workshop(arguments.build.resolve(), pathlib.Path(folder))
         print("| where | mutation | caught by |\n|---|---|---|", flush=True)
         for mutant in chosen(there, arguments.count or len(there)):
