@@ -76,6 +76,7 @@ class Bench:
 
     def _kind(self, world: World, kind: str) -> None:
         self.say(f"{self.options.count} hand-overs: {kind}")
+        hand_overs.move_queues(world, kind)
         try:
             document = hand_overs.Run(world, self._wanted(kind)).run().document()
         except generations.Unavailable as error:

@@ -9,8 +9,8 @@
 #include "tally.h"
 
 // What: the kinds of load, each at a fixed rate. None of them ever sends a request again: what was sent and not
-// answered has failed. A connection that the other side has closed before anything was sent on it is made anew, as
-// every client does. Threading: on the io_context, with gRPC's own threads behind it.
+// answered has failed. What comes after the other side has closed a connection, or said GOAWAY, goes to a new one, as
+// with every client. Threading: on the io_context, with gRPC's own threads behind it.
 namespace hawser::hand_over {
 
 struct Target {
@@ -26,13 +26,13 @@ inline constexpr auto kPauseAfterFailure = std::chrono::milliseconds(5);
 void start_http(boost::asio::io_context& io, Tally& tally, const Target& target);  // http1, fresh
 void start_tcp(boost::asio::io_context& io, Tally& tally, const Target& target);
 
-class GrpcLoad {  // http2, stream
+class Load {  // http2, stream
  public:
-  virtual ~GrpcLoad() = default;
+  virtual ~Load() = default;
   virtual void stop() = 0;  // what is under way isn't counted any more
 };
-std::unique_ptr<GrpcLoad> start_unary(boost::asio::io_context& io, Tally& tally, const Target& target);
-std::unique_ptr<GrpcLoad> start_streams(boost::asio::io_context& io, Tally& tally, const Target& target);
+std::unique_ptr<Load> start_http2(boost::asio::io_context& io, Tally& tally, const Target& target);
+std::unique_ptr<Load> start_streams(boost::asio::io_context& io, Tally& tally, const Target& target);
 
 // Answers: HTTP/1.1 and gRPC (any method: an echo) and a TCP echo, on three ports. Doesn't return.
 int serve(const std::string& address, unsigned short http, unsigned short grpc, unsigned short tcp);

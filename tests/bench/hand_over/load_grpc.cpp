@@ -6,9 +6,6 @@
 #include <atomic>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <condition_variable>
-#include <mutex>
-#include <set>
 #include <sstream>
 
 #include "load.h"
@@ -40,77 +37,6 @@ grpc::ByteBuffer message() {
 std::string text_of(const grpc::Status& status) {
   return "code " + std::to_string(status.error_code()) + ": " + status.error_message();
 }
-
-class Unary final : public GrpcLoad {
- public:
-  Unary(asio::io_context& io, Tally& tally, const Target& target)
-      : tally_(tally), apart_(static_cast<Nanoseconds>(1e9 / target.rate)), timer_(io), due_(Clock::now()) {
-    for (unsigned i = 0; i < target.connections; ++i)
-      stubs_.push_back(std::make_unique<grpc::GenericStub>(connect(target)));
-    next();
-  }
-
-  void stop() override {
-    stopped_ = true;
-    timer_.cancel();
-    std::unique_lock lock(mutex_);
-    none_left_.wait_for(lock, kTimeout, [this] { return calls_.empty(); });
-  }
-
- private:
-  struct Call {
-    grpc::ClientContext context;
-    grpc::ByteBuffer request = message(), answer;
-    Clock::time_point due;
-  };
-
-  void next() {
-    if (stopped_) return;
-    for (const auto now = Clock::now(); due_ <= now; due_ += apart_) {
-      if (due_ + std::chrono::seconds(1) < now) due_ = now;
-      send();
-    }
-    timer_.expires_at(due_);
-    timer_.async_wait([this](error_code error) {
-      if (!error) next();
-    });
-  }
-
-  void send() {
-    auto* call = new Call;
-    call->due = due_;
-    call->context.set_deadline(std::chrono::system_clock::now() + kTimeout);
-    {
-      const std::lock_guard lock(mutex_);
-      calls_.insert(call);
-    }
-    auto& stub = *stubs_[turn_++ % stubs_.size()];
-    stub.UnaryCall(&call->context, "/bench.Echo/Once", {}, &call->request, &call->answer,
-                   [this, call](const grpc::Status& status) { done(call, status); });
-  }
-
-  void done(Call* call, const grpc::Status& status) {
-    if (status.ok())
-      tally_.good(Kind::kHttp2, call->due);
-    else if (!stopped_)
-      tally_.failed(Kind::kHttp2, text_of(status));
-    const std::lock_guard lock(mutex_);
-    calls_.erase(call);
-    delete call;
-    if (calls_.empty()) none_left_.notify_all();
-  }
-
-  Tally& tally_;
-  std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
-  std::size_t turn_ = 0;
-  std::chrono::nanoseconds apart_;
-  asio::steady_timer timer_;
-  Clock::time_point due_;
-  std::atomic<bool> stopped_{false};
-  std::mutex mutex_;
-  std::condition_variable none_left_;
-  std::set<Call*> calls_;
-};
 
 // One stream after the other; a message now and then.
 class Stream final {
@@ -214,7 +140,7 @@ class Stream final {
   bool stopped_ = false, idle_ = false;
 };
 
-class Streams final : public GrpcLoad {
+class Streams final : public Load {
  public:
   static constexpr unsigned kPerConnection = 10;
 
@@ -241,11 +167,7 @@ class Streams final : public GrpcLoad {
 
 }  // namespace
 
-std::unique_ptr<GrpcLoad> start_unary(asio::io_context& io, Tally& tally, const Target& target) {
-  return std::make_unique<Unary>(io, tally, target);
-}
-
-std::unique_ptr<GrpcLoad> start_streams(asio::io_context& io, Tally& tally, const Target& target) {
+std::unique_ptr<Load> start_streams(asio::io_context& io, Tally& tally, const Target& target) {
   return std::make_unique<Streams>(io, tally, target);
 }
 

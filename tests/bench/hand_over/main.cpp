@@ -48,14 +48,14 @@ void tell_when_up(asio::steady_timer& timer, const Tally& tally, const std::vect
 int load(const std::string& samples, const std::vector<Target>& targets) {
   asio::io_context io(1);
   Tally tally;
-  std::vector<std::unique_ptr<GrpcLoad>> calls;
+  std::vector<std::unique_ptr<Load>> calls;
   std::vector<Kind> kinds;
   for (const auto& target : targets) {
     kinds.push_back(target.kind);
     if (target.kind == Kind::kTcp)
       start_tcp(io, tally, target);
     else if (target.kind == Kind::kHttp2)
-      calls.push_back(start_unary(io, tally, target));
+      calls.push_back(start_http2(io, tally, target));
     else if (target.kind == Kind::kStream)
       calls.push_back(start_streams(io, tally, target));
     else

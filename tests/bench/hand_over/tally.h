@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-// What: what a load has seen, for tests/lab/hand_over_load.py. Times are of the monotonic clock, which all processes of
+// What: what a load has seen, for tests/lab/echo.py. Times are of the monotonic clock, which all processes of
 // the machine share. Threading: any.
 namespace hawser::hand_over {
 
