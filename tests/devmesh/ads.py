@@ -236,6 +236,7 @@ class Stream:
             self._mesh.registry,
             bad_listener=self._mesh.faults.bad_listener,
             missing_inbound=self._without_inbound,
+            lua=self._mesh.faults.lua,
         )
 
     async def _write_raw(self) -> None:

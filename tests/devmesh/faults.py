@@ -39,6 +39,7 @@ class Faults:
     vanish: bool = False  # nothing is there any more: all resources are removed
     alternate: float = 0  # seconds after which bad_listener changes, again and again
     bad_listener: bool = False  # one more listener, which Envoy must NACK
+    lua: bool = False  # outbound HTTP has a filter in Lua, which answers /lua by itself
     blank_versions: bool = False  # resources without a version, as istiod often has them
     missing_inbound: bool = False  # the stream that registers a workload gets no inbound clusters (a defect of istiod)
     refuse_connections: bool = False  # close each new connection after its handshake

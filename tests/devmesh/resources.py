@@ -15,7 +15,13 @@ _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 
 
 def build(
-    config: Config, node: Node, rows: list[Row], *, bad_listener: bool = False, missing_inbound: bool = False
+    config: Config,
+    node: Node,
+    rows: list[Row],
+    *,
+    bad_listener: bool = False,
+    missing_inbound: bool = False,
+    lua: bool = False,
 ) -> Snapshot:
     snapshot = Snapshot()
     if config.mesh.istio_extensions:
@@ -30,7 +36,7 @@ def build(
             if port.protocol == TCP and service.vip:
                 snapshot.add(LDS, _tcp_listener(service, port))
     for number in sorted({p.number for s in config.services for p in s.ports if p.protocol in (HTTP, HTTP2)}):
-        snapshot.add(LDS, _http_listener(number))
+        snapshot.add(LDS, _http_listener(number, [_lua_filter()] if lua else []))
         snapshot.add(RDS, _routes(config, node, number))
     if group := config.group(node.namespace, node.group or ""):
         inbound.add(snapshot, config, group, without_clusters=missing_inbound)
@@ -203,10 +209,19 @@ def _tcp_listener(service: Service, port: Port) -> dict[str, typing.Any]:
     }
 
 
-def _http_listener(number: int) -> dict[str, typing.Any]:
+def _lua_filter() -> dict[str, typing.Any]:
+    code = """function envoy_on_request(request)
+      if request:headers():get(":path") == "/lua" then request:respond({[":status"] = "200"}, "by Lua") end
+    end"""
+    return named(
+        "envoy.filters.http.lua", "envoy.extensions.filters.http.lua.v3.Lua", default_source_code={"inline_string": code}
+    )
+
+
+def _http_listener(number: int, http_filters: list[dict[str, typing.Any]]) -> dict[str, typing.Any]:
     manager = http_manager(
         f"outbound_0.0.0.0_{number}",
-        [],
+        http_filters,
         rds={"config_source": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
              "route_config_name": str(number)},
     )  # fmt: skip

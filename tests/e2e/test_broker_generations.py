@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import struct
-import time
 
 import pytest
 
@@ -194,14 +193,12 @@ def test_validation_does_not_hold_up_others(scene, envoy):
     request = message("Request", validate=message("ValidateRequest", generation="f1e0", bootstrap=bootstrap))
     payload = request.SerializeToString()
 
-    def both() -> tuple[float, bool]:
+    def answered_early() -> bool:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(20)
             client.connect(SOCKET)
             client.sendall(struct.pack("!I", len(payload)) + payload)
-            begun = time.monotonic()
-            exchange(SOCKET, message("Request", observe=message("ObserveRequest")).SerializeToString(), 5)
-            took = time.monotonic() - begun
+            exchange(SOCKET, message("Request", observe=message("ObserveRequest")).SerializeToString(), 20)
             client.setblocking(False)
             try:
                 early = bool(client.recv(1, socket.MSG_PEEK))
@@ -209,7 +206,6 @@ def test_validation_does_not_hold_up_others(scene, envoy):
                 early = False
             client.settimeout(20)
             assert client.recv(4096)
-            return took, early
+            return early
 
-    took, early = scene.vm.call(both)
-    assert took < 1 and not early
+    assert not scene.vm.call(answered_early), "it was answered after the validation, not while that ran"

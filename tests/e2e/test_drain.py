@@ -9,7 +9,7 @@ import typing
 import pytest
 
 from devmesh.plane import DevmeshPlane
-from lab import facts, fixtures, poll, services, steps
+from lab import facts, fixtures, generations, poll, services, steps
 from lab.mesh_caller import MeshCaller
 
 pytestmark = pytest.mark.incremental
@@ -186,7 +186,9 @@ def test_undrain_restarts_the_proxy_and_own_programs_lose_nothing(world, caller)
 
 
 def test_where_a_hot_restart_is_refused_a_cold_start_brings_the_listener_back(world, caller):
-    """The predecessor of the last one is there still."""
+    """The predecessor of one that has just taken over is there still."""
+    generations.wait_alone(world, 15)
+    generations.restart(world, "hot-restart")
     before = world.vm.status()["proxy"]["pid"]
     world.vm.cli("drain", "--listeners")
     world.vm.cli("undrain")

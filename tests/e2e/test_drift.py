@@ -111,10 +111,10 @@ def test_a_try_that_nobody_confirms_gives_way_to_what_was_confirmed(scene):
     done = apply(scene, CLOSED)
     scene.ask("confirm", digest=done.digest)
     excluded = [message("PortRange", first=80, last=80)]
-    scene.ask("plan", intent=scene.intent(outbound_exclude=excluded), confirm_seconds=1, revert=True, **CLOSED)
+    scene.ask("plan", intent=scene.intent(outbound_exclude=excluded), confirm_seconds=3, revert=True, **CLOSED)
     assert scene.reached((PEER, 80), (PEER, 8080)) == ["80", "15001"]
     assert scene.observe().revert and not scene.observe().confirmed
-    poll.until("what was confirmed is back", lambda: scene.reached((PEER, 80)) == ["15001"], timeout=4)
+    poll.until("what was confirmed is back", lambda: scene.reached((PEER, 80)) == ["15001"], timeout=8)
     assert scene.observe().confirmed and scene.observe().digest == done.digest
 
 

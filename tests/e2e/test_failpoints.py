@@ -14,9 +14,7 @@ from lab import facts, failpoints, handshake, layout, poll, services, steps
 
 pytestmark = [
     pytest.mark.incremental,
-    pytest.mark.skipif(
-        bool(os.environ.get("HAWSER_BIN")) and not failpoints.compiled_in(), reason="a build without fail-points"
-    ),
+    failpoints.needed,
 ]
 
 IDENTITY = "/var/lib/hawser/identity"

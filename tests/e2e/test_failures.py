@@ -15,15 +15,11 @@ import typing
 import pytest
 
 from lab import facts, handshake, poll, services, steps
+from lab.faults import clocked, needs_clock, remounted, set_clock
 
 STATE, IDENTITY = "/var/lib/hawser", "/var/lib/hawser/identity"
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-CLOCK = "/run/lab/clock"
 NOTICE = 20  # a silent control plane is noticed within
 SLACK = 4  # of a busy machine
-
-
-needs_clock = pytest.mark.skipif(not os.path.exists(FAKETIME), reason="libfaketime isn't installed")
 
 
 # -- what a host can tell ---------------------------------------------------------------------------------------------
@@ -108,33 +104,13 @@ def ssh(mesh):
 # -- the disk ---------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def remounted(world, path: str, options: str, undo: str) -> typing.Iterator[None]:
-    """`full` for a disk without space. A program that writes just then makes the kernel refuse so small a size."""
-
-    def mount() -> bool:
-        wanted = f"size={used_kib(world, path)}k" if options == "full" else options
-        return world.host.run(["mount", "-o", f"remount,{wanted}", path], check=False).returncode == 0
-
-    poll.until(f"{path} is {options}", mount, 5)
-    try:
-        yield
-    finally:
-        world.host.run(["mount", "-o", f"remount,{undo}", path])
-
-
-def used_kib(world, path: str) -> int:
-    stat = world.host.call(os.statvfs, path)
-    return (stat.f_blocks - stat.f_bfree) * stat.f_frsize // 1024
-
-
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_state_that_cannot_be_written(mesh, fault):
     """Traffic goes on with the certificate in force; renewing says HWS-ID-005, and works with the disk well again."""
     old, pid = mesh.vm.cert()["serial"], proxy_pid(mesh)
     options, undo = ("full", "size=90%") if fault == "full" else ("ro", "rw")
     with mesh_traffic(mesh):
-        with remounted(mesh, STATE, options, undo):
+        with remounted(mesh.host, STATE, options, undo):
             refused = mesh.vm.cli("cert", "renew", check=False)
             assert refused.returncode != 0
             assert "HWS-ID-005" in refused.stderr, refused.stderr
@@ -154,7 +130,7 @@ def test_hawserd_starts_while_state_cannot_be_written(mesh, fault):
     pid = proxy_pid(mesh)
     with mesh_traffic(mesh):
         mesh.vm.kill_agent()
-        with remounted(mesh, STATE, *(("full", "size=90%") if fault == "full" else ("ro", "rw"))):
+        with remounted(mesh.host, STATE, *(("full", "size=90%") if fault == "full" else ("ro", "rw"))):
             mesh.vm.start_agent()
             mesh.vm.wait("REGISTERED", timeout=20)
     assert proxy_pid(mesh) == pid
@@ -183,31 +159,15 @@ def test_run_that_cannot_be_written(mesh):
 # -- the clock --------------------------------------------------------------------------------------------------------
 
 
-def set_clock(world, offset: str) -> None:
-    """hawserd's wall clock, from now on."""
-    world.host.write(f"{CLOCK}.new", f"{offset}\n")
-    world.host.call(os.rename, f"{CLOCK}.new", CLOCK)
-
-
-def clocked() -> dict[str, typing.Any]:
-    environment = [
-        f"LD_PRELOAD={FAKETIME}",
-        f"FAKETIME_TIMESTAMP_FILE={CLOCK}",
-        "FAKETIME_CACHE_DURATION=1",
-        "FAKETIME_DONT_FAKE_MONOTONIC=1",
-    ]
-    return {"before": ["env", *environment]}
-
-
 @needs_clock
 def test_a_clock_that_jumps_forward_renews_once(mesh):
     """Past the certificate's end; the CA's clock jumped too, so that what it gives out is good."""
-    set_clock(mesh, "+0")
+    set_clock(mesh.host, "+0")
     with mesh_traffic(mesh), fresh_agent(mesh, **clocked()):
         mesh.vm.wait("REGISTERED")
         old, asked = mesh.vm.cert()["serial"], csrs(mesh)
         mesh.plane.faults(csr_ttl=30 * 24 * 3600.0)
-        set_clock(mesh, "+2d")
+        set_clock(mesh.host, "+2d")
         poll.until("another certificate", lambda: mesh.vm.cert()["serial"] != old, 20, every=0.2)
         until_ok(mesh)
         mesh.plane.reset_faults()
@@ -221,27 +181,27 @@ def test_a_clock_that_jumps_forward_renews_once(mesh):
 @needs_clock
 def test_a_clock_ahead_of_the_cas_is_told(mesh):
     """What the CA gives out has ended already, by this clock: the cause is named, and no storm hits the CA."""
-    set_clock(mesh, "+0")
+    set_clock(mesh.host, "+0")
     with fresh_agent(mesh, **clocked()):
         mesh.vm.wait("REGISTERED")
         asked = csrs(mesh)
-        set_clock(mesh, "+40d")
+        set_clock(mesh.host, "+40d")
         poll.until("the clock is named", lambda: item(mesh, "identity").get("id") == "HWS-CA-010", 20, every=0.2)
         assert item(mesh, "identity")["state"] == "failed"
         assert services.curl(mesh.host, f"http://{facts.REVIEWS_HOST}/").status == 200  # Envoy's clock is another
         time.sleep(3)
         assert csrs(mesh) - asked <= 2
-        set_clock(mesh, "+0")
+        set_clock(mesh.host, "+0")
 
 
 @needs_clock
 def test_a_clock_that_jumps_back_changes_nothing(mesh):
     """It is told; no storm. Who renews meanwhile learns of the clock too: by it, the CA's own certificate isn't valid yet."""
-    set_clock(mesh, "+0")
+    set_clock(mesh.host, "+0")
     with mesh_traffic(mesh), fresh_agent(mesh, **clocked()):
         mesh.vm.wait("REGISTERED")
         old, asked = mesh.vm.cert()["serial"], csrs(mesh)
-        set_clock(mesh, "-2d")
+        set_clock(mesh.host, "-2d")
         poll.until("the jump is told", lambda: item(mesh, "clock").get("state") == "degraded", 15, every=0.2)
         assert item(mesh, "clock")["id"] == "HWS-ID-015" and "back by 2 d" in item(mesh, "clock")["detail"]
         assert item(mesh, "identity")["state"] == "ok"
@@ -249,7 +209,7 @@ def test_a_clock_that_jumps_back_changes_nothing(mesh):
         refused = mesh.vm.cli("cert", "renew", check=False)
         assert "HWS-CA-014" in refused.stderr and "clock" in refused.stderr, refused
         assert item(mesh, "identity")["state"] == "degraded"
-        set_clock(mesh, "+0")
+        set_clock(mesh.host, "+0")
         poll.until("renewing works", lambda: mesh.vm.cli("cert", "renew", check=False).returncode == 0, 10, every=0.3)
         assert mesh.vm.cert()["serial"] != old
 

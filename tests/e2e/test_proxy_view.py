@@ -14,7 +14,7 @@ from lab import facts, layout, poll, services, steps
 pytestmark = pytest.mark.incremental
 
 LEAVES = 4  # seconds that a predecessor may stay
-SETTINGS = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=2s", "proxy.start_timeout=5s")
+SETTINGS = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=2s", "proxy.start_timeout=20s")
 FOLDER = "/var/lib/hawser/supervisor"
 RATE = 200
 
@@ -114,9 +114,11 @@ def test_counters_go_on_over_a_restart(world, how, record_property):
     record_property("counted_too_much", counted - report.sent)
     # Whether requests fail is asked elsewhere; those that were refused or cut off weren't counted, or maybe they were.
     # In a hot restart, what comes between a flush and the last reading is counted twice: on a busy machine more than
-    # usual. Two loads run, over kept and over new connections. The others are read to their ends.
+    # usual. Two loads run, over kept and over new connections. The others are read to their ends, but for what a planned
+    # cold start's predecessor answers between its last reading and its end, which a busy machine puts apart.
     twice = 2 * RATE // 2 if how == "hot-restart" else 5
-    assert report.sent - report.failed - 5 <= counted <= report.sent + twice
+    lost = 2 * RATE // 4 if how == "planned-cold" else 5
+    assert report.sent - report.failed - lost <= counted <= report.sent + twice
 
 
 def proxy_count(world) -> int:
@@ -230,10 +232,14 @@ def test_connections_by_listener_and_cluster(world):
     with world.traffic() as traffic:
         traffic.more(5)
         seen = json.loads(world.vm.cli("proxy", "connections", "--json").stdout)
-        text = world.vm.cli("proxy", "connections").stdout
+        text = world.vm.cli("proxy", "connections", "--peers", "1000").stdout
     assert any(row["address"].endswith("_80") and row["connections"] > 0 for row in seen["listeners"]), seen
     assert any(facts.REVIEWS_HOST in row["name"] and row["connections"] > 0 for row in seen["clusters"]), seen
     assert "listener" in text and "cluster" in text, text
+    ours = [peer for peer in seen["peers"] if peer["local_port"] == 15001]
+    assert any(peer["received"] > 0 and peer["sent"] > 0 and peer["idle_ms"] < 20_000 for peer in ours), seen["peers"]
+    kept = [f"peer      {peer['address']}:{peer['port']}, " for peer in ours]  # others come and go
+    assert any(peer in text for peer in kept), text
     refused = world.vm.cli("proxy", "connections", "--generation", "f9e9", check=False)
     assert refused.returncode != 0 and "HWS-PX-001" in refused.stderr
 
@@ -262,7 +268,7 @@ def test_logs_are_json_and_shown(world):
     script = f"printf '#!/bin/sh\\necho \"$@\"\\n' > {layout.LAB_DIR}/journalctl; chmod 755 {layout.LAB_DIR}/journalctl"
     world.host.run(["sh", "-c", script])
     env = {"PATH": f"{layout.LAB_DIR}:/usr/bin:/bin"}
-    assert "-u hawser-proxy-f*.service" in world.vm.cli("proxy", "logs", env=env).stdout
+    assert "_SYSTEMD_SLICE=hawser.slice" in world.vm.cli("proxy", "logs", env=env).stdout
     assert "HAWSER_GENERATION=f1e1" in world.vm.cli("proxy", "logs", "--generation", "f1e1", env=env).stdout
     where = ("--dir", f"{layout.LAB_DIR}/logs")
     assert "of f1e0" in world.vm.cli("proxy", "logs", *where).stdout

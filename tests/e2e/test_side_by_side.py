@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-import os
 
 import pytest
 
 from lab import failpoints, poll, services, steps
 from lab.replacing import (
     LEAVES,
+    OTHER_PROTOCOL,
     SETTINGS,
     SLEEPS,
     begin_restart,
+    begin_window,
     envoys,
     gates,
     install_fake,
@@ -20,32 +21,12 @@ from lab.replacing import (
     reinstall,
     restart,
     restarted,
+    set_queues_move,
+    wait_for_the_only_one,
     wait_until_alone,
 )
 
 pytestmark = pytest.mark.incremental
-
-needs_failpoints = pytest.mark.skipif(
-    bool(os.environ.get("HAWSER_BIN")) and not failpoints.compiled_in(), reason="a build without fail-points"
-)
-
-
-def listeners(world) -> int:
-    """Sockets that accept what is captured of others: each worker has its own."""
-    return len(world.host.run(["ss", "-ltnH", "sport = :15006"]).stdout.splitlines())
-
-
-def begin_window(world, log: str):
-    """Both accept: the request that waits for the outcome, and the new one's pid."""
-    before, alone = proxy(world)["pid"], listeners(world)
-    asked = begin_restart(world, log)
-    poll.until("both listen", lambda: listeners(world) > alone, 15, every=0.1)
-    (new,) = envoys(world) - {before}
-    return asked, new
-
-
-def set_queues_move(world, on: bool) -> None:
-    world.host.run(["sysctl", "-qw", f"net.ipv4.tcp_migrate_req={int(on)}"])
 
 
 def test_joins(world):
@@ -79,6 +60,7 @@ def test_two_in_a_row_lose_no_request_and_the_families_take_turns(world, record_
             done = restarted(world)
             took.append(done["took_ms"])
             assert done["hand_over"] == "side-by-side" and all(gates(done).values()), done
+            assert {"snapshot", "request"} <= gates(done).keys() and "held" not in gates(done), done
             after = proxy(world)
             assert after["generation"] == done["new"]["generation"] == generation
             assert after["pid"] == done["new"]["pid"] != before["pid"]
@@ -94,6 +76,22 @@ def test_two_in_a_row_lose_no_request_and_the_families_take_turns(world, record_
     assert 'hawser_proxy_gates_total{gate="canary",result="passed"} 2' in text
     left = world.host.run(["sh", "-c", "ls /dev/shm | grep -c envoy"]).stdout.strip()
     assert left == "1", "the shared memory of the family that ended is still there"
+
+
+def test_another_protocol_of_hot_restart_is_found_out_before_anything_starts(world):
+    """Two that speak different ones can't hand over so; side by side they needn't speak at all."""
+    before = proxy(world)
+    install_fake(world, OTHER_PROTOCOL, as_envoy=("--version", "--mode"))
+    refused = restart(world, "--hand-over", "hot-restart", check=False)
+    assert refused.returncode != 0 and "HWS-PX-031" in refused.stderr and "11.999" in refused.stderr, refused.stderr
+    assert proxy(world)["pid"] == before["pid"] and envoys(world) == {before["pid"]}
+    set_queues_move(world, False)  # so that hot restart is chosen first
+    done = restarted(world)
+    set_queues_move(world, True)
+    assert done["hand_over"] == "side-by-side" and "11.999" in done["why"], done
+    wait_until_alone(world, done["new"]["pid"])
+    reinstall(world)
+    wait_until_alone(world, restarted(world)["new"]["pid"])
 
 
 def test_one_that_never_serves_is_called_off(world):
@@ -136,7 +134,7 @@ def test_one_that_is_killed_in_its_window_leaves_the_old_one_serving(world):
     assert world.vm.status()["state"] == "ok"
 
 
-@needs_failpoints
+@failpoints.needed
 @pytest.mark.parametrize("step", ["proxy.hand_over/LAUNCHING", "proxy.hand_over/CANARY", "retire.drain/*"])
 def test_hawserd_dies_in_the_middle(world, step):
     before = proxy(world)
@@ -154,8 +152,7 @@ def test_hawserd_dies_in_the_middle(world, step):
         poll.until("one proxy is left", lambda: len(envoys(world)) == 1, LEAVES + 20)
         traffic.more(10)
         traffic.finish()
-    now = proxy(world)
-    assert now["state"] == "LIVE" and envoys(world) == {now["pid"]}, now
+    now = wait_for_the_only_one(world, 10)
     assert now["pid"] in found, "none of those that ran was taken"
     assert (now["pid"] == before["pid"]) == (step.endswith("LAUNCHING")), "the newer one that is LIVE is to be taken"
     wait_until_alone(world, now["pid"])
@@ -167,7 +164,7 @@ def test_a_planned_cold_start_refuses_connections_for_less_than_a_second(world, 
     done = restarted(world, "--hand-over", "planned-cold")
     print(f"refused for at most {done['refused_ms']} ms")
     record_property("refused_ms", done["refused_ms"])
-    assert done["hand_over"] == "planned-cold" and done["refused_ms"] <= 5000, done
+    assert done["hand_over"] == "planned-cold" and done["refused_ms"] <= 5000 and gates(done)["request"], done
     now = proxy(world)
     assert now["pid"] == done["new"]["pid"] != before["pid"] and now["state"] == "LIVE"
     with world.traffic() as traffic:

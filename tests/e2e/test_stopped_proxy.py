@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing
 
 from lab import facts, poll, standing
+from lab.replacing import stopped
 
 SERVICES = 500
 CHANGES = 8
@@ -31,15 +31,6 @@ def clusters(world) -> str:
     generation = world.vm.status()["proxy"]["generation"]
     argv = ["curl", "-sS", "--max-time", "3", "--unix-socket", f"/run/hawser/proxy/{generation}.admin.sock", "http://envoy/clusters"]
     return world.host.run(argv, uid=facts.UID_PROXY, gid=facts.GID_PROXY).stdout
-
-
-@contextlib.contextmanager
-def stopped(world, pid: int) -> typing.Iterator[None]:
-    world.host.run(["kill", "-STOP", str(pid)])
-    try:
-        yield
-    finally:
-        world.host.run(["kill", "-CONT", str(pid)])
 
 
 def test_a_stopped_envoy_costs_no_memory_and_gets_the_last_state_when_it_goes_on(world):

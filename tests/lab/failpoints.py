@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from lab import layout, poll
 from lab.hawser import HawserHost
 
@@ -17,6 +19,12 @@ KILLED = -9
 def compiled_in() -> bool:
     """They are in the builds for development and for sanitizers, never in a package."""
     return VARIABLE.encode() in (layout.bin_dir() / "hawserd").read_bytes()
+
+
+# A mark for tests.
+needed = pytest.mark.skipif(
+    bool(os.environ.get("HAWSER_BIN")) and not compiled_in(), reason="a build without fail-points"
+)
 
 
 def at(step: str, passage: int = 1) -> dict[str, str]:
@@ -35,6 +43,16 @@ def slow(step: str, milliseconds: int) -> dict[str, str]:
     return {VARIABLE: f"{step}:delay={milliseconds}"}
 
 
+def hold(step: str, milliseconds: int) -> dict[str, str]:
+    """The whole program, once; held() says when."""
+    return {VARIABLE: f"{step}:delay={milliseconds}@1"}
+
+
+def held(vm: HawserHost, step: str, log: str = "hawserd.log", timeout: float = 30) -> None:
+    """Waits until the program is at the step that it's to be held at."""
+    poll.until(f"it's held at {step}", lambda: step in told(vm, log), timeout)
+
+
 TELL = {VARIABLE: "*:tell"}
 
 
@@ -45,7 +63,7 @@ def told(vm: HawserHost, log: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def dies(process: subprocess.Popen | None, what: str, timeout: float = 15) -> None:
+def dies(process: subprocess.Popen | None, what: str, timeout: float = 30) -> None:
     """Waits for the crash; a step that isn't reached is a failed test."""
     assert process is not None
     poll.until(f"the crash at {what}", lambda: process.poll() is not None, timeout)

@@ -35,10 +35,37 @@ def _only_looks(pid: int) -> bool:
     return b"--mode" in words or b"--version" in words or b"--restart-epoch" not in words and b"-c" not in words
 
 
+def known(scene: World) -> dict[str, typing.Any]:
+    """What hawserd knows of the proxy; empty: nothing yet."""
+    return scene.vm.status().get("proxy", {})
+
+
 def proxy(scene: World) -> dict[str, typing.Any]:
-    status = scene.vm.status()
-    assert "proxy" in status, f"hawserd knows of no proxy: {status['state']}"
-    return status["proxy"]
+    found = known(scene)
+    assert found, "hawserd knows of no proxy"
+    return found
+
+
+def wait_adopted(scene: World, pid: int, limit: float) -> None:
+    """A hawserd that began anew has found the proxy that ran, and it's LIVE: before, no restart of it is thought of."""
+
+    def adopted() -> bool:
+        found = proxy(scene)
+        assert found["state"] == "LIVE" and found["pid"] == pid, found
+        return True
+
+    poll.until(f"the proxy that ran, pid {pid}, is adopted", adopted, limit, every=0.1)
+
+
+def wait_another(scene: World, pid: int, limit: float) -> dict[str, typing.Any]:
+    """One that isn't `pid` is LIVE. Told by one look, for between two of them one may end and the next begin."""
+
+    def another() -> dict[str, typing.Any]:
+        found = proxy(scene)
+        assert found["state"] == "LIVE" and found["pid"] not in (0, pid), found
+        return found
+
+    return poll.until(f"another proxy than pid {pid} is LIVE", another, limit, every=0.1)
 
 
 def restart(scene: World, kind: str, timeout: float = 60) -> dict[str, typing.Any]:
@@ -55,11 +82,13 @@ def restart(scene: World, kind: str, timeout: float = 60) -> dict[str, typing.An
 
 
 def leftovers(scene: World) -> dict[str, int]:
-    """How many files of generations there are, by folder; and how many processes."""
+    """How many files of generations there are, by folder; how many processes, and how many names they have in the network."""
     counted = scene.host.run(["sh", "-c", "for f in " + " ".join(FOLDERS) + "; do ls -A $f | wc -l; done"]).stdout.split()
     out = dict(zip(FOLDERS, map(int, counted)))
     # a holder is a hawser-broker, too
     out["processes"] = len(scene.host.run(["sh", "-c", "pgrep 'envoy|hawser-broker'"]).stdout.split())
+    names = "grep -c envoy_domain_socket_child /proc/net/unix || true"  # one of each process
+    out["names"] = int(scene.host.run(["sh", "-c", names]).stdout)
     return out
 
 

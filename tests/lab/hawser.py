@@ -150,6 +150,10 @@ class HawserHost:
         except ValueError:
             raise AssertionError(f"hawser status --json: {done.stderr.strip() or done.stdout!r}") from None
 
+    def item(self, name: str) -> dict[str, typing.Any]:
+        """Of the status; StopIteration while there is none."""
+        return next(item for item in self.status()["items"] if item["name"] == name)
+
     def cert(self) -> dict[str, typing.Any]:
         return json.loads(self.cli("cert", "show", "--json").stdout)
 

@@ -159,6 +159,10 @@ class Host:
 
     # -- network -----------------------------------------------------------------------------------------------
 
+    def sysctl(self, setting: str) -> None:
+        """NAME=VALUE, of the host's network."""
+        self.run(["sysctl", "-qw", setting])
+
     def tcp(self, address: str, port: int) -> bool:
         """Whether a connection from the host to there succeeds."""
         def work() -> bool:

@@ -44,6 +44,11 @@ def tmpfs(target: str, mode: int = 0o755) -> None:
     mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode:o}")
 
 
+def enter(descriptor: int) -> None:
+    """setns(2): the calling thread, and what it starts from now on, is in that namespace."""
+    _check(_libc.setns(descriptor, 0), "setns")
+
+
 class NamespaceThread:
     """Runs functions in new namespaces, one after the other; processes that they start are children of this process."""
 

@@ -7,6 +7,7 @@ import time
 import typing
 
 T = typing.TypeVar("T")
+NOT_YET = (AssertionError, LookupError, OSError, RuntimeError, StopIteration)
 
 
 class Hopeless(Exception):
@@ -14,15 +15,15 @@ class Hopeless(Exception):
 
 
 def until(what: str, ask: typing.Callable[[], T], timeout: float = 10, every: float = 0.02) -> T:
-    """The first true answer of `ask`. AssertionError, OSError and RuntimeError of `ask` count as "not yet"."""
+    """The first true answer of `ask`. These errors of it count as "not yet", such as a part of a status that isn't there."""
     deadline = time.monotonic() + timeout
     while True:
         try:
             last: object = ask()
             if last:
                 return typing.cast(T, last)
-        except (AssertionError, OSError, RuntimeError) as error:
-            last = error
+        except NOT_YET as error:
+            last = f"{type(error).__name__}: {error}"
         if time.monotonic() >= deadline:
             raise AssertionError(f"{what}: not within {timeout:g} s (last seen: {last})")
         time.sleep(every)

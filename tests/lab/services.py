@@ -131,6 +131,12 @@ def curl(
     return Answer(int(status), body, error, float(seconds))
 
 
+def metric(host: Host, name: str) -> float:
+    """Of hawserd's own; the sum of those whose line begins so."""
+    text = curl(host, "http://127.0.0.1:15020/metrics").body
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
 def caller_id(answer: Answer) -> str:
     """The SPIFFE id that the last proxy before the program verified (x-forwarded-client-cert, its last element)."""
     element = answer.json["headers"].get("x-forwarded-client-cert", "").rpartition(",")[2]

@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
 #endif
       asked = 1;
     }
-    asked = asked || strstr(argv[i], "version") != NULL;
+    // the latter is never said to one that is to serve
+    asked = asked || strstr(argv[i], "version") != NULL || strcmp(argv[i], "--disable-hot-restart") == 0;
   }
   if (asked) execv(REAL, argv);
   for (;;) pause();
