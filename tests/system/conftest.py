@@ -13,6 +13,7 @@ import pytest
 from lab import facts, fixtures, layout, planes
 from lab.host import Host
 from lab.network import Lab
+from lab.plane import Plane
 from system import scene
 from system.machine import Machine
 
@@ -35,10 +36,10 @@ def _logs_of(module: pytest.Collector) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def make_world(request: pytest.FixtureRequest, plane: str) -> typing.Iterator[scene.SystemWorld]:
+def make_world(request: pytest.FixtureRequest, plane: Plane) -> typing.Iterator[scene.SystemWorld]:
     where = _logs_of(request.node)
     shutil.rmtree(where, ignore_errors=True)
-    with scene.SystemWorld(planes.make_plane(plane), logs=where) as made:
+    with scene.SystemWorld(plane, logs=where) as made:
         yield made
         if request.node.stash.get(fixtures.FAILED, False):
             made.keep_logs()
@@ -47,7 +48,7 @@ def make_world(request: pytest.FixtureRequest, plane: str) -> typing.Iterator[sc
 @pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest):
     """A booted machine with the package, devmesh outside of it, not joined."""
-    with make_world(request, "devmesh") as made:
+    with make_world(request, planes.make_plane("devmesh")) as made:
         yield made
 
 

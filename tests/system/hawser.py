@@ -102,7 +102,7 @@ class SystemHawser(HawserHost):
         return self.status().get("proxy", {}).get("pid", 0)
 
     def proxy_units(self) -> list[str]:
-        listed = self.machine.systemctl("list-units", "--no-legend", "--plain", "--all", "hawser-proxy-*.service")
+        listed = self.machine.systemctl("list-units", "--no-legend", "--plain", "--all", "hawser-proxy-f*.service")
         return [line.split()[0] for line in listed.splitlines()]
 
     def ready(self, timeout: float = 40) -> None:

@@ -170,11 +170,15 @@ class Machine(Host):
         self._network = ns.NamespaceThread(f"net-{self.name}", ns.NEWNET)
         self._network_tid = self._network.call(threading.get_native_id)
 
-        def run(argv: Argv, input: str | None = None) -> None:
-            self._network.call(subprocess.run, argv, input=input, text=True, check=True, timeout=10)
+        self._run_in_network(["ip", "link", "set", "lo", "up"])
+        self._lab.connect(self.name, self._network_tid, self._run_in_network, self._address, self._address6)
 
-        run(["ip", "link", "set", "lo", "up"])
-        self._lab.connect(self.name, self._network_tid, run, self._address, self._address6)
+    def _run_in_network(self, argv: Argv, input: str | None = None) -> None:
+        self._network.call(subprocess.run, argv, input=input, text=True, check=True, timeout=10)
+
+    def sysctl(self, setting: str) -> None:
+        """Of this boot; in the container /proc/sys is read-only."""
+        self._run_in_network(["sysctl", "-qw", setting])
 
     def _nspawn_command(self) -> list[str]:
         binds = [f"--bind-ro={layout.REPO}:{layout.REPO_IN_HOST}", f"--bind={self.log_dir}:{LOGS}"]
@@ -217,6 +221,16 @@ class Machine(Host):
         """All properties of a unit, as `systemctl show` prints them."""
         return dict(line.partition("=")[::2] for line in self.systemctl("show", name).splitlines())
 
+    def outer_pid(self, pid: int) -> int:
+        """What this process here calls a process of the machine."""
+        same = os.readlink(f"/proc/{self._pid1}/ns/pid")
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                numbers = next(line.split()[1:] for line in _lines(str(status)) if line.startswith("NSpid:"))
+                if numbers[-1] == str(pid) and os.readlink(status.parent / "ns" / "pid") == same:
+                    return int(numbers[0])
+        raise HostError(f"{self.name} has no process {pid}")
+
     def journal(self, *units: str, options: typing.Sequence[str] = ()) -> str:
         """Of this boot; all units if none is named."""
         which = [word for unit in units for word in ("-u", unit)]
@@ -236,6 +250,18 @@ class Machine(Host):
 
     def dpkg(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         return self.run(["dpkg", *arguments], timeout=60, check=check, env={"DEBIAN_FRONTEND": "noninteractive"})
+
+    def beside(self, name: str) -> Host:
+        """A host of the lab in this boot's network, with files of its own: for programs that the image has no libraries
+        of. Interception sees no difference."""
+        host = Host(name, self._lab.log_dir / name)
+        self._lab.hosts[name] = host
+        descriptor = os.open(f"/proc/{self._pid1}/ns/net", os.O_RDONLY)
+        try:
+            host.call(ns.enter, descriptor)
+        finally:
+            os.close(descriptor)
+        return host
 
     def keep_state(self) -> None:
         """Copies what a failure's reader wants into log_dir: the journal of all boots, and Hawser's state."""
@@ -292,7 +318,7 @@ class _InsideThread(ns.NamespaceThread):
         opened = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name in names]
         ns._check(_libc.unshare(_CLONE_FS), "unshare")  # a root and working directory of its own
         for descriptor in opened:
-            ns._check(_libc.setns(descriptor, 0), "setns")
+            ns.enter(descriptor)
             os.close(descriptor)
         os.fchdir(root)
         os.chroot(".")
@@ -307,9 +333,21 @@ def _cgroup2() -> pathlib.Path:
     raise HostError("no cgroup2 is mounted: systemd can't run without one")
 
 
+def _cgroup_named(path: pathlib.Path) -> list[pathlib.Path]:
+    """The same folder in systemd's own hierarchy, where there is one: nspawn makes it there as well."""
+    mounts = (line.split() for line in _lines("/proc/self/mounts"))
+    return [pathlib.Path(each[1]) / path.name for each in mounts if each[2] == "cgroup" and "name=systemd" in each[3]]
+
+
+def memory_is_limited() -> bool:
+    """Can systemd limit memory in a machine? Not where the first hierarchy has that controller."""
+    return "memory" in (_cgroup2() / "cgroup.subtree_control").read_text().split()
+
+
 def _make_cgroup(name: str) -> pathlib.Path:
     """Of its own, since nspawn makes two folders with fixed names where it stands."""
-    for old in _cgroup2().glob(f"{_CGROUP_PREFIX}*"):
+    pattern = _cgroup2() / f"{_CGROUP_PREFIX}*"
+    for old in [each for place in (pattern, *_cgroup_named(pattern)) for each in place.parent.glob(place.name)]:
         pid = old.name.removeprefix(_CGROUP_PREFIX).partition("-")[0]
         if not os.path.exists(f"/proc/{pid}"):  # its owner was killed
             _remove_cgroup(old)
@@ -320,9 +358,10 @@ def _make_cgroup(name: str) -> pathlib.Path:
 
 def _remove_cgroup(path: pathlib.Path) -> None:
     """It is empty a moment after its last process ended. If it stays, the next run removes it."""
-    for folder, _, _ in os.walk(path, topdown=False):
-        with contextlib.suppress(AssertionError):
-            poll.until("the cgroup is empty", lambda f=folder: os.rmdir(f) is None, 2)
+    for place in (path, *_cgroup_named(path)):
+        for folder, _, _ in os.walk(place, topdown=False):
+            with contextlib.suppress(AssertionError):
+                poll.until("the cgroup is empty", lambda f=folder: os.rmdir(f) is None, 2)
 
 
 def _children(pid: int) -> list[int]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -15,7 +16,8 @@ LEAVES = 5  # seconds that a predecessor may stay
 
 
 def test_joins(world):
-    world.vm.join(world.bundle, f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=3s", "proxy.hand_over=hot-restart")
+    times = (f"proxy.parent_shutdown={LEAVES}s", "proxy.drain=3s")
+    world.vm.join(world.bundle, *times, "proxy.hand_over=hot-restart", "proxy.log_level=info")
     world.vm.ready()
     poll.until("in the mesh", lambda: scene.in_mesh(world), 20)
 
@@ -60,6 +62,45 @@ def test_a_crash_after_it_starts_the_family_anew(world):
     poll.until("another proxy serves", lambda: world.vm.proxy_units() == ["hawser-proxy-f1e0.service"], 30)
     world.vm.ready()
     poll.until("in the mesh", lambda: scene.in_mesh(world), 20)
+
+
+def logged(text: str) -> dict[str, list[dict]]:
+    """What each generation has written, each line a JSON document from when Envoy has read its options; what systemd
+    says of the units aside."""
+    out: dict[str, list[dict]] = {}
+    json_since: set[str] = set()
+    for line in text.splitlines():
+        if found := re.search(r" hawser-proxy-(f\d+e\d+)\[(\d+)\]: (.*)", line):
+            generation, pid, said = found.groups()
+            if pid in json_since or said.startswith("{"):
+                json_since.add(pid)
+                out.setdefault(generation, []).append(json.loads(said))
+    return out
+
+
+def test_what_each_generation_has_logged_is_in_the_journal(world):
+    seen = logged(world.vm.cli("proxy", "logs", "--lines", "5000").stdout)
+    assert set(seen) >= {"f1e0", "f1e1", "f1e2", "f1e3"}, list(seen)
+    for generation, lines in seen.items():
+        assert all({"time", "level", "logger", "message"} <= set(line) for line in lines), (generation, lines[:2])
+    alone = logged(world.vm.cli("proxy", "logs", "--generation", "f1e2", "--lines", "5000").stdout)
+    assert alone == {"f1e2": seen["f1e2"]}
+    assert len(world.vm.cli("proxy", "logs", "--generation", "f1e2", "-n", "2").stdout.splitlines()) == 2
+
+
+def test_who_follows_the_logs_sees_the_next_generation(world):
+    """Also one of a family that nobody has logged of before."""
+    follower = world.host.popen(["hawser", "proxy", "logs", "--follow", "--lines", "5"], log="follow.log")
+    log = world.host.log_dir / "follow.log"
+    try:
+        poll.until("what was before is shown", lambda: "f1e0" in logged(log.read_text()), 10)
+        done = json.loads(world.vm.cli("proxy", "restart", "--json", "--hand-over", "side-by-side").stdout)
+        generation = done["new"]["generation"]
+        assert generation == "f2e0"
+        poll.until("the next one is shown", lambda: generation in logged(log.read_text()), 10)
+    finally:
+        world.host.stop(follower)
+    alone(world, generation)
 
 
 def test_leaves_without_a_trace(world):

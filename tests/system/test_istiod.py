@@ -8,7 +8,7 @@ import os
 import pytest
 
 from interop import istiod
-from lab import facts, poll, steps
+from lab import facts, planes, poll, steps
 from system import scene
 from system.conftest import make_world
 
@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest):
-    with make_world(request, "istiod") as made:
+    with make_world(request, planes.make_plane("istiod")) as made:
         yield made
 
 
