@@ -6,7 +6,6 @@ The second plane is a process of its own on a host of its own, with the first on
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
 import shutil
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from devmesh.plane import DevmeshPlane
 from lab import facts, poll, services, steps
+from lab.joined import joined
 
 SECOND_IP, SECOND_IP6 = "10.77.0.11", "fd77::11"
 PROXY_PORT = 3128
@@ -40,19 +40,6 @@ def second(world):
     plane.start(host)
     yield plane
     plane.close()
-
-
-@contextlib.contextmanager
-def joined(world, settings: str) -> typing.Iterator[None]:
-    """In the mesh, dialled as `settings` (YAML below control_plane) say; as before afterwards."""
-    world.host.write(DROP_IN, f"control_plane:\n{settings}")
-    try:
-        world.vm.join(world.bundle)
-        world.vm.wait("REGISTERED")
-        yield
-        world.vm.leave()
-    finally:
-        world.host.call(lambda: pathlib.Path(DROP_IN).unlink(missing_ok=True))
 
 
 def plane_status(world) -> dict[str, typing.Any]:
@@ -84,7 +71,7 @@ def test_fail_over_and_fail_back_without_a_failed_request(world, second):
   tls_name: {facts.PLANE_NAME}
   fail_back: 3s
 """
-    with joined(world, settings):
+    with joined(world, DROP_IN, f"control_plane:\n{settings}"):
         assert plane_status(world)["priority"] == 0
         poll.until("reviews gets an answer of the VM", lambda: ratings(world) == 200, steps.PUSH_TIMEOUT)
         pid = world.vm.status()["proxy"]["pid"]
@@ -127,7 +114,8 @@ def test_a_host_without_ipv4(world, second):
         world.host.add_name(facts.MESH_IP, "plane.example")
         world.host.add_name(facts.MESH_IP6, "plane.example")
         for address in (f'"[{facts.MESH_IP6}]:{facts.PLANE_PORT}"', f"plane.example:{facts.PLANE_PORT}"):
-            with joined(world, f"  addresses: [{address}]\n  tls_name: {facts.PLANE_NAME}\n"):
+            dialled = f"control_plane: {{addresses: [{address}], tls_name: {facts.PLANE_NAME}}}\n"
+            with joined(world, DROP_IN, dialled):
                 status = plane_status(world)
                 assert facts.MESH_IP6 in status["dialled"], status
                 row = next(w for w in world.plane.workloads() if w.connected)
@@ -198,7 +186,7 @@ def test_join_certificate_and_stream_through_an_http_proxy(world, http_proxy):
   no_proxy: [.elsewhere.example]
 """
     http_proxy.start()
-    with joined(world, settings):
+    with joined(world, DROP_IN, f"control_plane:\n{settings}"):
         assert http_proxy.asked() >= 2, "the CA's and the stream's"
         status = plane_status(world)
         assert f"by way of {facts.OUTSIDE_IP}:{PROXY_PORT}" in status["dialled"], status
