@@ -10,9 +10,10 @@
 namespace hawser::xds {
 namespace {
 
-// A type URL's part after its host, as it stands in the bytes, however deep: nothing on the way there is compressed.
-constexpr std::string_view kBegin = "/envoy.extensions.";
-static_assert(kRefusedType.size() + 1 == kBegin.size(), "no length on the way there may change");
+// A type's name as it stands in the bytes, however deep: nothing on the way there is compressed. What is before it
+// doesn't count: an Any must have "host/", a TypedStruct in it needn't.
+constexpr std::string_view kBegin = "envoy.extensions.";
+static_assert(kRefusedType.size() == kBegin.size(), "no length on the way there may change");
 
 constexpr std::array kGatedTypes = {
     kListenerType,
@@ -47,7 +48,7 @@ std::optional<std::string> refuse_extensions(std::string_view message, const Ext
                                              RefusedExtensions& refused) {
   std::optional<std::string> out;
   for (auto at = message.find(kBegin); at != std::string_view::npos; at = message.find(kBegin, at)) {
-    const auto slash = at;
+    const auto begin = at;
     at += kBegin.size();
     const auto end = std::find_if_not(message.begin() + static_cast<std::ptrdiff_t>(at), message.end(), in_name);
     const std::string_view name(message.data() + at, static_cast<std::size_t>(end - message.begin()) - at);
@@ -56,7 +57,7 @@ std::optional<std::string> refuse_extensions(std::string_view message, const Ext
     if (!lua && !wasm) continue;
     ++(lua ? refused.lua : refused.wasm);
     if (!out) out.emplace(message);
-    out->replace(slash + 1, kRefusedType.size(), kRefusedType);
+    out->replace(begin, kRefusedType.size(), kRefusedType);
   }
   return out;
 }

@@ -63,12 +63,22 @@ TEST(RefuseExtensions, InATypedStructAndMoreThanOne) {
   EXPECT_EQ(refused.wasm, 0U);
 }
 
+// Envoy takes a TypedStruct's type from behind the last slash, if there's one.
+TEST(RefuseExtensions, InATypedStructWithoutAHost) {
+  for (const char* name : {"filters.http.lua.v3.Lua", "filters.http.lua.v3.LuaPerRoute", "filters.http.wasm.v3.Wasm"}) {
+    RefusedExtensions refused;
+    const auto message = any("xds.type.v3.TypedStruct", bytes_field(1, kPackage + std::string(name)));
+    EXPECT_THAT(refuse(message, kNone, refused), HasSubstr(std::string(kRefusedType) + name));
+    EXPECT_EQ(refused.lua + refused.wasm, 1U);
+  }
+}
+
 TEST(RefuseExtensions, NothingElse) {
   RefusedExtensions refused;
   for (const std::string& message :
        {kRbacConfig, kTcpProxyConfig, extension("filters.http.luajit.v3.X"), extension("filters.http.notwasm.v3.Wasm"),
-        any("example.lua.v3.Lua", "x"), std::string("envoy.extensions.filters.http.lua.v3.Lua"), std::string(),
-        std::string("/envoy.extensions.")})
+        any("example.lua.v3.Lua", "x"), std::string("envoy.extension.filters.http.lua.v3.Lua"), std::string(),
+        std::string("envoy.extensions.")})
     EXPECT_FALSE(refuse_extensions(message, kNone, refused)) << message;
 }
 
