@@ -19,26 +19,6 @@ namespace {
 // Generations that overlap are two or three; more is a proxy that leaks streams.
 constexpr std::size_t kMaxSessions = 64;
 
-// As Envoy says it when its binary wasn't built with what a configuration names.
-bool names_unknown_extension(const std::string& message) {
-  return message.find("Didn't find a registered implementation") != std::string::npos;
-}
-
-Error rejection(const std::string& type, const std::string& message) {
-  const std::string text = "the proxy rejected a " + type + " update: " + message;
-  if (message.find(kRefusedType) != std::string::npos)
-    return Error(
-        Code::kFailedPrecondition, "HWS-XDS-053", text,
-        "the proxy's sandbox permits no Lua or Wasm: name it in HAWSER_PROXY_ALLOW (/etc/hawser/broker.env), or "
-        "take it out of the mesh's configuration; the proxy keeps what it had (docs/supervision.md)");
-  if (names_unknown_extension(message))
-    return Error(Code::kFailedPrecondition, "HWS-XDS-051", text,
-                 "this build of the proxy lacks that extension; run one that has it, or take it out of the mesh's "
-                 "configuration (docs/compatibility.md)");
-  return Error(Code::kInvalidArgument, "HWS-XDS-012", text,
-               "correct the configuration in the control plane; the proxy keeps what it had");
-}
-
 // A later generation of the proxy finds these in the cache without the plane; the last one is the agent's own.
 std::vector<std::string> eager(const Relay::Options& options) {
   std::vector<std::string> out = {std::string(kClusterType), std::string(kListenerType)};
@@ -139,6 +119,7 @@ void Core::fetch_material(std::uint64_t attempt) {
 
 void Core::set_serving(std::string generation) {
   hub_.set_serving(std::move(generation));
+  review_refusals();
   check_node();
   pump();
 }
@@ -348,35 +329,15 @@ void Core::handle_request(Hub::Id id, Session& session, const Request& request) 
     publish();
     if (hub_.serving() == id) check_node();
   }
+  const auto refused = [&] { return hub_.serving() == id && hub_.refusals()->outstanding(request.type_url); };
+  const bool before = refused();
   const auto answer = hub_.on_request(id, request, strand_.now());
   if (!answer) {
     log::warn("a proxy's request is ignored", {{"cause", answer.error().to_string()}});
   } else if (*answer) {
     handle_answer(**answer);
   }
-}
-
-void Core::handle_answer(const Hub::Answer& answer) {
-  Counts& counts = counts_[answer.type];
-  if (answer.accepted) {
-    ++counts.accepted;
-    if (answer.serving) {
-      counts.accepted_at = strand_.wall();
-      if (!std::exchange(told_accepted_, true)) observer_.on_accepted();
-    }
-    if (answer.serving && rejected_types_.erase(answer.type) > 0 && rejected_types_.empty())
-      observer_.on_proxy_answer(std::nullopt);
-    return;
-  }
-  const std::string type = short_name(answer.type);
-  ++counts.rejected;
-  counts.rejected_at = strand_.wall();
-  metrics_.add("hawser_xds_nacks_total", "Responses that a proxy rejected.", {{"type", type}});
-  log::warn("a proxy rejected its configuration", {{"type", type}, {"cause", answer.message}});
-  publish();
-  if (!answer.serving) return;
-  rejected_types_.insert(answer.type);
-  observer_.on_proxy_answer(rejection(type, answer.message));
+  if (before && !refused()) review_refusals();
 }
 
 void Core::on_downstream_written(Hub::Id id, bool ok) {

@@ -132,6 +132,7 @@ class Core final : public Upstream::User, private DownstreamUser {
   void end_session(Hub::Id id, const grpc::Status& status, bool at_once);
   void handle_request(Hub::Id id, Session& session, const Request& request);
   void handle_answer(const Hub::Answer& answer);
+  void review_refusals();
   void check_node();
   // The message as this proxy gets it; nullopt: unchanged.
   std::optional<grpc::ByteBuffer> fitted(Hub::Id id, const Envelope& envelope, const grpc::ByteBuffer& message);

@@ -17,7 +17,10 @@ InterestChange Downstream::on_request(const Request& request, const Cache& cache
   const bool keeps = first && !request.initial_versions.empty() && cache.restored(request.type_url);
   if (first) {
     of_type.brought = !request.initial_versions.empty();
-    for (const auto& [name, version] : request.initial_versions) of_type.held.insert(name);
+    for (const auto& [name, version] : request.initial_versions) {
+      of_type.held.insert(name);
+      of_type.came_with.insert(name);
+    }
     if (request.subscribe.empty() && !named_type(request.type_url)) start_all(of_type, request.type_url, cache, now);
   }
   for (const auto& name : request.subscribe) {
@@ -146,19 +149,23 @@ void Downstream::await_answer(OfType& of_type, Delivery delivery) {
   of_type.unanswered.push_back(std::move(delivery));
 }
 
-void Downstream::note_sent(const std::string& type, OfType& of_type, const Delivery& delivery, Loop::Monotonic now) {
+void Downstream::note_sent(const std::string& type, OfType& of_type, Delivery& delivery, Loop::Monotonic now) {
   ++serial_;
   // Only what was sent before can be replayed.
   const auto endpoints = type == kClusterType ? types_.find(kEndpointType) : types_.end();
   const bool replayable = endpoints != types_.end() && !endpoints->second.sent.empty();
   ChangedClusters changed{now + kReplayAfter, serial_, {}};
-  for (const auto& [name, resource, place] : delivery.resources) {
-    if (!of_type.wants(name)) continue;
-    const auto [slot, added] = of_type.sent.try_emplace(name);
-    if (replayable && (added || slot->second.id != resource->id)) changed.names.push_back(name);
-    slot->second = Sent{resource->id, serial_};
+  for (auto& item : delivery.resources) {
+    if (!of_type.wants(item.name)) continue;
+    const auto [slot, added] = of_type.sent.try_emplace(item.name);
+    item.first = added && of_type.came_with.erase(item.name) == 0;
+    if (replayable && (added || slot->second.id != item.resource->id)) changed.names.push_back(item.name);
+    slot->second = Sent{item.resource->id, serial_};
   }
-  for (const auto& name : delivery.removed) of_type.sent.erase(name);
+  for (const auto& name : delivery.removed) {
+    of_type.sent.erase(name);
+    of_type.came_with.erase(name);
+  }
   if (!changed.names.empty()) changed_clusters_.push_back(std::move(changed));
 }
 

@@ -40,6 +40,7 @@ struct Delivery {
     std::string name;
     ResourcePtr resource;
     Cache::Place place;
+    bool first = false;  // the proxy had none of that name
   };
   std::vector<Item> resources;
   std::vector<std::string> removed;
@@ -122,6 +123,7 @@ class Downstream {
     bool brought = false;  // its first request told versions: it holds resources of an earlier stream
     std::unordered_set<std::string> names;
     std::unordered_map<std::string, Sent> sent;
+    std::unordered_set<std::string> came_with;  // what it had from an earlier stream and wasn't sent on this one
     std::set<std::string> pending;
     // The first answer to "all" is due even if it's empty: Envoy waits for it.
     bool greet = false;
@@ -140,7 +142,7 @@ class Downstream {
   };
 
   static void start_all(OfType& of_type, const std::string& type, const Cache& cache, Loop::Monotonic now);
-  void note_sent(const std::string& type, OfType& of_type, const Delivery& delivery, Loop::Monotonic now);
+  void note_sent(const std::string& type, OfType& of_type, Delivery& delivery, Loop::Monotonic now);
   static void await_answer(OfType& of_type, Delivery delivery);
   void replay_endpoints(const ChangedClusters& changed);
   void add(ResponseBuilder& builder, const std::string& type, const Resource& resource) const;

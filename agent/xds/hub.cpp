@@ -36,6 +36,21 @@ void Hub::close(Id id, Loop::Monotonic now) {
   linger_until_ = now + kLinger;
 }
 
+// What counts from now on is what this one has taken and refused.
+void Hub::set_serving(std::string generation) {
+  serving_generation_ = std::move(generation);
+  const Refusals* of_it = refusals();
+  if (of_it == nullptr) return;
+  for (const auto& type : std::vector(rejected_.begin(), rejected_.end()))
+    if (!of_it->outstanding(type)) note_rejection(type, false);
+  for (const auto& [type, reason] : of_it->reasons()) note_rejection(type, true);
+}
+
+const Refusals* Hub::refusals() const {
+  const auto id = serving();
+  return id ? &downstreams_.at(*id).refusals : nullptr;
+}
+
 std::optional<Hub::Id> Hub::serving() const {
   for (auto peer = downstreams_.rbegin(); peer != downstreams_.rend(); ++peer) {
     const std::string& generation = peer->second.generation;
@@ -66,6 +81,10 @@ Result<std::optional<Hub::Answer>> Hub::on_request(Id id, const Request& request
   std::optional<Answer> out;
   if (!request.nonce.empty()) out = answer(id, peer, request);
   const auto change = peer.downstream.on_request(request, cache_, now);
+  const bool refused = peer.refusals.outstanding(request.type_url);
+  peer.refusals.forget(request.type_url, change);
+  if (refused && !peer.refusals.outstanding(request.type_url) && serving() == id)
+    note_rejection(request.type_url, false);
   apply(request.type_url, change);
   if (serves_snapshot_) answer_absent(peer, request.type_url);
   return out;
@@ -74,19 +93,16 @@ Result<std::optional<Hub::Answer>> Hub::on_request(Id id, const Request& request
 std::optional<Hub::Answer> Hub::answer(Id id, Peer& peer, const Request& request) {
   auto delivery = peer.downstream.take_delivery(request.type_url, request.nonce);
   if (!delivery) return std::nullopt;
-  Answer out{request.type_url, !request.error_detail, serving() == id, {}};
-  if (out.accepted)
-    peer.rejected.erase(request.type_url);
-  else
-    peer.rejected.insert(request.type_url);
-  if (out.serving) note_rejection(request.type_url, !out.accepted);
-  if (request.error_detail) {
-    out.message = error_message(*request.error_detail);
-  } else if (out.serving) {
+  Answer out{request.type_url, !request.error_detail, serving() == id, {}, false};
+  if (request.error_detail) out.message = error_message(*request.error_detail);
+  peer.refusals.note(request.type_url, *delivery, out.accepted ? std::nullopt : std::optional(out.message));
+  out.outstanding = peer.refusals.outstanding(request.type_url);
+  if (out.serving) note_rejection(request.type_url, out.outstanding);
+  if (out.accepted && out.serving) {
     const bool all = subscriptions_.wants_all(request.type_url);
-    for (auto& [name, resource, place] : delivery->resources) {
-      if (all || subscriptions_.wants_name(request.type_url, name))
-        cache_.accept(request.type_url, name, std::move(resource), place);
+    for (auto& item : delivery->resources) {
+      if (all || subscriptions_.wants_name(request.type_url, item.name))
+        cache_.accept(request.type_url, item.name, std::move(item.resource), item.place);
     }
     for (const auto& name : delivery->removed) cache_.accept(request.type_url, name, nullptr);
   }

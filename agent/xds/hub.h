@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "xds/downstream.h"
 #include "xds/hold.h"
 #include "xds/outlook.h"
+#include "xds/refusals.h"
 #include "xds/subscriptions.h"
 
 namespace hawser::xds {
@@ -38,10 +38,12 @@ class Hub {
 
   void open(Id id, std::string generation, Loop::Monotonic now);
   void close(Id id, Loop::Monotonic now);
-  void set_serving(std::string generation) { serving_generation_ = std::move(generation); }
+  void set_serving(std::string generation);
   // The newest stream of the serving generation; as long as none was named, the newest stream.
   std::optional<Id> serving() const;
   std::size_t downstreams() const { return downstreams_.size(); }
+  // The serving proxy's; null: there's no stream of it.
+  const Refusals* refusals() const;
   // What this proxy gets instead of the plane's own listeners and clusters; null: the plane's own.
   void set_fit(Id id, std::shared_ptr<Fit> fit);
   Fit* fit(Id id) const;
@@ -52,6 +54,7 @@ class Hub {
     bool accepted = true;
     bool serving = false;
     std::string message;
+    bool outstanding = false;  // it still hasn't taken something of this type
   };
   Result<std::optional<Answer>> on_request(Id id, const Request& request, Loop::Monotonic now);
   std::optional<Downstream::Message> next_for(Id id, Loop::Monotonic now);
@@ -106,7 +109,7 @@ class Hub {
   struct Peer {
     std::string generation;
     Downstream downstream;
-    std::set<std::string> rejected;  // types whose last response it didn't take
+    Refusals refusals;
   };
   struct Lingering {
     bool all = false;
@@ -121,7 +124,7 @@ class Hub {
   void drop_all(const std::string& type);
   void release_lingering();
   void answer_absent(Peer& peer, const std::string& type);
-  void note_rejection(const std::string& type, bool rejected);
+  void note_rejection(const std::string& type, bool outstanding);
   void drop_unwanted_restored();
 
   Cache cache_;

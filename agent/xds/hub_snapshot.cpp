@@ -47,8 +47,8 @@ void Hub::drop_unwanted_restored() {
 
 // A proxy applies the valid part of what it rejects, so it may go over to other names while what was accepted before
 // still refers to the old ones. Those are kept until nothing is rejected any more.
-void Hub::note_rejection(const std::string& type, bool rejected) {
-  if (rejected) {
+void Hub::note_rejection(const std::string& type, bool outstanding) {
+  if (outstanding) {
     rejected_.insert(type);
     return;
   }
@@ -82,7 +82,7 @@ Outlook Hub::outlook() const {
   if (const auto id = serving()) {
     const Peer& peer = downstreams_.at(*id);
     wanted = peer.downstream.interests();
-    out.rejected.assign(peer.rejected.begin(), peer.rejected.end());
+    out.rejected = peer.refusals.of_what_it_has();
     out.settled = peer.downstream.settled(cache_);
   }
   for (const auto type : {kClusterType, kListenerType}) wanted[std::string(type)].all = true;
@@ -91,6 +91,7 @@ Outlook Hub::outlook() const {
       out.missing.push_back({type, {}});
       continue;
     }
+    if (serves_snapshot_) continue;  // what it lacks doesn't exist for one that starts
     auto& names = interest.names;
     std::erase_if(names, [&, &url = type](const auto& name) {
       return interest.all || cache_.find(url, name) != nullptr || cache_.absent(url, name);

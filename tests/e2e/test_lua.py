@@ -35,6 +35,8 @@ def test_without_leave_it_is_rejected_and_traffic_flows(world):
         poll.until("the proxy rejects it, and status says why", lambda: rejected(world), steps.PUSH_TIMEOUT)
         traffic.more(20)
         assert not by_lua(world)
+        refused = restart(world, "--hand-over", "hot-restart", check=False)
+        assert "HWS-PX-038" in refused.stderr, "a new one would lack the listeners that this one still has"
         traffic.finish()
     assert proxy(world)["pid"] == pid
     metrics = services.curl(world.host, "http://127.0.0.1:15020/stats/prometheus").body

@@ -128,17 +128,134 @@ TEST_F(HubSnapshotTest, WhatTheServingOneHasRefusedIsToldUntilItTakesIt) {
   }
   hub.set_serving("f1e0");
   upstream();
+  ASSERT_EQ(plane(kListeners, "n0", {{"l", "L0"}}), 1u);
+  EXPECT_TRUE(hub.on_request(1, ack(kListeners, "n0"), now));
   ASSERT_EQ(plane(kListeners, "n1", {{"l", "L1"}}), 1u);
   EXPECT_TRUE(hub.on_request(1, nack(kListeners, "n1", "no"), now));
   EXPECT_THAT(hub.outlook().rejected, ElementsAre(kListeners));
   for (const auto& sent : drain(2)) EXPECT_TRUE(hub.on_request(2, ack(kListeners, sent.nonce()), now));
   EXPECT_THAT(hub.outlook().rejected, ElementsAre(kListeners)) << "another one has taken it";
+  EXPECT_TRUE(hub.refusals()->outstanding(kListeners));
   hub.set_serving("f1e1");
   EXPECT_THAT(hub.outlook().rejected, IsEmpty()) << "it's this one that serves now";
+  EXPECT_FALSE(hub.refusals()->outstanding(kListeners));
   hub.set_serving("f1e0");
   ASSERT_EQ(plane(kListeners, "n2", {{"l", "L2"}}), 1u);
   EXPECT_TRUE(hub.on_request(1, ack(kListeners, "n2"), now));
   EXPECT_THAT(hub.outlook().rejected, IsEmpty());
+}
+
+TEST_F(HubSnapshotTest, TakingAnotherResourceIsNotTakingTheRefusedOne) {
+  hub.upstream_opened();
+  hub.open(1, "f1e0", now);
+  request(1, subscribe(kListeners));
+  upstream();
+  const auto answer = [this](const Request& said) {
+    const auto out = hub.on_request(1, said, now);
+    return out && *out && (*out)->outstanding;
+  };
+  plane(kListeners, "n0", {{"a", "A0"}, {"b", "B0"}, {"ab", "AB0"}});
+  EXPECT_FALSE(answer(ack(kListeners, "n0")));
+  plane(kListeners, "n1", {{"a", "A1"}, {"b", "B1"}, {"ab", "AB1"}});
+  EXPECT_TRUE(answer(nack(kListeners, "n1", "Error adding/updating listener(s) ab: bad filter\na: no: port\n")));
+  plane(kListeners, "n2", {{"b", "B2"}});
+  EXPECT_TRUE(answer(ack(kListeners, "n2")));
+  EXPECT_THAT(hub.outlook().rejected, ElementsAre(kListeners));
+  plane(kListeners, "n3", {{"a", "A2"}});
+  EXPECT_TRUE(answer(ack(kListeners, "n3"))) << "the other one is left";
+  plane(kListeners, "n4", {}, {"ab"});
+  EXPECT_FALSE(answer(ack(kListeners, "n4"))) << "it's gone";
+  EXPECT_THAT(hub.outlook().rejected, IsEmpty());
+}
+
+// Envoy takes the rest of what it refuses, removals too.
+TEST_F(HubSnapshotTest, WhatARefusalDoesntNameWasTaken) {
+  hub.upstream_opened();
+  hub.open(1, "f1e0", now);
+  request(1, subscribe(kListeners));
+  upstream();
+  const auto refused = [this](const std::string& nonce, const std::string& why) {
+    EXPECT_TRUE(hub.on_request(1, nack(kListeners, nonce, why), now));
+    return hub.refusals()->outstanding(kListeners);
+  };
+  plane(kListeners, "n1", {{"x", "X1"}, {"y", "Y1"}, {"z", "Z1"}});
+  EXPECT_TRUE(refused("n1", "x: bad\ny: bad\nz: bad\n"));
+  EXPECT_THAT(hub.outlook().rejected, IsEmpty()) << "a successor lacks nothing that this one has";
+  plane(kListeners, "n2", {{"y", "Y2"}, {"z", "Z2"}}, {"x"});
+  EXPECT_TRUE(refused("n2", "z: bad\n"));
+  plane(kListeners, "n3", {{"z", "Z3"}});
+  EXPECT_TRUE(hub.on_request(1, ack(kListeners, "n3"), now));
+  EXPECT_FALSE(hub.refusals()->outstanding(kListeners)) << "the one was removed, the other mended, in what was refused";
+  // A text that was cut says nothing of what isn't in it.
+  plane(kListeners, "n4", {{"y", "Y4"}, {"z", "Z4"}});
+  EXPECT_TRUE(refused("n4", "y: bad and so on...(truncated)"));
+  plane(kListeners, "n5", {{"y", "Y5"}});
+  EXPECT_TRUE(hub.on_request(1, ack(kListeners, "n5"), now));
+  EXPECT_FALSE(hub.refusals()->outstanding(kListeners));
+}
+
+// hawserd was restarted: what the proxy brings along it has, whatever was accepted before.
+TEST_F(HubSnapshotTest, WhatAProxyBringsAlongItHas) {
+  hub.upstream_opened();
+  hub.open(1, "f1e0", now);
+  Request held = subscribe(kListeners);
+  held.initial_versions = {{"a", "1"}};
+  request(1, held);
+  upstream();
+  const auto refuse = [this](const std::string& nonce, const std::string& why) {
+    auto sent = drain(1);
+    EXPECT_TRUE(hub.on_request(1, nack(kListeners, sent.empty() ? nonce : sent.front().nonce(), why), now));
+    EXPECT_TRUE(hub.refusals()->outstanding(kListeners));
+  };
+  plane(kListeners, "n1", {{"a", "A2"}, {"b", "B1"}});
+  refuse("n1", "b: bad");
+  EXPECT_THAT(hub.outlook().rejected, IsEmpty()) << "of the new one it never had a version";
+  plane(kListeners, "n2", {{"a", "A3"}});
+  refuse("n2", "a: bad");
+  EXPECT_THAT(hub.outlook().rejected, ElementsAre(kListeners));
+}
+
+TEST_F(HubSnapshotTest, ARefusalThatNamesNothingIsOverWithTheNextThatIsTaken) {
+  hub.upstream_opened();
+  hub.open(1, "f1e0", now);
+  request(1, subscribe(kListeners));
+  upstream();
+  plane(kListeners, "n0", {{"a", "A0"}});
+  EXPECT_TRUE(hub.on_request(1, ack(kListeners, "n0"), now));
+  plane(kListeners, "n1", {{"a", "A1"}});
+  EXPECT_TRUE(hub.on_request(1, nack(kListeners, "n1", "why: it's not said of what"), now));
+  EXPECT_THAT(hub.outlook().rejected, ElementsAre(kListeners));
+  plane(kListeners, "n2", {{"b", "B1"}});
+  EXPECT_TRUE(hub.on_request(1, ack(kListeners, "n2"), now));
+  EXPECT_THAT(hub.outlook().rejected, IsEmpty());
+}
+
+TEST_F(HubSnapshotTest, WhatIsntAskedForAnyMoreIsntMissed) {
+  hub.upstream_opened();
+  hub.open(1, "f1e0", now);
+  request(1, subscribe(kRoutes, {"r", "s"}));
+  upstream();
+  plane(kRoutes, "n0", {{"r", "R0"}});
+  EXPECT_TRUE(hub.on_request(1, ack(kRoutes, "n0"), now));
+  plane(kRoutes, "n1", {{"r", "R1"}});
+  EXPECT_TRUE(hub.on_request(1, nack(kRoutes, "n1", "r: bad"), now));
+  EXPECT_THAT(hub.outlook().rejected, ElementsAre(kRoutes));
+  request(1, unsubscribe(kRoutes, {"r"}));
+  EXPECT_THAT(hub.outlook().rejected, IsEmpty());
+}
+
+// The names of one that came back with a state of its own are the plane's to judge; one that starts gets an answer.
+TEST_F(HubSnapshotTest, NamesThatTheSnapshotLacksHoldNoSuccessorUp) {
+  hub.open(1, "f1e0", now);
+  Request held = subscribe(kRoutes, {"r", "newer"});
+  held.initial_versions = {{"r", "1"}, {"newer", "1"}};
+  request(1, held);
+  ASSERT_TRUE(restore());
+  EXPECT_THAT(missing(hub), IsEmpty());
+  hub.open(2, "f1e1", now);
+  const auto told = request(2, subscribe(kRoutes, {"newer"}));
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_THAT(removed_in(told[0]), ElementsAre("newer"));
 }
 
 TEST_F(HubSnapshotTest, AProxyStartsFromItWithoutThePlane) {

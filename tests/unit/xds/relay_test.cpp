@@ -172,6 +172,25 @@ TEST_F(RelayTest, AReconnectIsInvisibleDownstreamAndTellsVersions) {
   EXPECT_EQ(host.status().types.at(0).rejected, 1u);
 }
 
+TEST_F(RelayTest, WhatAnEarlierProxyRefusedDoesntCountOnceAnotherServes) {
+  auto first = proxy("f1e0", "c");
+  host.call([&] { host.relay().set_serving("f1e0"); });
+  ASSERT_TRUE(plane.expect(kEndpointType));
+  plane.push(plane_response(kClusterType, "n1", {{"c", "x"}}));
+  ASSERT_TRUE(first->receive());
+  first->send(nack(kClusterType, "n1", "c: no such extension"));
+  EXPECT_EQ(host.wait_health("proxy-config", "HWS-XDS-012"), "HWS-XDS-012");
+  auto second = proxy("f1e1", "c");
+  const auto sent = second->receive();
+  ASSERT_TRUE(sent);
+  second->send(ack(kClusterType, decoded(*sent).nonce()));
+  EXPECT_EQ(host.wait_health("proxy-config", "ok", 100ms), "HWS-XDS-012") << "it doesn't serve yet";
+  host.call([&] { host.relay().set_serving("f1e1"); });
+  EXPECT_EQ(host.wait_health("proxy-config", "ok"), "ok");
+  host.call([&] { host.relay().set_serving("f1e0"); });
+  EXPECT_EQ(host.wait_health("proxy-config", "HWS-XDS-012"), "HWS-XDS-012") << "it serves on";
+}
+
 TEST_F(RelayTest, WithoutThePlaneANewProxyStartsFromTheCacheAndTheOldOneNoticesNothing) {
   auto envoy = proxy("", "c");
   ASSERT_TRUE(plane.expect(kEndpointType));
