@@ -25,9 +25,19 @@ constexpr unsigned kIds = 10;   // and a base id has so many of them
 constexpr unsigned kAtOnce = 16;
 
 // Each message: eight bytes of length, big-endian, then a HotRestartMessage.
-constexpr auto kStatsAsked = "\0\0\0\0\0\0\0\x04\x0a\x02\x1a\x00"sv;
 constexpr auto kNoStats = "\0\0\0\0\0\0\0\x04\x12\x02\x1a\x00"sv;
 constexpr auto kTerminate = "\0\0\0\0\0\0\0\x04\x0a\x02\x2a\x00"sv;
+
+// Source: source/server/hot_restart.proto. Of its requests the successor waits for the answers to these, for ever.
+bool waits_for_answer(std::string_view asked) {
+  constexpr std::size_t kLength = 8, kTag = 1;
+  constexpr auto kPassListenSocket = '\x0a', kShutdownAdmin = '\x12', kStats = '\x1a';
+  if (asked.size() <= kLength + kTag || asked[kLength] != '\x0a') return false;
+  asked.remove_prefix(kLength + kTag);
+  while (!asked.empty() && (static_cast<unsigned char>(asked.front()) & 0x80U) != 0) asked.remove_prefix(1);
+  if (asked.size() < 2) return false;
+  return asked[1] == kPassListenSocket || asked[1] == kShutdownAdmin || asked[1] == kStats;
+}
 
 // Envoy binds the whole of sun_path, zeros included (which is one byte more than Asio's endpoint takes).
 sockaddr_un address_of(const std::string& name) {
@@ -79,11 +89,12 @@ struct ParentStandIn::Impl : std::enable_shared_from_this<Impl> {
     }
   }
 
+  // One answer does for all: to a wish for a listener's socket it isn't the answer, which counts as a no.
   void answer(std::string_view asked) {
     if (asked == kTerminate) {
       log::info("the proxy needs its lost predecessor no more");
       socket.close();
-    } else if (asked == kStatsAsked) {
+    } else if (waits_for_answer(asked)) {
       say_none();
     }
   }

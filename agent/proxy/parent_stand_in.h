@@ -12,12 +12,12 @@
 
 namespace hawser::proxy {
 
-// What: takes the place of an Envoy that ended while it drained. Its successor asks it for statistics every 5 s and at
-// last tells it to end, aborts when nobody listens, and waits without a limit for an answer to what it had asked before
-// the other one died. So this binds the name that the dead one had (an abstract Unix socket, whose owner doesn't
-// matter), says at once and whenever it's asked that there are no statistics, and is silent about the rest. Ends when
-// it's told to, or destroyed. `epoch` is the successor's.
-// Threading: on the loop. Failure: HWS-PX-043 (the name can't be bound; it's in use while the dead one lives).
+// What: takes the place of an Envoy that ended while it drained. Its successor asks it for statistics every 5 s, for
+// the socket of each listener that is added, and at last tells it to end; aborts when nobody listens, and waits without
+// a limit for an answer, also to what it had asked before the other one died. So this binds the name that the dead one
+// had (an abstract Unix socket, whose owner doesn't matter), and says at once, and whenever it's asked, that it has
+// nothing. Ends when it's told to, or destroyed. `epoch` is the successor's. Threading: on the loop. Failure:
+// HWS-PX-043 (the name can't be bound; it's in use while the dead one lives).
 class ParentStandIn final : public StandIn {
  public:
   static Result<std::unique_ptr<StandIn>> open(AsioLoop& loop, unsigned base_id, unsigned epoch);

@@ -109,6 +109,20 @@ std::string received(AsioLoop& loop, const UniqueFd& fd, std::chrono::millisecon
 constexpr auto kAsks = "\0\0\0\0\0\0\0\x04\x0a\x02\x1a\x00"sv;
 constexpr auto kNone = "\0\0\0\0\0\0\0\x04\x12\x02\x1a\x00"sv;
 constexpr auto kTerminate = "\0\0\0\0\0\0\0\x04\x0a\x02\x2a\x00"sv;
+constexpr auto kDrain = "\0\0\0\0\0\0\0\x04\x0a\x02\x22\x00"sv;
+
+// HotRestartMessage{request{pass_listen_socket{address, worker_index: 1}}}, for addresses of any length.
+std::string wants_socket(const std::string& address) {
+  const auto varint = [](std::size_t value) {
+    std::string out;
+    for (; value >= 0x80; value >>= 7U) out += static_cast<char>(value | 0x80U);
+    return out + static_cast<char>(value);
+  };
+  const std::string wish = "\x0a" + varint(address.size()) + address + "\x10\x01";
+  const std::string request = "\x0a" + varint(wish.size()) + wish;
+  const std::string message = "\x0a" + varint(request.size()) + request;
+  return std::string(7, '\0') + static_cast<char>(message.size()) + message;
+}
 
 TEST(ParentStandIn, AnswersTheChildUntilItSaysThatTheParentMayEnd) {
   AsioLoop loop;
@@ -119,6 +133,11 @@ TEST(ParentStandIn, AnswersTheChildUntilItSaysThatTheParentMayEnd) {
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(send_to_parent(child, 3, kAsks));
     EXPECT_EQ(received(loop, child, std::chrono::seconds(5)), kNone);
+  }
+  // A listener that the plane adds: Envoy's main thread would wait for its parent's socket for ever.
+  for (const auto& wish : {wants_socket("tcp://0.0.0.0:8443"), wants_socket("unix://" + std::string(100, 'x'))}) {
+    ASSERT_TRUE(send_to_parent(child, 3, wish));
+    EXPECT_EQ(received(loop, child, std::chrono::seconds(5)), kNone) << "which is no socket";
   }
   ASSERT_TRUE(send_to_parent(child, 3, kTerminate));
   EXPECT_TRUE(run_until(loop, [&] { return !send_to_parent(child, 3, kAsks); })) << "it has closed its socket";
@@ -133,7 +152,8 @@ TEST(ParentStandIn, AnswersNobodyElseAndNothingElse) {
   EXPECT_EQ(received(loop, child, std::chrono::seconds(5)), kNone);
   ASSERT_TRUE(send_to_parent(other, 3, kAsks));
   ASSERT_TRUE(send_to_parent(other, 3, kTerminate));
-  ASSERT_TRUE(send_to_parent(child, 3, "x"));
+  for (const std::string_view message : {"x"sv, kDrain, std::string_view(kAsks).substr(0, 9)})
+    ASSERT_TRUE(send_to_parent(child, 3, message));
   ASSERT_TRUE(send_to_parent(child, 3, kAsks));
   EXPECT_EQ(received(loop, child, std::chrono::seconds(5)), kNone);
   EXPECT_EQ(received(loop, child, std::chrono::milliseconds(50)), "");
