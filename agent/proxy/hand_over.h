@@ -275,7 +275,8 @@ class HandOver {
   bool choose(Monotonic now);
   bool choose_by_itself(const std::string& unshared, Monotonic now);
   bool room_for_two(Monotonic now);
-  bool fall_back(const std::string& why);
+  enum class Back { kAny, kSideBySide };
+  bool fall_back(const std::string& why, Back to = Back::kAny);
   bool hot_restart_fits(Monotonic now);
   bool versions_fit(const Validation& validation, Monotonic now);
   std::optional<Error> trouble_with_old(const Result<ProbeResult>& probe) const;

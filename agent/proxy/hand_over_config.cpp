@@ -41,16 +41,19 @@ bool HandOver::configuration_fits(const ConfigFeed::Snapshot& seen, Monotonic no
   const std::string what = old_name() + " has refused the newest " + seen.rejected;
   if (!is(HandOverKind::kHotRestart)) return gate("snapshot", new_name(), std::nullopt, told + "; " + what, now);
   const std::string asked_of = new_name();
-  if (fall_back(what)) {
+  // A cold start has no way back either, and would begin with an outage.
+  if (fall_back(what, Back::kSideBySide)) {
     note("snapshot", asked_of, false, what, now);
     validate(now);  // under its new name
     return false;
   }
-  return gate("snapshot", asked_of,
-              Error(Code::kFailedPrecondition, "HWS-PX-038",
-                    what + ", which a new one would start with: by hot restart there's no way back then",
-                    "--hand-over side-by-side is called off if the new one refuses it, too"),
-              "", now);
+  return gate(
+      "snapshot", asked_of,
+      Error(Code::kFailedPrecondition, "HWS-PX-038",
+            what + ", which a new one would start with: by hot restart there's no way back then",
+            "correct it at the control plane (hawser status shows it); --hand-over side-by-side is called off if "
+            "the new one refuses it, too"),
+      "", now);
 }
 
 // ---- holding back

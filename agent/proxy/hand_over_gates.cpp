@@ -130,10 +130,10 @@ bool HandOver::choose(Monotonic now) {
 }
 
 // Where hot restart was chosen and can't be.
-bool HandOver::fall_back(const std::string& why) {
+bool HandOver::fall_back(const std::string& why, Back to) {
   if (options_.request.kind) return false;
   const bool shared = old_inspection_ && old_inspection_->unshared.empty() && options_.can.side_by_side;
-  if (!shared && !options_.cold_allowed) return false;
+  if (!shared && (to == Back::kSideBySide || !options_.cold_allowed)) return false;
   workers_ = 0;
   take(shared ? HandOverKind::kSideBySide : HandOverKind::kPlannedCold, why);
   return true;

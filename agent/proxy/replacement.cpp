@@ -17,8 +17,9 @@ constexpr auto kReapSlice = std::chrono::milliseconds(5000);
 constexpr auto kAskAgain = std::chrono::milliseconds(1000);
 constexpr auto kMargin = std::chrono::milliseconds(1000);
 constexpr unsigned kAsks = 3;
-// The new one has been ended by then, if it isn't LIVE.
-constexpr auto kHoldMargin = std::chrono::milliseconds(5000);
+// The new one has been ended by then, if it isn't LIVE: its time begins when it runs, which the last readings of the
+// old one's counters and a slow broker come before.
+constexpr auto kHoldMargin = std::chrono::milliseconds(60000);
 
 }  // namespace
 

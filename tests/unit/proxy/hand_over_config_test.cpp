@@ -166,6 +166,17 @@ TEST_F(FedTest, WhatTheOldOneRefusedIsTriedSideBySideWhereItIsLeftToUs) {
   EXPECT_FALSE(machine->holds());
 }
 
+TEST_F(FedTest, NoColdStartIsChosenForWhatTheOldOneRefused) {
+  options.request.kind.reset();
+  options.cold_allowed = true;
+  inspection.unshared = "0.0.0.0_15006 has no reuse_port";
+  to_snapshot();
+  snapshot("", "listeners (LDS)");
+  EXPECT_EQ(id(), "HWS-PX-038") << "it would end what still has the listener, and bring up one without";
+  EXPECT_EQ(machine->kind(), HandOverKind::kHotRestart);
+  EXPECT_THAT(asked, IsEmpty());
+}
+
 TEST_F(FedTest, WithoutAHoldNothingIsStarted) {
   to_holding();
   give(hand_over::Held{Status(Error(Code::kInvalidArgument, "HWS-XDS-032", "16 holds are in force already", ""))});

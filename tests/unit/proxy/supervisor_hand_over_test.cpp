@@ -36,11 +36,11 @@ TEST_F(FedSupervisorTest, ListenersAreHeldBackFromBeforeTheStartUntilItHasBeenLo
   start_live();
   host.start_error.push_back(fake::down());  // it's launched with its hold
   restart();
-  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 35000", "release f1e1"));
+  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 90000", "release f1e1"));
   feed.calls.clear();
   loop.advance(seconds(1));
   restart();
-  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 35000", "release f1e1"));
+  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 90000", "release f1e1"));
   driver.seen_of["f1e1"] = live(1);
   loop.advance(milliseconds(100));
   EXPECT_EQ(result_id(), "ok");
@@ -51,9 +51,9 @@ TEST_F(FedSupervisorTest, NoHoldOutlivesASupervisor) {
   driver.seen_of["f1e1"]->epoch = 1;
   start_live();
   restart();
-  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 35000"));
+  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 90000"));
   supervisor.reset();
-  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 35000", "release f1e1"));
+  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 90000", "release f1e1"));
 }
 
 TEST_F(FedSupervisorTest, OneThatIsHeldBackIsCalledOff) {
@@ -64,7 +64,7 @@ TEST_F(FedSupervisorTest, OneThatIsHeldBackIsCalledOff) {
   EXPECT_TRUE(supervisor->call_off());
   loop.advance(seconds(2));
   EXPECT_EQ(result_id(), "HWS-PX-027");
-  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 35000", "release f1e1"));
+  EXPECT_THAT(feed.calls, ElementsAre("hold f1e1 90000", "release f1e1"));
   EXPECT_EQ(state(), "LIVE");
 }
 
