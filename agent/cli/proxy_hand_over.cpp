@@ -166,8 +166,9 @@ HandOverOutcome hand_over(const Context& context, const HandOverOptions& options
   if (shows(options)) std::printf("checking, then handing over\n");
   std::fflush(stdout);
   HandOverOutcome out{ask(context, options, timeout, binary_sha256)};
-  out.open = !out.answer && !options.plan && out.answer.error().code() == Code::kDeadlineExceeded &&
-             out.answer.error().id().rfind("HWS-PX", 0) != 0;
+  if (out.answer || options.plan || out.answer.error().code() != Code::kDeadlineExceeded) return out;
+  const std::string& id = out.answer.error().id();
+  out.open = id == "HWS-PX-004" || id == "HWS-RPC-002";  // what else took too long is over
   return out;
 }
 

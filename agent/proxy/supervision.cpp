@@ -71,6 +71,11 @@ void Supervision::enter(Phase phase) {
   ++turn_;
   failures_ = 0;
   data_asked_ = false;
+  // A choice is for one start: then the store's current one is what was chosen, or what its chooser went back to.
+  if (chosen_ && (phase == Phase::kWaiting || phase == Phase::kLive)) {
+    way_back_.clear();
+    chosen_ = false;
+  }
 }
 
 void Supervision::report(HealthState state, std::string detail, std::optional<Error> error) {
@@ -86,6 +91,14 @@ void Supervision::on(const event::Start&, Monotonic) {
   backoff_.reset();
   down_since_.reset();
   way_back_.clear();
+  remark_.clear();
+  observe();
+}
+
+void Supervision::on(const event::StartNow& start, Monotonic) {
+  if (phase_ != Phase::kWaiting) return;
+  way_back_ = start.binary_sha256;
+  chosen_ = true;
   remark_.clear();
   observe();
 }

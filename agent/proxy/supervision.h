@@ -82,6 +82,11 @@ struct Stop {
   std::chrono::milliseconds drain{0};
 };
 struct Woke {};
+// Whoever has put right what the proxy failed for needn't wait for the pause to end. Of the store; empty: its current
+// one.
+struct StartNow {
+  std::string binary_sha256;
+};
 struct Observed {
   Result<std::vector<HostedGeneration>> result;
 };
@@ -135,10 +140,10 @@ struct Retired {
 };
 }  // namespace event
 using SupervisionEvent =
-    std::variant<event::Start, event::Stop, event::Woke, event::Observed, event::Validated, event::Started,
-                 event::Probed, event::DataProbed, event::Diagnosed, event::Exited, event::DrainBegun, event::Counted,
-                 event::Signalled, event::Reaped, event::HandOverBegun, event::HandOverEnded, event::GivenUp,
-                 event::KnownGood, event::Retired>;
+    std::variant<event::Start, event::Stop, event::Woke, event::StartNow, event::Observed, event::Validated,
+                 event::Started, event::Probed, event::DataProbed, event::Diagnosed, event::Exited, event::DrainBegun,
+                 event::Counted, event::Signalled, event::Reaped, event::HandOverBegun, event::HandOverEnded,
+                 event::GivenUp, event::KnownGood, event::Retired>;
 
 namespace action {
 struct Observe {};
@@ -255,6 +260,7 @@ class Supervision {
   void on(const event::Start&, Monotonic now);
   void on(const event::Stop& stop, Monotonic now);
   void on(const event::Woke&, Monotonic now);
+  void on(const event::StartNow& start, Monotonic now);
   void on(const event::Observed& observed, Monotonic now);
   void on(const event::Validated& validated, Monotonic now);
   void on(const event::Started& started, Monotonic now);
@@ -354,7 +360,8 @@ class Supervision {
   std::map<std::string, bool> retired_;  // left to end; true: it drains by itself, in a family of its own
   std::string elder_;                    // runs beside the one at hand, which isn't known to be LIVE yet
   pid_t drained_ = 0;                    // see expect_drained()
-  std::string way_back_;                 // the binary that served before one that failed, until an operator decides
+  std::string way_back_;                 // what served before one that failed, or what an operator has chosen
+  bool chosen_ = false;                  // the latter
   std::string remark_;                   // on the one that serves
   bool leftover_ = false;                // a hand-over failed: the new one may run all the same
   bool unasked_ = false;                 // it serves, but its admin interface is gone

@@ -184,6 +184,7 @@ void Supervision::roll_back(const HandOverOutcome& outcome, Monotonic now) {
   announce_down(detail, now);
   if (stopping_) return;
   way_back_ = facts_.binary_sha256;
+  chosen_ = false;
   remark_ = ": what served before " + outcome.generation + ", which failed";
   const Error error(Code::kUnavailable, "HWS-PX-044", detail + "; what served before is started again",
                     "hawser proxy history tells more, as does its log");

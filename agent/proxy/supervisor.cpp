@@ -240,7 +240,11 @@ void Supervisor::run(const action::Live& event) {
   // taken.
   if (facts.adopted && driver_.capabilities().stand_in) stand_in_ = driver_.stand_in(facts.generation);
   rests_until_.reset();
-  if (starting_) {
+  if (starting_ && facts.adopted) {
+    started_now(Error(Code::kAborted, "HWS-PX-021",
+                      facts.generation + " was found running, and serves: none was started",
+                      "hawser proxy status; now it can be replaced"));
+  } else if (starting_) {
     Restarted told;
     told.generation = facts.generation;
     told.pid = facts.pid;

@@ -157,7 +157,7 @@ class Supervisor {
   void run(const action::Replaced&);
   void run(const action::Retire& retire);
   HandOverOptions hand_over_options(const GenerationId& old, HandOverRequest request);
-  void start_now(std::function<void(Result<Restarted>)> done);
+  void start_now(std::string binary_sha256, std::function<void(Result<Restarted>)> done);
   void started_now(Result<Restarted> result);
   void begin_plan(HandOverOptions options, std::function<void(Result<Restarted>)> done);
   void begin_hand_over(HandOverOptions options);

@@ -15,7 +15,7 @@ constexpr auto kHour = std::chrono::hours(1);
 // Refused before anything was tried.
 bool is_refusal(const std::string& id) {
   for (const char* known : {"HWS-PX-003", "HWS-PX-020", "HWS-PX-021", "HWS-PX-022", "HWS-PX-023", "HWS-PX-030",
-                            "HWS-PX-031", "HWS-PX-035", "HWS-PX-036", "HWS-PX-037", "HWS-PX-038"})
+                            "HWS-PX-031", "HWS-PX-035", "HWS-PX-036", "HWS-PX-037", "HWS-PX-038", "HWS-PX-045"})
     if (id == known) return true;
   return false;
 }
@@ -49,7 +49,10 @@ void Supervisor::restart(HandOverRequest request, std::function<void(Result<Rest
     return refuse(Error(Code::kAborted, "HWS-PX-020", "a restart of the proxy is under way already",
                         "hawser status shows when it is done"));
   const bool any_will_do = !request.kind || *request.kind == HandOverKind::kPlannedCold;
-  if (machine_.phase() == Phase::kWaiting && any_will_do && !plan) return start_now(std::move(done));
+  if (machine_.phase() == Phase::kWaiting && any_will_do && !plan) {
+    log::info("the proxy is started at once: an operator asked for it");
+    return start_now(request.binary_sha256, std::move(done));
+  }
   const auto& facts = machine_.facts();
   const auto old = generation_id(facts.generation);
   if (machine_.phase() != Phase::kLive || !old)
@@ -57,16 +60,14 @@ void Supervisor::restart(HandOverRequest request, std::function<void(Result<Rest
                         "the proxy is " + std::string(phase_name(machine_.phase())) + ", not LIVE",
                         "only a LIVE proxy can hand over; hawser status says what it lacks"));
   if (const std::string why = options_.unprepared ? options_.unprepared() : std::string(); !why.empty())
-    return refuse(Error(Code::kFailedPrecondition, "HWS-PX-021", why, "hawser status shows what it waits for"));
+    return refuse(Error(Code::kFailedPrecondition, "HWS-PX-045", why, "hawser status shows what it waits for"));
   auto options = hand_over_options(*old, std::move(request));
   if (plan) return begin_plan(std::move(options), std::move(done));
   on_restarted_ = std::move(done);
   begin_hand_over(std::move(options));
 }
 
-// Whoever has put right what the proxy failed for needn't wait for the pause to end.
-void Supervisor::start_now(std::function<void(Result<Restarted>)> done) {
-  log::info("the proxy is started at once: an operator asked for it");
+void Supervisor::start_now(std::string binary_sha256, std::function<void(Result<Restarted>)> done) {
   auto limit = loop_.after(options_.start_timeout, [this] {
     started_now(Error(
         Code::kDeadlineExceeded, "HWS-PX-004",
@@ -74,7 +75,7 @@ void Supervisor::start_now(std::function<void(Result<Restarted>)> done) {
         "hawser status says what it lacks; it's waited for"));
   });
   starting_.emplace(Starting{std::move(done), loop_.now(), std::move(limit)});
-  feed(event::Woke{});
+  feed(event::StartNow{std::move(binary_sha256)});
 }
 
 void Supervisor::started_now(Result<Restarted> result) {

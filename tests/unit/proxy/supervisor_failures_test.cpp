@@ -131,6 +131,17 @@ TEST_F(StartNowTest, AnOperatorNeedNotWaitForThePause) {
   EXPECT_THAT(told, ElementsAre("live f1e0 102"));
 }
 
+TEST_F(StartNowTest, OneThatIsFoundRunningIsNotTheOneThatWasAskedFor) {
+  until_a_long_pause();
+  host.start_error.clear();
+  host.generations = {{"f1e0", 77, true, 0, "5ha", {}}};  // that the start failed was an error of the broker's
+  restart({std::nullopt, true, false, "f1xed"});
+  loop.advance(milliseconds(100));
+  EXPECT_EQ(result_id(), "HWS-PX-021");
+  EXPECT_EQ(supervisor->status().pid, 77);
+  EXPECT_EQ(state(), "LIVE");
+}
+
 TEST_F(StartNowTest, WhatFailsAgainIsToldAndThePauseGoesOn) {
   until_a_long_pause();
   restart();

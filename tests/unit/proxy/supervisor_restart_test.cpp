@@ -109,7 +109,7 @@ TEST_F(SupervisorRestartTest, IsRefusedWhileNobodyKnowsWhatANewOneWouldServe) {
   follow();
   start_live();
   restart();
-  EXPECT_EQ(result_id(), "HWS-PX-021");
+  EXPECT_EQ(result_id(), "HWS-PX-045");
   EXPECT_EQ(results.back().error().message(), unprepared);
   EXPECT_THAT(host.calls, IsEmpty());
   unprepared.clear();

@@ -14,6 +14,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::StartsWith;
 
 struct RollbackTest : ReplacingTest {
@@ -43,6 +44,17 @@ struct RollbackTest : ReplacingTest {
     host.finish(SIGSEGV, "f2e0");
     watcher.tell(102);
     loop.advance(seconds(1));
+  }
+  // It can't be started either, for a while.
+  void until_the_way_back_waits() {
+    upgrade_cold();
+    new_one_ends();
+    ASSERT_EQ(host.started_binary, "5ha");
+    host.start_error.assign(3, fake::down("out of memory"));
+    die(SIGSEGV);
+    for (int i = 0; i < 100 && host.start_error.size() == 3; ++i) loop.advance(milliseconds(10));
+    ASSERT_EQ(state(), "WAITING");
+    host.start_error.clear();
   }
   std::vector<std::string> marks() const {
     std::vector<std::string> out;
@@ -78,6 +90,35 @@ TEST_F(RollbackTest, APlannedColdStartThatFailsIsFollowedByTheBinaryThatServedBe
   EXPECT_TRUE(has_metric("hawser_proxy_rollbacks_total{cause=\"hand_over\"} 1"));
   EXPECT_TRUE(has_metric("hawser_proxy_live 1"));
   EXPECT_FALSE(has_metric("hawser_proxy_crashes_total{cause=\"exit\"} 1")) << "its end was asked for";
+}
+
+TEST_F(RollbackTest, AnOperatorsChoiceEndsTheWayBack) {
+  until_the_way_back_waits();
+  restart({std::nullopt, true, false, "f1xed"});
+  loop.advance(milliseconds(200));
+  ASSERT_EQ(result_id(), "ok");
+  EXPECT_EQ(host.validated_binary, "f1xed");
+  EXPECT_EQ(host.started_binary, "f1xed");
+  EXPECT_THAT(item().detail, Not(HasSubstr("what served before")));
+}
+
+// The command that chose it has gone back to what was current before.
+TEST_F(RollbackTest, AChoiceThatFailsIsNotTriedAgain) {
+  until_the_way_back_waits();
+  host.start_error.assign(1, fake::down("out of memory"));
+  restart({std::nullopt, true, false, "f1xed"});
+  EXPECT_EQ(result_id(), "HWS-PX-006");
+  loop.advance(seconds(11));
+  EXPECT_EQ(state(), "LIVE");
+  EXPECT_EQ(host.started_binary, "");
+}
+
+TEST_F(RollbackTest, ARestartByAnOperatorIsOfTheStoresCurrentOneAgain) {
+  until_the_way_back_waits();
+  restart();
+  loop.advance(milliseconds(200));
+  ASSERT_EQ(result_id(), "ok");
+  EXPECT_EQ(host.started_binary, "");
 }
 
 TEST_F(RollbackTest, OneThatIsNotLiveInTimeIsPutAsideToo) {
