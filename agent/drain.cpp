@@ -13,11 +13,32 @@ namespace hawser {
 namespace {
 
 using nlohmann::json;
+using proxy::HandOverKind;
 
 constexpr auto kItem = "drain";
 constexpr auto kLookEvery = std::chrono::milliseconds(500);
 constexpr std::size_t kMostCallers = 20;               // that are told
 constexpr auto kLookSeldom = std::chrono::seconds(5);  // Envoy goes through all its statistics for it
+constexpr auto kBringBack =
+    std::chrono::seconds(75);  // a predecessor may drain for 60 s, and `hawser undrain` waits 120
+constexpr auto kAgain = std::chrono::seconds(1);
+constexpr unsigned kTries = 3;  // of 2 s each
+
+// Another restart is under way, or a predecessor still runs.
+bool passes(const Error& error) {
+  return error.id() == "HWS-PX-020" || error.id() == "HWS-PX-021";
+}
+
+// What a hot restart is refused for and a planned cold start isn't; what was tried and failed is no such thing.
+bool only_hot_refused(const Error& error) {
+  for (const char* known : {"HWS-PX-021", "HWS-PX-022", "HWS-PX-023", "HWS-PX-031", "HWS-PX-037"})
+    if (error.id() == known) return true;
+  return false;
+}
+
+Error left_the_mesh() {
+  return {Code::kAborted, "HWS-DR-004", "the host leaves the mesh, and its drain is forgotten", "hawser status"};
+}
 
 std::string count_text(std::uint64_t connections) {
   if (connections == 0) return "no caller is connected any more";
@@ -85,34 +106,38 @@ void Drain::begin(const Order& order, Done done) {
 }
 
 // Kept first: a hawserd that finds closed listeners and knows of no drain would replace the proxy.
-void Drain::drain_proxy(const Proxy::Serving& serving, Done done) {
+void Drain::drain_proxy(const Proxy::Serving& serving, Done done, unsigned tries) {
   record_.stage = DrainStage::kListeners;
   record_.drained = serving.pid;
   record_.drained_boot = context_.boot;
   proxy_.expect_drained(serving.pid);
-  keep([this, serving, done = std::move(done)] {
-    proxy_.drain_inbound(serving.generation, [this, alive = std::weak_ptr(alive_), serving, done](const Status& told) {
-      if (alive.expired()) return;
-      if (!told) return not_drained(told.error(), done);
-      log::info("inbound listeners drain", {{"generation", serving.generation}});
-      show();
-      done(text());
-    });
+  keep([this, serving, done = std::move(done), tries] {
+    proxy_.drain_inbound(serving.generation,
+                         [this, alive = std::weak_ptr(alive_), serving, done, tries](const Status& told) {
+                           if (alive.expired()) return;
+                           if (!told && told.error().code() == Code::kDeadlineExceeded && tries < kTries)
+                             return drain_proxy(serving, done, tries + 1);  // a second time does no harm
+                           if (!told) return not_drained(told.error(), done);
+                           log::info("inbound listeners drain", {{"generation", serving.generation}});
+                           show();
+                           done(text());
+                         });
   });
 }
 
-// The first stage stands.
+// The first stage stands. Who gave no answer may do it all the same, so that it stays excused.
 void Drain::not_drained(const Error& error, Done done) {
   record_.stage = DrainStage::kWithdrawn;
   record_.drained = 0;
-  proxy_.expect_drained(0);
+  if (error.code() != Code::kDeadlineExceeded) proxy_.expect_drained(0);
   keep([error, done = std::move(done)] { done(error); });
 }
 
 // A proxy that came after the drain takes callers, until it's told as well.
 void Drain::on_serving() {
   const auto serving = proxy_.serving();
-  if (back_ && serving && serving->pid != left_) return taken_back(std::exchange(back_, nullptr));
+  if (back_ && serving && serving->pid != left_) return another_serves(std::exchange(back_, nullptr));
+  if (back_ && serving && !again_) return bring_back(HandOverKind::kHotRestart, std::exchange(back_, nullptr));
   if (!listeners_closed() || returning_ || !serving || serving->pid == record_.drained) return;
   drain_proxy(*serving, [](const Result<std::string>& told) {
     if (!told) log::warn("another proxy can't be drained", {{"error", told.error().to_string()}});
@@ -144,24 +169,62 @@ void Drain::end(Done done) {
   // What can't be read is taken away as well.
   if (record_.stage == DrainStage::kNone && !not_kept_) return done(text());
   if (!listeners_closed()) return taken_back(std::move(done));
-  // From here on closed listeners are a fault: a hawserd that dies now leaves one that replaces the proxy.
+  // What is kept stays until another one serves: a hawserd that dies before leaves a drain that stands.
   returning_ = true;
-  record_.stage = DrainStage::kWithdrawn;
-  left_ = std::exchange(record_.drained, 0);
-  keep([this, done = std::move(done)] {
-    proxy_.restart([this, alive = std::weak_ptr(alive_), done](const Status& restarted) {
-      if (alive.expired()) return;
-      proxy_.expect_drained(0);
-      if (restarted) return taken_back(done);
-      log::warn("drained listeners come back by a cold start", {{"cause", restarted.error().to_string()}});
-      back_ = done;
-      on_serving();
-    });
+  left_ = record_.drained;
+  give_up_ = context_.loop.now() + kBringBack;
+  bring_back(HandOverKind::kHotRestart, std::move(done));
+}
+
+// Of the three hot restart is the one that takes over what is left of a drained proxy: its outbound listeners.
+void Drain::bring_back(HandOverKind kind, Done done) {
+  if (const auto serving = proxy_.serving(); serving && serving->pid != left_) return another_serves(std::move(done));
+  proxy_.restart(kind, [this, alive = std::weak_ptr(alive_), kind, done = std::move(done)](const Status& restarted) {
+    if (alive.expired()) return;
+    if (!returning_) return done(left_the_mesh());
+    const auto serves = proxy_.serving();
+    if (restarted && (!serves || serves->pid != left_)) return another_serves(done);
+    if (restarted) return not_brought_back(Error(Code::kAborted, "HWS-PX-020", "it's the one that was drained"), done);
+    if (kind == HandOverKind::kPlannedCold || !only_hot_refused(restarted.error()))
+      return not_brought_back(restarted.error(), done);
+    log::info("no hot restart brings drained listeners back", {{"cause", restarted.error().to_string()}});
+    bring_back(HandOverKind::kPlannedCold, done);
   });
+}
+
+void Drain::another_serves(Done done) {
+  again_.reset();
+  proxy_.expect_drained(0);
+  taken_back(std::move(done));
+}
+
+// As long as the one that was drained runs, own programs have it, and may not lose it for one that couldn't serve.
+void Drain::not_brought_back(const Error& error, Done done) {
+  const auto serving = proxy_.serving();
+  if (serving && serving->pid != left_) return another_serves(std::move(done));
+  // It's gone, or a hawserd that has just started hasn't seen it LIVE yet: on_serving() tells which.
+  if (!serving) {
+    back_ = std::move(done);
+    return;
+  }
+  if (passes(error) && context_.loop.now() < give_up_) {
+    back_ = std::move(done);
+    again_ = context_.loop.after(kAgain, [this] {
+      again_.reset();
+      if (back_) bring_back(HandOverKind::kHotRestart, std::exchange(back_, nullptr));
+    });
+    return;
+  }
+  returning_ = false;
+  left_ = 0;
+  done(Error(error.code(), "HWS-DR-006",
+             "the listeners stay drained, for no other proxy could serve: " + error.message() + " [" + error.id() + "]",
+             "own programs still have the proxy that runs; hawser undrain again, after: " + error.hint()));
 }
 
 void Drain::taken_back(Done done) {
   returning_ = false;
+  left_ = 0;
   record_ = {};
   timer_.reset();
   open_.reset();
@@ -176,6 +239,10 @@ void Drain::taken_back(Done done) {
 
 void Drain::forget() {
   record_ = {};
+  returning_ = false;
+  left_ = 0;
+  again_.reset();
+  if (back_) std::exchange(back_, nullptr)(left_the_mesh());
   timer_.reset();
   keep([] {});
 }

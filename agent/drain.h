@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "drain_record.h"
 #include "proxy/driver.h"
+#include "proxy/hand_over_kind.h"
 #include "proxy/peers.h"
 
 namespace hawser {
@@ -26,11 +27,13 @@ namespace hawser {
 // told "unhealthy", so that callers go elsewhere; rules, proxy and connections stay as they are, and `end` takes it
 // back at once. Second stage: the proxy's inbound listeners are drained too, which a proxy can't undo: callers are
 // asked to go, and after the proxy's drain time new connections are refused; `end` needs another proxy, by hot restart
-// or, if that is refused, by a cold start. Own programs' outbound traffic goes on in both. What is asked for outlives
+// or, if that is refused, by a planned cold start; if a new one couldn't serve, the drain stands, for own programs'
+// outbound traffic goes on in both stages by the one that runs. What is asked for outlives
 // hawserd and the machine's boot (drain_record.h), and is done to each proxy that comes.
 // Threading: on the loop. Failure: HWS-DR-001 as the health item "drain" while it lasts; HWS-DR-002 (it can't be kept:
-// a restart of hawserd takes it back), HWS-DR-003 (no proxy to drain), HWS-DR-004 (it's being taken back).
-// Metrics: hawser_draining (0 no, 1 withdrawn, 2 listeners), hawser_drain_connections (of callers, still open).
+// a restart of hawserd takes it back), HWS-DR-003 (no proxy to drain), HWS-DR-004 (it's being taken back), HWS-DR-006
+// (it stands, for nobody else could serve). Metrics: hawser_draining (0 no, 1 withdrawn, 2 listeners),
+// hawser_drain_connections (of callers, still open).
 class Drain {
  public:
   using Done = std::function<void(Result<std::string>)>;  // describe(), as text
@@ -53,7 +56,7 @@ class Drain {
     // Who is connected to inbound listeners at these ports; called on the slow worker.
     std::function<Result<std::vector<proxy::Peer>>(std::set<std::uint16_t>)> callers;
     std::function<void(pid_t)> expect_drained;
-    std::function<void(std::function<void(Status)>)> restart;
+    std::function<void(proxy::HandOverKind, std::function<void(Status)>)> restart;
   };
   struct Context {
     Loop& loop;
@@ -89,8 +92,11 @@ class Drain {
  private:
   void take_up(DrainStage stage);
   void keep(std::function<void()> then);
-  void drain_proxy(const Proxy::Serving& serving, Done done);
+  void drain_proxy(const Proxy::Serving& serving, Done done, unsigned tries = 1);
   void not_drained(const Error& error, Done done);
+  void bring_back(proxy::HandOverKind kind, Done done);
+  void not_brought_back(const Error& error, Done done);
+  void another_serves(Done done);
   void taken_back(Done done);
   void look();
   void looked(const Result<std::vector<proxy::ListenerConnections>>& seen);
@@ -104,10 +110,12 @@ class Drain {
   Proxy proxy_;
   Withhold withhold_;
   DrainRecord record_;
-  bool ever_ = false;       // there was one, in this process
-  bool returning_ = false;  // end() is under way
-  pid_t left_ = 0;          // the proxy that has to be replaced for it
-  Done back_;               // waits for another one, which the supervisor starts
+  bool ever_ = false;          // there was one, in this process
+  bool returning_ = false;     // end() is under way
+  pid_t left_ = 0;             // the proxy that has to be replaced for it
+  Done back_;                  // waits for another one, which the supervisor starts
+  Loop::Monotonic give_up_{};  // trying to replace it
+  std::unique_ptr<Loop::Timer> again_;
   std::optional<Error> not_kept_;
   std::optional<std::vector<proxy::ListenerConnections>> open_;
   proxy::PeerBook callers_;

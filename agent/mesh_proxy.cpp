@@ -34,10 +34,9 @@ Drain::Proxy drained_by(proxy::Supervisor& supervisor, proxy::EnvoyDriver& drive
     return proxy::observe_peers(ports);
   };
   out.expect_drained = [&supervisor](pid_t pid) { supervisor.expect_drained(pid); };
-  out.restart = [&supervisor](std::function<void(Status)> done) {
-    // Of the three the one that takes over what is left of a drained proxy: its outbound listeners.
+  out.restart = [&supervisor](proxy::HandOverKind kind, std::function<void(Status)> done) {
     proxy::HandOverRequest request;
-    request.kind = proxy::HandOverKind::kHotRestart;
+    request.kind = kind;
     supervisor.restart(request, [done = std::move(done)](const Result<proxy::Supervisor::Restarted>& result) {
       done(result ? Status() : Status(result.error()));
     });

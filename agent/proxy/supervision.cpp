@@ -217,7 +217,7 @@ std::string Supervision::missing(const ProbeResult& probe, bool& closed) const {
   for (const auto port : options_.required_ports) {
     const auto has = [port](const Listener& listener) { return listener.port == port; };
     const auto open = [port](const Listener& listener) { return listener.port == port && listener.bound; };
-    if (port == options_.inbound_port && drained_ != 0 && drained_ == facts_.pid) continue;
+    if (excused(facts_.pid, port)) continue;
     if (std::any_of(probe.listeners.begin(), probe.listeners.end(), open)) continue;
     if (std::any_of(probe.listeners.begin(), probe.listeners.end(), has)) closed = true;
     ports += (ports.empty() ? "" : ", ") + std::to_string(port);

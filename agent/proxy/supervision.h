@@ -242,6 +242,10 @@ class Supervision {
   // This process has had its inbound listeners drained on purpose: that they are closed is no fault of its. No pid:
   // none has, and one whose listeners are closed is replaced.
   void expect_drained(pid_t pid) { drained_ = pid; }
+  // Is it no fault of this process that nothing listens on this port?
+  bool excused(pid_t pid, std::uint16_t port) const {
+    return pid != 0 && pid == drained_ && port == options_.inbound_port;
+  }
   // Of the store, what is started; empty: its current one.
   const std::string& binary() const { return way_back_; }
   bool live() const { return phase_ == Phase::kLive || phase_ == Phase::kHandingOver; }

@@ -192,8 +192,9 @@ void Supervisor::count_hand_over(const HandOverOutcome& outcome) {
 
 bool Supervisor::anybody_listens() const {
   const auto listening = driver_.listening(options_.required_ports);
-  return std::all_of(options_.required_ports.begin(), options_.required_ports.end(), [&listening](std::uint16_t port) {
-    return std::any_of(listening.begin(), listening.end(),
+  return std::all_of(options_.required_ports.begin(), options_.required_ports.end(), [&, this](std::uint16_t port) {
+    return machine_.excused(restarted_.old_pid, port) ||
+           std::any_of(listening.begin(), listening.end(),
                        [port](const Listener& listener) { return listener.port == port; });
   });
 }

@@ -9,12 +9,19 @@ import typing
 import pytest
 
 from devmesh.plane import DevmeshPlane
-from lab import facts, fixtures, generations, poll, services, steps
+from lab import facts, fixtures, generations, poll, replacing, services, steps
 from lab.mesh_caller import MeshCaller
 
 pytestmark = pytest.mark.incremental
 
-SETTINGS = ("proxy.drain=2s", "proxy.parent_shutdown=3s", "workload.withdraw_wait=300ms")
+SETTINGS = (
+    "proxy.concurrency=2",
+    "proxy.drain=2s",
+    "proxy.parent_shutdown=3s",
+    "proxy.start_timeout=10s",
+    "workload.withdraw_wait=300ms",
+)
+DROP_IN = "/etc/hawser/conf.d/60-workers.yaml"
 LISTENER = "0.0.0.0_15006"
 OUTBOUND = f"http://{facts.REVIEWS_HOST}/from-the-vm"
 
@@ -56,6 +63,17 @@ def metrics(world) -> str:
 def by_reviews(world) -> services.Answer:
     """A caller that knows the VM's address by itself and keeps its connection: drains don't reach it by the plane."""
     return services.curl(world.mesh, world.reviews.url(world.reviews.POOLED, "/by-reviews"))
+
+
+def serving(world) -> dict[str, typing.Any]:
+    shown = json.loads(world.vm.cli("proxy", "status", "--json").stdout)
+    return next(each for each in shown["generations"] if each["role"] == "serving")
+
+
+def comes_back(world, caller) -> None:
+    caller.wait_for(facts.VM_IP)
+    poll.until("the VM is called again", lambda: by_reviews(world).status == 200, 20)
+    assert drained(world) == {"stage": "none"}
 
 
 def restart_hawserd(world, how: typing.Callable[[], typing.Any]) -> None:
@@ -185,18 +203,82 @@ def test_undrain_restarts_the_proxy_and_own_programs_lose_nothing(world, caller)
     assert row(world)["healthy"] is True
 
 
-def test_where_a_hot_restart_is_refused_a_cold_start_brings_the_listener_back(world, caller):
-    """The predecessor of one that has just taken over is there still."""
+def test_a_predecessor_is_waited_for(world, caller):
+    """Until it's gone there's neither a hot restart nor a cold start; then nothing is lost by one."""
     generations.wait_alone(world, 15)
     generations.restart(world, "hot-restart")
     before = world.vm.status()["proxy"]["pid"]
+    outbound = services.Load(world.host, "own-waits", OUTBOUND, rate=50)
     world.vm.cli("drain", "--listeners")
     world.vm.cli("undrain")
+    own = outbound.stop()
+    assert own.failed == 0, own.describe_failures()
     assert world.vm.status()["proxy"]["pid"] not in (0, before), "callers come when another proxy takes them"
-    assert "drained listeners come back by a cold start" in (world.host.log_dir / "hawserd.log").read_text()
-    caller.wait_for(facts.VM_IP)
-    poll.until("the VM is called again", lambda: by_reviews(world).status == 200, 20)
-    assert drained(world) == {"stage": "none"}
+    assert serving(world)["came_by"] == "hot restart"
+    comes_back(world, caller)
+
+
+def test_where_no_other_proxy_could_serve_the_drain_stands(world, caller):
+    """hawserd has lost what the plane said, and the plane says nothing: own programs keep the proxy that they have."""
+    generations.wait_alone(world, 15)
+    pid = world.vm.status()["proxy"]["pid"]
+    outbound = services.Load(world.host, "own-stands", OUTBOUND, rate=50)
+    world.vm.cli("drain", "--listeners")
+    poll.until("the listener takes nobody any more", lambda: by_reviews(world).status == 503, 10)
+    world.plane.faults(hold=True, close_streams=True)
+    try:
+        world.vm.stop_agent()
+        world.host.run(["sh", "-c", "rm -rf /var/lib/hawser/xds/*"])
+        world.vm.start_agent()
+        generations.wait_adopted(world, pid, 15)
+        refused = world.vm.cli("undrain", check=False)
+        assert refused.returncode != 0 and "HWS-DR-006" in refused.stderr, refused.stderr
+        assert "nobody has said yet" in refused.stderr, refused.stderr
+        assert drained(world)["stage"] == "listeners" and world.vm.status()["proxy"]["pid"] == pid
+        outbound.more(100)
+    finally:
+        world.plane.reset_faults()
+    world.vm.wait("REGISTERED", timeout=60)
+    poll.until("it can be taken back", lambda: world.vm.cli("undrain", check=False).returncode == 0, 40)
+    own = outbound.stop()
+    assert own.failed == 0, own.describe_failures()
+    assert world.vm.status()["proxy"]["pid"] not in (0, pid)
+    comes_back(world, caller)
+
+
+def test_an_attempt_that_fails_leaves_own_programs_their_proxy(world, caller):
+    """The worst that one leaves: it has taken the drained proxy's admin interface, and never serves."""
+    generations.wait_alone(world, 15)
+    pid = world.vm.status()["proxy"]["pid"]
+    outbound = services.Load(world.host, "own-fails", OUTBOUND, rate=50)
+    world.vm.cli("drain", "--listeners")
+    poll.until("the listener takes nobody any more", lambda: by_reviews(world).status == 503, 10)
+    with replacing.fake(world, replacing.WAITS):
+        refused = world.vm.cli("undrain", check=False)
+    assert "HWS-DR-006" in refused.stderr and "HWS-PX-024" in refused.stderr, refused.stderr
+    assert drained(world)["stage"] == "listeners" and world.vm.status()["proxy"]["pid"] == pid
+    restart_hawserd(world, world.vm.kill_agent)
+    outbound.more(100)
+    assert world.vm.status()["proxy"]["pid"] == pid
+    own = outbound.stop()
+    assert own.failed == 0, own.describe_failures()
+    world.vm.cli("undrain")  # it can't be asked any more, so that a cold start replaces it
+    assert world.vm.status()["proxy"]["pid"] not in (0, pid)
+    comes_back(world, caller)
+
+
+def test_where_a_hot_restart_is_refused_a_cold_start_brings_the_listener_back(world, caller):
+    """With fewer workers than before connections in their queues would be lost."""
+    generations.wait_alone(world, 15)
+    before = world.vm.status()["proxy"]["pid"]
+    world.host.write(DROP_IN, "proxy: {concurrency: 1}\n")
+    restart_hawserd(world, world.vm.stop_agent)
+    world.vm.cli("drain", "--listeners")
+    world.vm.cli("undrain")
+    assert world.vm.status()["proxy"]["pid"] not in (0, before)
+    assert serving(world)["came_by"] == "planned cold start"
+    assert "no hot restart brings drained listeners back" in (world.host.log_dir / "hawserd.log").read_text()
+    comes_back(world, caller)
 
 
 def test_a_host_that_leaves_drained_joins_as_any_other(world, caller):

@@ -1,18 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "drain.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <sys/stat.h>
-
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <memory>
-#include <nlohmann/json.hpp>
-
-#include "base/fake_loop.h"
+#include "drain_fixture.h"
 
 namespace hawser {
 namespace {
@@ -22,91 +9,6 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-struct Immediately final : SlowWorker {
-  void submit(std::function<void()> work) override { work(); }
-};
-
-struct RecordedHealth final : HealthSink {
-  void report(const std::string& item, HealthState state, const std::string& detail, const Error* error) override {
-    states[item] = state;
-    details[item] = detail;
-    ids[item] = error == nullptr ? "" : error->id();
-  }
-  std::map<std::string, HealthState> states;
-  std::map<std::string, std::string> details;
-  std::map<std::string, std::string> ids;
-};
-
-struct DrainTest : testing::Test {
-  DrainTest() {
-    std::string name = testing::TempDir() + "drain-XXXXXX";
-    folder = ::mkdtemp(name.data());
-    path = folder + "/drain.json";
-    make();
-  }
-  ~DrainTest() override { std::filesystem::remove_all(folder); }
-
-  // As a hawserd that starts does.
-  void make(const std::string& boot = "this-boot") {
-    Drain::Proxy proxy;
-    proxy.serving = [this] { return serving; };
-    proxy.drain_inbound = [this](const std::string& generation, std::function<void(Status)> done) {
-      did.push_back("drain " + generation + (std::filesystem::exists(path) ? ", kept" : ""));
-      done(drains);
-    };
-    proxy.connections = [this](const std::string&, auto done) {
-      ++looks;
-      done(open);
-    };
-    proxy.callers = [this](const std::set<std::uint16_t>& ports) {
-      asked_ports = ports;
-      return callers;
-    };
-    proxy.expect_drained = [this](pid_t pid) { expected = pid; };
-    proxy.restart = [this](std::function<void(Status)> done) {
-      did.emplace_back("restart");
-      restarted = std::move(done);
-    };
-    drain = std::make_unique<Drain>(Drain::Context{loop, slow, health, metrics, path, boot, 1s, 5s}, std::move(proxy),
-                                    [this](const std::string& reason) { withheld = reason; });
-    drain->start();
-  }
-  json begin(Drain::Order order = {}) {
-    return answer([&](auto done) { drain->begin(order, std::move(done)); });
-  }
-  json end() {
-    return answer([&](auto done) { drain->end(std::move(done)); });
-  }
-  template <typename Call>
-  json answer(Call call) {
-    const auto got = std::make_shared<std::optional<Result<std::string>>>();
-    call([got](Result<std::string> result) { *got = std::move(result); });
-    loop.run_ready();
-    if (!got->has_value()) return "none yet";
-    if (!**got) return (*got)->error().id();
-    return json::parse(***got);
-  }
-  bool has_metric(const std::string& line) const { return metrics.text().find(line + "\n") != std::string::npos; }
-
-  FakeLoop loop;
-  Immediately slow;
-  RecordedHealth health;
-  Metrics metrics;
-  std::string folder;
-  std::string path;
-  std::optional<Drain::Proxy::Serving> serving = Drain::Proxy::Serving{"f1e0", 101};
-  std::vector<proxy::ListenerConnections> open;
-  std::vector<proxy::Peer> callers;
-  std::set<std::uint16_t> asked_ports;
-  std::vector<std::string> did;
-  Status drains;
-  std::function<void(Status)> restarted;
-  pid_t expected = 0;
-  unsigned looks = 0;
-  std::string withheld;
-  std::unique_ptr<Drain> drain;
-};
 
 TEST_F(DrainTest, WithoutAWordNothingIsSaid) {
   loop.advance(1min);
@@ -282,6 +184,16 @@ TEST_F(DrainTest, AProxyThatRefusesToDrainLeavesTheFirstStage) {
   EXPECT_EQ(begin(order)["stage"], "listeners");
 }
 
+TEST_F(DrainTest, WhoGivesNoAnswerIsAskedAgainAndStaysExcused) {
+  drains = Error(Code::kDeadlineExceeded, "HWS-PX-001", "no answer");
+  Drain::Order order;
+  order.listeners = true;
+  EXPECT_EQ(begin(order), "HWS-PX-001");
+  EXPECT_EQ(did.size(), 3U);
+  EXPECT_EQ(expected, 101) << "it may drain all the same";
+  EXPECT_EQ(drain->describe()["stage"], "withdrawn");
+}
+
 TEST_F(DrainTest, ADrainThatFollowsAnUndrainAtOnceStands) {
   begin();
   drain->end([](const Result<std::string>&) {});
@@ -314,56 +226,6 @@ TEST_F(DrainTest, AnAdoptedProxyIsKnownToBeDrainedAndOneThatComesAfterItIsDraine
   loop.run_ready();
   EXPECT_THAT(did, ElementsAre("drain f1e0, kept", "drain f1e1, kept"));
   EXPECT_EQ(expected, 102);
-}
-
-TEST_F(DrainTest, ListenersComeBackByAnotherProxyAndCallersAfterIt) {
-  Drain::Order order;
-  order.listeners = true;
-  begin(order);
-  EXPECT_EQ(end(), "none yet");
-  EXPECT_EQ(did.back(), "restart");
-  EXPECT_EQ(withheld, "drained by the operator");
-  // Meanwhile nothing else is asked for.
-  EXPECT_EQ(begin(), "HWS-DR-004");
-  EXPECT_EQ(end(), "HWS-DR-004");
-  serving = Drain::Proxy::Serving{"f1e1", 102};
-  drain->on_serving();
-  restarted({});
-  loop.run_ready();
-  EXPECT_EQ(withheld, "");
-  EXPECT_EQ(expected, 0);
-  EXPECT_EQ(drain->describe()["stage"], "none");
-  EXPECT_EQ(did.size(), 2U);
-}
-
-// Without an exemption the supervisor replaces a proxy whose listener is closed.
-TEST_F(DrainTest, IfTheRestartIsRefusedTheDrainedProxyIsNoLongerExcused) {
-  Drain::Order order;
-  order.listeners = true;
-  begin(order);
-  end();
-  restarted(Error(Code::kFailedPrecondition, "HWS-PX-021", "not now"));
-  loop.run_ready();
-  EXPECT_EQ(expected, 0);
-  drain->on_serving();
-  loop.run_ready();
-  EXPECT_EQ(withheld, "drained by the operator") << "until another proxy takes callers";
-  serving = Drain::Proxy::Serving{"f1e0", 103};
-  drain->on_serving();
-  loop.run_ready();
-  EXPECT_EQ(withheld, "");
-  EXPECT_EQ(drain->describe()["stage"], "none");
-}
-
-TEST_F(DrainTest, AHawserdThatDiesWhileListenersComeBackLeavesTheFirstStage) {
-  Drain::Order order;
-  order.listeners = true;
-  begin(order);
-  end();
-  expected = 0;
-  make();
-  EXPECT_EQ(drain->describe()["stage"], "withdrawn");
-  EXPECT_EQ(expected, 0) << "the supervisor is to replace it";
 }
 
 TEST_F(DrainTest, LeavingForgetsIt) {

@@ -145,6 +145,19 @@ TEST_F(SupervisorRestartTest, AnOldOneThatHasGivenUpItsAdminInterfaceIsToldOfAnd
   EXPECT_THAT(host.calls, Not(Contains(StartsWith("signal f1e0"))));
 }
 
+// Own programs use it; the port that callers came to is closed on purpose.
+TEST_F(SupervisorRestartTest, ADrainedOneThatHasGivenUpItsAdminInterfaceIsKeptToo) {
+  start_live();
+  supervisor->expect_drained(101);
+  std::erase_if(driver.kernel, [](const Listener& each) { return each.port == 15006; });
+  restart();
+  driver.seen = fake::down();
+  loop.advance(seconds(40));
+  EXPECT_EQ(result_id(), "HWS-PX-024");
+  EXPECT_EQ(state(), "LIVE");
+  EXPECT_THAT(host.calls, Not(Contains(StartsWith("signal f1e0"))));
+}
+
 TEST_F(SupervisorRestartTest, AnOldOneThatHasGivenUpItsAdminInterfaceIsStartedColdWhereThatIsAllowed) {
   cold_allowed = true;
   make();

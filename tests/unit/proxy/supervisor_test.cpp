@@ -113,6 +113,17 @@ TEST_F(SupervisorTest, AGenerationFoundThatNeverWasLiveIsStartedAnew) {
   EXPECT_EQ(host.calls.size(), 6U);
 }
 
+TEST_F(SupervisorTest, AFoundGenerationWhoseAdminIsMuteAndWhichWasDrainedServesAndIsNotKilled) {
+  host.generations = {{"f1e0", 77, true, 0, "abc", {}}};
+  driver.kernel = fake::live_probe().listeners;
+  std::erase_if(driver.kernel, [](const Listener& each) { return each.port == 15006; });
+  supervisor->expect_drained(77);
+  start();
+  loop.advance(seconds(61));
+  EXPECT_THAT(told, ElementsAre("live f1e0 77"));
+  EXPECT_THAT(host.calls, Each("observe"));
+}
+
 TEST_F(SupervisorTest, AFoundGenerationWhoseAdminIsMuteButWhoseSocketsAreOpenServesAndIsNotKilled) {
   host.generations = {{"f1e0", 77, true, 0, "abc", {}}};
   driver.kernel = fake::live_probe().listeners;
