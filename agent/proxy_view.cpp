@@ -26,9 +26,12 @@ std::string text_of(const json& document) {
 
 // Those that were silent for longest come last: who streams is looked for more often than who forgot to go.
 json peers_json(const proxy::Connections& seen) {
-  std::set<std::uint16_t> ports{kOutboundPort, kInboundPort};
-  for (const auto& each : seen.listeners) ports.insert(proxy::listener_port(each.address));
-  auto peers = proxy::observe_peers(ports);
+  std::set<std::uint16_t> named;
+  for (const auto& each : seen.listeners) named.insert(proxy::listener_port(each.address));
+  auto ports = proxy::ports_beside(kOutboundPort, named);
+  if (!ports) return {};
+  ports->insert({kOutboundPort, kInboundPort});
+  auto peers = proxy::observe_peers(*ports);
   if (!peers) return {};
   std::stable_sort(peers->begin(), peers->end(), [](const auto& a, const auto& b) { return a.idle < b.idle; });
   if (peers->size() > kMaxPeers) peers->resize(kMaxPeers);

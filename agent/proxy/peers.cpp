@@ -9,14 +9,18 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "proxy/sock_diag.h"
 
 namespace hawser::proxy {
 namespace {
 
-constexpr std::uint32_t kEstablished = 1U << 1U;  // TCP_ESTABLISHED; netinet/tcp.h and linux/tcp.h exclude each other
+// netinet/tcp.h and linux/tcp.h exclude each other.
+constexpr std::uint32_t kEstablished = 1U << 1U;  // TCP_ESTABLISHED
+constexpr std::uint32_t kListen = 1U << 10U;      // TCP_LISTEN
 constexpr std::uint8_t kInfo = 1U << (INET_DIAG_INFO - 1U);
 
 std::string address_of(const inet_diag_msg& entry) {
@@ -64,11 +68,28 @@ Result<std::vector<Peer>> observe_peers(const std::set<std::uint16_t>& ports) {
   std::vector<Peer> out;
   for (const auto port : ports) {
     if (port == 0) continue;
-    auto seen = visit_tcp({kEstablished, port, kInfo}, [&out](const inet_diag_msg& entry, const nlmsghdr& header) {
-      if (out.size() < kMaxPeers) out.push_back(peer_of(entry, header));
+    const auto most = out.size() + kMaxPeers / ports.size();
+    auto seen = visit_tcp({kEstablished, port, kInfo}, [&](const inet_diag_msg& entry, const nlmsghdr& header) {
+      if (out.size() < most) out.push_back(peer_of(entry, header));
     });
     if (!seen) return seen.error();
   }
+  return out;
+}
+
+Result<std::set<std::uint16_t>> ports_beside(std::uint16_t owner, const std::set<std::uint16_t>& ports) {
+  std::multimap<std::uint32_t, std::uint16_t> listening;  // by user
+  std::optional<std::uint32_t> user;
+  auto seen = visit_tcp({.states = kListen}, [&](const inet_diag_msg& entry, const nlmsghdr&) {
+    const auto port = ntohs(entry.id.idiag_sport);
+    if (port == owner) user = entry.idiag_uid;
+    if (ports.contains(port)) listening.emplace(entry.idiag_uid, port);
+  });
+  if (!seen) return seen.error();
+  std::set<std::uint16_t> out;
+  if (!user) return out;
+  const auto [begin, end] = listening.equal_range(*user);
+  for (auto each = begin; each != end; ++each) out.insert(each->second);
   return out;
 }
 

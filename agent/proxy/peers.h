@@ -28,9 +28,12 @@ struct Peer {
 // What: the established connections at these local ports, whichever process has them. What interception has redirected
 // is at the port that took it, 15001 or 15006, whatever listener of Envoy's has it by now; TPROXY leaves connections
 // their original port, which isn't one of a listener's. Needs no privilege. Threading: any; it waits for the kernel
-// alone. Failure: HWS-PX-008. At most kMaxPeers are told.
+// alone. Failure: HWS-PX-008. At most kMaxPeers are told, of each port its share.
 inline constexpr std::size_t kMaxPeers = 10000;
 Result<std::vector<Peer>> observe_peers(const std::set<std::uint16_t>& ports);
+// What: of these ports those at which the user listens who does so at `owner`: Envoy has listeners that it doesn't
+// bind, whose port may be another program's. Threading and failure: as above; none, if nobody listens at `owner`.
+Result<std::set<std::uint16_t>> ports_beside(std::uint16_t owner, const std::set<std::uint16_t>& ports);
 // As `hawser proxy connections --json` and `hawser drain --json` tell it.
 nlohmann::json peer_json(const Peer& peer);
 

@@ -58,6 +58,18 @@ TEST(Peers, Ipv4AtASocketOfBothIsToldAsIpv4) {
   EXPECT_EQ(seen->front().address, "127.0.0.1");
 }
 
+TEST(Peers, APortThatOnlyTheNameOfAListenerHasIsntTheProxys) {
+  const Pair ours("127.0.0.1"), other("127.0.0.1");
+  boost::asio::io_context context;
+  tcp::acceptor closed(context, {boost::asio::ip::make_address("127.0.0.1"), 0});
+  const auto nobodys = closed.local_endpoint().port();
+  closed.close();
+  const auto beside = ports_beside(ours.port(), {other.port(), nobodys});
+  ASSERT_TRUE(beside.has_value()) << beside.error().to_string();
+  EXPECT_THAT(*beside, testing::ElementsAre(other.port()));
+  EXPECT_THAT(*ports_beside(nobodys, {other.port()}), IsEmpty());
+}
+
 TEST(Peers, ABookKnowsSinceWhenTheyAreSeenAndForgetsThoseThatWent) {
   using namespace std::chrono_literals;
   const Loop::Monotonic start{};
