@@ -18,7 +18,7 @@ ANY_TEST = "devmesh/test_ca.py::test_a_token_gets_its_own_identity_whatever_the_
 DEV = """#!/usr/bin/env bash
 echo "$* ${HAWSER_TESTS_UNTIL:-unlimited}" >>calls
 case "$*" in
-  "$HANGS") trap '' INT; while :; do sleep 0.05; done ;;
+  "$HANGS") [ -z "${FIRST:-}" ] || : >"$HAWSER_TESTS_FAILED"; trap '' INT; while :; do sleep 0.05; done ;;
   "$FAILS") exit "$STATUS" ;;
 esac
 """
@@ -64,13 +64,33 @@ def test_one_that_is_killed_before_its_time_has_failed(tmp_path: pathlib.Path, s
     assert done.returncode == int(status) and "cut off" not in done.stderr
 
 
+SHORT = {
+    "HAWSER_CI_SECONDS": "2",
+    "HAWSER_CI_LEAST_SECONDS": "1",
+    "HAWSER_CI_GRACE_SECONDS": "0",
+    "HAWSER_CI_KILL_SECONDS": "0.1",
+}
+
+
 def test_a_suite_that_doesnt_come_to_its_end_is_cut_off_and_named(tmp_path: pathlib.Path) -> None:
-    done, calls = run(
-        tmp_path, HANGS="test interop", HAWSER_CI_SECONDS="2", HAWSER_CI_LEAST_SECONDS="0", HAWSER_CI_GRACE_SECONDS="0",
-        HAWSER_CI_KILL_SECONDS="0.1",
-    )
+    done, calls = run(tmp_path, HANGS="test interop", **SHORT)
     assert done.returncode == 0 and "cut off: ./dev test interop" in done.stderr
     assert suites(calls)[:2] == ["test", "test interop"]
+
+
+def test_one_that_failed_before_it_was_cut_off_has_failed(tmp_path: pathlib.Path) -> None:
+    done, calls = run(tmp_path, HANGS="test interop", FIRST="a test fails", **SHORT)
+    assert done.returncode == 1 and suites(calls)[-1] == "test interop"
+
+
+@pytest.mark.parametrize("body", ["assert False", "pass"])
+def test_what_fails_leaves_a_mark(tmp_path: pathlib.Path, body: str) -> None:
+    (tmp_path / "conftest.py").write_text((REPO / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_it.py").write_text(f"def test_it():\n    {body}\n")
+    mark = tmp_path / "failed"
+    env = {**os.environ, "HAWSER_TESTS_FAILED": str(mark)}
+    subprocess.run([sys.executable, "-m", "pytest", tmp_path], env=env, capture_output=True, timeout=60, check=False)
+    assert mark.exists() == (body != "pass")
 
 
 def pytest_on_one(until: str) -> str:
