@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import time
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_rules_that_no_record_explains_are_withdrawn(scene):
 
 
 def test_connections_through_the_proxy_survive_that_the_rules_go(scene):
-    scene.plan(confirm_seconds=1)
+    scene.plan(confirm_seconds=3)
     with contextlib.closing(nft._connection(scene)) as idle:
         assert idle.recv(16) == b"15001\n"
         poll.until("the rules are withdrawn", lambda: not scene.observe().active, timeout=5)
@@ -183,10 +184,10 @@ def test_a_flush_is_noticed_by_looking_and_healed(scene):
 
 
 LOAD = """
-import socket, sys, time, json
-end = time.monotonic() + float(sys.argv[1]); n = {}
-while time.monotonic() < end:
-    for a in sys.argv[2:]:
+import select, socket, sys, time, json
+end = time.monotonic() + 60; n = {}
+while time.monotonic() < end and not select.select([sys.stdin], [], [], 0)[0]:
+    for a in sys.argv[1:]:
         try:
             c = socket.create_connection((a, 80), timeout=5); r = c.recv(16).decode().strip(); c.close()
         except OSError as e:
@@ -196,11 +197,16 @@ print(json.dumps(n))
 """
 
 
-def load(scene, seconds: float):
+LOADED, RESTARTS = 3, 4  # seconds at least, and restarts in them
+
+
+def load(scene):
+    """Until its standard input is closed."""
     return scene.vm.popen(
-        ["/usr/bin/python3", "-I", "-c", LOAD, str(seconds), PEER, PEER6],
+        ["/usr/bin/python3", "-I", "-c", LOAD, PEER, PEER6],
         uid=facts.UID_APP,
         gid=facts.GID_APP,
+        stdin=-1,
         stdout=-1,
         text=True,
     )
@@ -208,16 +214,16 @@ def load(scene, seconds: float):
 
 def test_restarting_the_broker_leaks_nothing(scene):
     scene.ask("confirm", digest=scene.plan().digest)
-    running = load(scene, 3)
-    restarts = 0
-    while running.poll() is None:
+    running = load(scene)
+    begun, restarts = time.monotonic(), 0
+    while restarts < RESTARTS or time.monotonic() - begun < LOADED:
         scene.kill_broker()
         scene.hawser.start_broker()
         scene.plan(capture_inbound=restarts % 2 == 0)
         scene.ask("confirm", digest=scene.observe().digest)
         restarts += 1
-    seen = json.loads(running.stdout.read())
-    assert set(seen) == {"15001"} and seen["15001"] > 200 and restarts > 3, (seen, restarts)
+    seen = json.loads(running.communicate("", timeout=20)[0])
+    assert set(seen) == {"15001"} and seen["15001"] > RESTARTS, seen
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -240,7 +246,7 @@ def test_a_chosen_backend_makes_the_rules_that_are_in_force_its_own(scene, close
 
 def test_going_over_to_nftables_leaks_nothing(scene):
     scene.ask("confirm", digest=scene.plan().digest)
-    running = load(scene, 3)
+    running = load(scene)
     try:
         scene.kill_broker()
         scene.hawser.broker_options = ("--backend", "nftables")
@@ -249,9 +255,8 @@ def test_going_over_to_nftables_leaks_nothing(scene):
         scene.plan()
         assert "HAWSER" not in scene.ruleset()
         assert "table inet hawser" in scene.vm.run(["nft", "list", "ruleset"]).stdout
-        running.wait(10)
-        seen = json.loads(running.stdout.read())
-        assert set(seen) == {"15001"}, seen
+        seen = json.loads(running.communicate("", timeout=20)[0])
+        assert set(seen) == {"15001"} and seen["15001"] > 20, seen
         scene.ask("remove")
     finally:
         scene.kill_broker()

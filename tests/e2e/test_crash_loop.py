@@ -28,6 +28,7 @@ pytestmark = pytest.mark.incremental
 
 FAULT, SETTINGS = "/run/lab/fault", "/etc/hawser/conf.d/60-test.yaml"
 LIVES = 2  # seconds; with listeners, if it has any
+LASTING = 80  # answers in a row, one each 50 ms: for longer than it lives
 # 139 is what a shell calls SIGSEGV. The other kinds never serve.
 PROGRAM = f"""
 case "$(cat {FAULT} 2>/dev/null)" in
@@ -41,12 +42,13 @@ PROBATION = 3  # seconds
 POLICY_AFTER = 10  # seconds without a LIVE proxy
 MAX_OPEN = 3  # seconds
 BACK_WITHIN = 5  # seconds, of the fault's last end; where the row of ends is longer, of the pause's
-CPU = 0.05  # of a core
+CPU = 0.2  # of a core; about 0.03 on an idle machine, and 1 without pauses
 BASE, CAP = 0.1, 10  # seconds: the back-off's
 AROUND = 1.2  # of the back-off's curve
 # Apart from its pause hawserd looks what runs, has the bootstrap validated (a start of Envoy) and starts the proxy.
-WORK = 1.5  # seconds, on a busy machine
-LATE = 0.3  # seconds that a timer may be, there
+WORK = 4  # seconds, on a busy machine
+LATE = 1  # seconds that a timer may be, there
+CHANCE = 0.3  # seconds; of a shorter curve more is the timer's lateness
 MARK, MARK_IN = (f"{way}-{uuid.uuid4().hex}" for way in ("outbound", "inbound"))  # in what is asked
 IN_THE_CLEAR = "reviews-itself"
 
@@ -102,7 +104,7 @@ class Loop:
             starts = names.count("WARMING")
             if starts > number:
                 raise poll.Hopeless(f"it's past run {number} already: {names}")
-            return starts == number and names[-1] in ("WARMING", "LIVE")
+            return starts == number and names[-1] == "LIVE"  # when it has read its fault for sure
 
         poll.until(f"run {number}", runs, timeout, every=0.2)
 
@@ -160,9 +162,8 @@ class Scene:
     def end(self, loop: Loop) -> tuple[float, list[Restart]]:
         """The fault goes, while a proxy runs that still has it: how long after that one's end requests passed."""
         self.world.host.run(["rm", FAULT])
-        runs = len(loop.restarts()) + 1
-        poll.until("the fault's last end", lambda: len(loop.restarts()) == runs, LIVES + CAP + 5, every=0.2)
-        self.out.wait_for("reviews", CAP + 5, times=20)
+        # One that has read the fault already ends once more: answers for longer than it lives are of the next.
+        self.out.wait_for("reviews", LIVES + 2 * CAP + 5, times=LASTING)
         restarts = loop.restarts()
         good = [each.at for each in self.out.all(restarts[-1].ended) if each.got == "reviews"]
         bad = [each.until for each in self.out.all(restarts[-1].ended) if each.got != "reviews"]
@@ -172,12 +173,15 @@ class Scene:
         print(f"in the mesh {took:.2f} s after the last end, with a pause of {restarts[-1].pause:.2f} s")
         return took, restarts
 
-    def judge(self, loop: Loop, restarts: list[Restart]) -> None:
+    def judge(
+        self, loop: Loop, restarts: list[Restart], kept: typing.Callable[[float], bool] = lambda curve: True
+    ) -> None:
         """What holds in each loop: pauses, CPU time, and that nobody is let in."""
         share = loop.share_of_cpu()
         for number, each in enumerate(restarts):
             curve = min(CAP, BASE * 2**number)
-            self.pauses.append((each.pause, curve))
+            if kept(curve):
+                self.pauses.append((each.pause, curve))
             print(f"end {number}: pause {each.pause:.3f} of at most {curve:g} s, gap {each.gap:.3f} s")
             assert each.pause <= AROUND * curve + LATE, f"the pause after end {number}"
             assert each.gap <= AROUND * curve + WORK, f"the gap after end {number}"
@@ -294,14 +298,15 @@ def test_what_is_mended_late_serves_as_soon(world, scene):
     mended = time.time()
     asked = world.vm.cli("proxy", "restart", check=False)
     back = scene.out.wait_for("reviews", CAP + 10, times=20)
-    scene.judge(loop, loop.restarts())
+    # The pauses that the operator waited for were short by chance or long; to count some would lean the mean.
+    scene.judge(loop, loop.restarts(), kept=lambda curve: curve <= BACK_WITHIN)
     print(f"back {back.at - mended:.1f} s after it was mended")
     assert back.at - mended <= BACK_WITHIN, asked.stderr
 
 
 def test_pauses_are_spread_over_the_whole_curve(scene):
     """By chance, lest hosts that failed together come back together: so no pause alone is near the curve, only their mean."""
-    shares = [pause / curve for pause, curve in scene.pauses if curve > LATE]
+    shares = [pause / curve for pause, curve in scene.pauses if curve > CHANCE]
     mean = statistics.mean(shares)
     print(f"{len(shares)} pauses of {mean:.2f} times the curve")
     # Within 4 deviations of what chance makes; pauses that don't grow, or aren't spread, are beyond.

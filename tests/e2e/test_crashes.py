@@ -17,7 +17,7 @@ pytestmark = pytest.mark.incremental
 
 KILLS = 15
 BROKER_KILLS = 3
-TIME_LIMIT = 40.0
+TIME_LIMIT = 120.0
 
 
 def test_joins(world):
@@ -64,7 +64,7 @@ def test_a_killed_broker_is_healed_by_hawserd(world):
     for _ in range(BROKER_KILLS):
         killer.kill()
     after = crashes.remains(world)
-    assert max(killer.outcome.gaps) < 5, killer.outcome.gaps
+    assert max(killer.outcome.gaps) < 10, killer.outcome.gaps
     assert not before.leaks(after)
 
 

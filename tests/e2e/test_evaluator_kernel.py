@@ -71,7 +71,7 @@ class Range:
             out |= json.loads(host.run(services.program("packet_sender"), input=question, timeout=60).stdout)
         sent = {id for id, where in out.items() if where == "sent"}
         try:
-            poll.until("datagrams landed", lambda: sent <= self.datagrams().keys(), timeout=2)
+            poll.until("datagrams landed", lambda: sent <= self.datagrams().keys(), timeout=5)
         except AssertionError:
             pass  # each one that is missing is told
         return out | {id: self.datagrams().get(id, "none") for id in sent}

@@ -97,7 +97,7 @@ def stand_in(scene, **policy) -> str:
     return confirmed(scene, **policy)
 
 
-def until_policy(scene, timeout: float = WAIT + BIND + 5):
+def until_policy(scene, timeout: float = WAIT + BIND + 20):
     poll.until("the policy is in force", lambda: guardian(scene).state == "policy", timeout)
     return guardian(scene)
 

@@ -31,7 +31,7 @@ from lab.replacing import (
 pytestmark = pytest.mark.incremental
 STATE = "/var/lib/hawser"
 KINDS = ("hot-restart", "side-by-side", "planned-cold")
-HELD_MS = 1500
+HELD_MS = 4000
 SETTINGS = (*QUICK, "proxy.start_timeout=20s")
 
 

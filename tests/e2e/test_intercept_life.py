@@ -61,7 +61,7 @@ def test_verify_says_that_all_is_well_and_when_it_is_not(world):
 
 def test_what_others_change_is_healed_and_counted_in_the_metrics(world):
     world.host.run(["nft", "flush", "ruleset"])
-    poll.until("healed", lambda: status(world)["drift"]["healed"] >= 1, timeout=2)
+    poll.until("healed", lambda: status(world)["drift"]["healed"] >= 1, timeout=5)
     assert not direct(world)
     text = world.vm.cli("intercept", "status").stdout
     assert "by nft: gone" in text, text
@@ -96,13 +96,13 @@ def test_bad_settings_and_bad_times_change_nothing(world):
 
 def test_a_try_reverts_by_the_broker_alone(world):
     connection = {"SSH_CONNECTION": f"{facts.OUTSIDE_IP} 50000 {facts.VM_IP} {SSH_PORT}"}
-    world.vm.cli("intercept", "try", "--revert-after", "3s", env=connection)
+    world.vm.cli("intercept", "try", "--revert-after", "8s", env=connection)
     assert direct(world)
     assert status(world)["state"] == "trying"
     assert "HWS-IC-007" in json.dumps(world.vm.status()["items"])
     world.vm.kill_agent()
     assert direct(world)
-    poll.until("what was confirmed is back", lambda: not direct(world), timeout=6)
+    poll.until("what was confirmed is back", lambda: not direct(world), timeout=15)
     seen = status(world)  # root, without hawserd
     assert seen["state"] == "active" and seen["confirm_until"] == 0
 
@@ -126,11 +126,11 @@ def test_an_operator_may_apply_it_for_good(world):
 
 def test_a_try_that_is_confirmed_stays(world):
     exclude(world, PORT + 1)
-    world.vm.cli("intercept", "try", "--revert-after", "3s")
+    world.vm.cli("intercept", "try", "--revert-after", "8s")
     assert not direct(world)
     world.vm.cli("intercept", "confirm")
     with pytest.raises(AssertionError):
-        poll.until("it reverts", lambda: direct(world), timeout=4)
+        poll.until("it reverts", lambda: direct(world), timeout=10)
     assert status(world)["state"] == "active"
     done = world.vm.cli("intercept", "confirm", check=False)
     assert done.returncode == 78 and "HWS-IC-006" in done.stderr
@@ -138,11 +138,11 @@ def test_a_try_that_is_confirmed_stays(world):
 
 def test_a_try_outlives_a_hawserd_and_is_not_confirmed_by_the_next(world):
     exclude(world, PORT)
-    world.vm.cli("intercept", "try", "--revert-after", "5s")
+    world.vm.cli("intercept", "try", "--revert-after", "12s")
     world.vm.kill_agent()
     world.vm.start_agent()
     poll.until("it's trying", lambda: world.vm.status()["interception"]["state"] == "trying", timeout=15)
-    poll.until("what was confirmed is back", lambda: not direct(world), timeout=8)
+    poll.until("what was confirmed is back", lambda: not direct(world), timeout=19)
     world.vm.wait("REGISTERED", timeout=30)
     exclude(world, PORT + 1)
 

@@ -126,12 +126,12 @@ def test_an_update_is_withheld_from_one_generation_and_reaches_the_other(world):
     serving = world.vm.status()["proxy"]["generation"]
     with SecondEnvoy(world.vm, "f8e2") as envoy:
         poll.until("it is LIVE", envoy.live, steps.PUSH_TIMEOUT)
-        world.vm.cli("xds", "hold", "f8e2", "--for", "3s", "--reason", "the update is being checked")
+        world.vm.cli("xds", "hold", "f8e2", "--for", "10s", "--reason", "the update is being checked")
         cluster = add_service(world, "canary")
         poll.until("the serving one has it", lambda: cluster in serving_clusters(world, serving), steps.PUSH_TIMEOUT)
         assert cluster not in envoy.clusters(), "it was to be withheld"
         # nobody releases it
-        poll.until("it gets the update when the time is over", lambda: cluster in envoy.clusters(), 10)
+        poll.until("it gets the update when the time is over", lambda: cluster in envoy.clusters(), 20)
     metrics = services.curl(world.host, "http://127.0.0.1:15020/metrics").body
     assert 'hawser_xds_holds_ended_total{how="expired"} 1' in metrics
     assert 'hawser_xds_holds_ended_total{how="released"} 1' in metrics

@@ -158,9 +158,7 @@ def test_an_outage_ends_streams_and_keeps_what_is_stored(istiod: IstiodPlane, me
     assert not mesh_host.tcp(facts.MESH_IP, facts.PLANE_PORT)
     assert not entry(istiod).connected
 
-    began = time.monotonic()
     istiod.start(mesh_host)
-    assert time.monotonic() - began < 10
     assert istiod.root() == root
     assert not entry(istiod).connected  # the entry has outlived istiod, the stream hasn't
     with Agent(mesh_host, istiod) as agent:

@@ -66,7 +66,7 @@ def test_a_group_of_another_service_account_is_named(world):
 
 
 def test_an_address_of_each_family_is_captured_with_dual_stack(world):
-    more = "withdraw_wait: 2s, locality: r1/z1/s1, labels: {team: blue}"
+    more = "withdraw_wait: 6s, locality: r1/z1/s1, labels: {team: blue}"
     world.host.write(SETTINGS, f"workload: {{address: [{facts.VM_IP}, {facts.VM_IP6}], {more}}}\n")
     world.vm.join(world.bundle)
     world.vm.wait("REGISTERED")
@@ -120,7 +120,7 @@ def test_a_restart_of_hawserd_keeps_the_entry(world, how):
 
 def test_leave_withdraws_before_the_entry_goes(world):
     leaving = world.host.popen([f"{layout.BIN_IN_HOST}/hawser", "leave"], log="leave.log")
-    poll.until("told as withdrawn", lambda: kube.condition(entry(world), "Healthy") == "False", 5)
+    poll.until("told as withdrawn", lambda: kube.condition(entry(world), "Healthy") == "False", 10)
     assert leaving.poll() is None, "the host was gone before the plane knew"
     assert leaving.wait(30) == 0, (world.host.log_dir / "leave.log").read_text()
     poll.until("the entry is gone", lambda: entries(world) == [], GRACE + 10)

@@ -67,6 +67,7 @@ _SQUATTER = """
 import socket, sys, time
 name = b"\\0" + sys.argv[1].encode()
 holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+print("ready", flush=True)
 while True:
     try:
         holder.bind(name.ljust(108, b"\\0"))
@@ -85,6 +86,7 @@ def squatter(host: Host, name: str) -> typing.Iterator[typing.Callable[[], bool]
     log.unlink(missing_ok=True)
     process = host.popen(["python3", "-c", _SQUATTER, name], uid=65534, log=log.name)
     try:
+        poll.until("it waits for the name", lambda: "ready" in log.read_text(), 10, every=0.02)
         yield lambda: "bound" in log.read_text()
     finally:
         process.kill()

@@ -9,7 +9,7 @@ import typing
 from lab import facts, poll, services, standing
 from lab.world import World
 
-CPU = 0.10  # of a core, while the fault lasts
+CPU = 0.25  # of a core, while the fault lasts; 1 for one that spins
 MEMORY_KIB = 16 * 1024  # over idle
 LIMIT_MIB = 4  # control_plane.max_response_mib
 

@@ -189,7 +189,7 @@ def leave(world: World) -> Figures:
         return difference(world.before, world.vm.snapshot())
 
     try:
-        poll.until("as before", lambda: not changed(), 2, every=0.2)
+        poll.until("as before", lambda: not changed(), 10, every=0.2)
     except AssertionError:
         raise AssertionError("after `hawser leave` the host isn't as before the join:\n" + changed()) from None
     plain = services.curl(world.outside, f"http://{facts.VM_IP}:{facts.VM_PORT}/after")

@@ -114,7 +114,7 @@ class SystemHawser(HawserHost):
         return look(self.machine)
 
 
-def assert_equal(before: Snapshot, after: typing.Callable[[], Snapshot], what: str, timeout: float = 3) -> None:
+def assert_equal(before: Snapshot, after: typing.Callable[[], Snapshot], what: str, timeout: float = 15) -> None:
     """Names every line that came or went."""
     def changed() -> str:
         return difference(before, after())

@@ -52,6 +52,8 @@ def test_joins_with_a_program_that_is_stopped_before_hawser(world):
 
 def test_a_restart_or_stop_of_the_service_tells_nobody_and_leaves_the_proxy_alone(world):
     pid = world.vm.proxy_pid()
+    # For longer than a restart takes: who is gone for longer than the plane's grace is taken off the table.
+    world.plane.change(lambda data: data["registration"].update(grace="10s"))
     with Watch(world) as watch:
         world.vm.restart_agent()
         world.vm.ready()

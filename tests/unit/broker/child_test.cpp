@@ -98,7 +98,7 @@ TEST(Child, WhatALateOneStartedIsKilledWithIt) {
   auto result = run("sleep 60 & echo $$ $! > " + file + "; wait", [](ChildSpec& spec) {
     spec.uid = spec.gid = kNobody;
     spec.env = {"PATH=/usr/bin:/bin"};
-    spec.timeout = std::chrono::milliseconds(500);
+    spec.timeout = std::chrono::milliseconds(2000);
   });
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().id(), "HWS-BR-026");

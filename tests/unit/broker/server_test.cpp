@@ -120,7 +120,7 @@ TEST(Server, BytesThatAreNoRequestAreClosed) {
 
 TEST(Server, AnIdleConnectionIsClosed) {
   Server::Options options;
-  options.idle = std::chrono::milliseconds(50);
+  options.idle = std::chrono::milliseconds(500);
   Served served(options);
   const UniqueFd idle = connect_to(served.path());
   EXPECT_EQ(receive(idle.get()), "closed");

@@ -68,7 +68,7 @@ class Program {
 struct ProbeTest : testing::Test {
   ProbeTest() {
     settings.period = Millis(10);
-    settings.timeout = Millis(300);
+    settings.timeout = Millis(2000);
     settings.failure_threshold = 1;
   }
 
@@ -263,7 +263,7 @@ struct CommandTest : ProbeTest {
 
 TEST_F(CommandTest, ATimeOutEndsTheWholeGroup) {
   use_command("sleep 600 & echo $! > " + (folder / "child").string() + "; wait");
-  settings.timeout = Millis(200);
+  settings.timeout = Millis(1000);
   settings.period = std::chrono::hours(1);
   start();
   expect_results(1);
