@@ -19,8 +19,8 @@ constexpr auto kItem = "drain";
 constexpr auto kLookEvery = std::chrono::milliseconds(500);
 constexpr std::size_t kMostCallers = 20;               // that are told
 constexpr auto kLookSeldom = std::chrono::seconds(5);  // Envoy goes through all its statistics for it
-constexpr auto kBringBack =
-    std::chrono::seconds(75);  // a predecessor may drain for 60 s, and `hawser undrain` waits 120
+// A predecessor may drain for 60 s, and `hawser undrain` waits for 120 s.
+constexpr auto kBringBack = std::chrono::seconds(75);
 constexpr auto kAgain = std::chrono::seconds(1);
 constexpr unsigned kTries = 3;  // of 2 s each
 
@@ -115,6 +115,9 @@ void Drain::drain_proxy(const Proxy::Serving& serving, Done done, unsigned tries
     proxy_.drain_inbound(serving.generation,
                          [this, alive = std::weak_ptr(alive_), serving, done, tries](const Status& told) {
                            if (alive.expired()) return;
+                           // Taken back, or forgotten, while it was waited for.
+                           if (returning_ || record_.drained != serving.pid)
+                             return done(told ? Result<std::string>(text()) : Result<std::string>(told.error()));
                            if (!told && told.error().code() == Code::kDeadlineExceeded && tries < kTries)
                              return drain_proxy(serving, done, tries + 1);  // a second time does no harm
                            if (!told) return not_drained(told.error(), done);

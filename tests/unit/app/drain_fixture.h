@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "../registration/recorded_health.h"
 #include "base/fake_loop.h"
 #include "drain.h"
 
@@ -21,17 +22,6 @@ namespace hawser {
 
 struct Immediately final : SlowWorker {
   void submit(std::function<void()> work) override { work(); }
-};
-
-struct RecordedHealth final : HealthSink {
-  void report(const std::string& item, HealthState state, const std::string& detail, const Error* error) override {
-    states[item] = state;
-    details[item] = detail;
-    ids[item] = error == nullptr ? "" : error->id();
-  }
-  std::map<std::string, HealthState> states;
-  std::map<std::string, std::string> details;
-  std::map<std::string, std::string> ids;
 };
 
 struct DrainTest : testing::Test {
@@ -49,6 +39,7 @@ struct DrainTest : testing::Test {
     proxy.serving = [this] { return serving; };
     proxy.drain_inbound = [this](const std::string& generation, std::function<void(Status)> done) {
       did.push_back("drain " + generation + (std::filesystem::exists(path) ? ", kept" : ""));
+      if (slow_answers) return answers.push_back(std::move(done));
       done(drains);
     };
     proxy.connections = [this](const std::string&, auto done) {
@@ -103,7 +94,7 @@ struct DrainTest : testing::Test {
 
   FakeLoop loop;
   Immediately slow;
-  RecordedHealth health;
+  registration::RecordedHealth health;
   Metrics metrics;
   std::string folder;
   std::string path;
@@ -113,6 +104,8 @@ struct DrainTest : testing::Test {
   std::set<std::uint16_t> asked_ports;
   std::vector<std::string> did;
   Status drains;
+  bool slow_answers = false;
+  std::vector<std::function<void(Status)>> answers;
   std::function<void(Status)> restarted;
   pid_t expected = 0;
   unsigned looks = 0;

@@ -12,7 +12,7 @@ using testing::IsEmpty;
 
 TEST_F(DrainTest, WithoutAWordNothingIsSaid) {
   loop.advance(1min);
-  EXPECT_THAT(health.states, IsEmpty());
+  EXPECT_THAT(health.items, IsEmpty());
   EXPECT_EQ(drain->describe(), json({{"stage", "none"}}));
   EXPECT_TRUE(has_metric("hawser_draining 0"));
   EXPECT_EQ(end()["stage"], "none");
@@ -26,8 +26,8 @@ TEST_F(DrainTest, TheFirstStageSendsCallersElsewhereAndLeavesTheProxyAlone) {
   EXPECT_THAT(did, IsEmpty());
   EXPECT_EQ(drain->describe()["connections"], 2);
   EXPECT_EQ(drain->describe()["outbound"], 7);
-  EXPECT_EQ(health.ids["drain"], "HWS-DR-001");
-  EXPECT_THAT(health.details["drain"], HasSubstr("2 connections of callers are open"));
+  EXPECT_EQ(health.items["drain"].id, "HWS-DR-001");
+  EXPECT_THAT(health.items["drain"].detail, HasSubstr("2 connections of callers are open"));
   EXPECT_TRUE(has_metric("hawser_draining 1"));
   EXPECT_TRUE(has_metric("hawser_drain_connections 2"));
 }
@@ -84,7 +84,7 @@ TEST_F(DrainTest, UndrainBringsCallersBackAtOnce) {
   begin();
   EXPECT_EQ(end()["stage"], "none");
   EXPECT_EQ(withheld, "");
-  EXPECT_EQ(health.states["drain"], HealthState::kOk);
+  EXPECT_EQ(health.items["drain"].state, HealthState::kOk);
   EXPECT_FALSE(std::filesystem::exists(path));
   EXPECT_THAT(did, IsEmpty());
   loop.advance(1min);
@@ -121,13 +121,13 @@ TEST_F(DrainTest, ARecordThatCannotBeReadIsSaidAndNobodyIsDrained) {
     std::ofstream(path) << text;
     make();
     EXPECT_EQ(drain->describe()["stage"], "none") << text;
-    EXPECT_EQ(health.ids["drain"], "HWS-DR-002") << text;
+    EXPECT_EQ(health.items["drain"].id, "HWS-DR-002") << text;
   }
   EXPECT_EQ(end()["stage"], "none");
-  EXPECT_EQ(health.states["drain"], HealthState::kOk);
+  EXPECT_EQ(health.items["drain"].state, HealthState::kOk);
   EXPECT_FALSE(std::filesystem::exists(path));
   EXPECT_EQ(begin()["stage"], "withdrawn");
-  EXPECT_EQ(health.ids["drain"], "HWS-DR-001");
+  EXPECT_EQ(health.items["drain"].id, "HWS-DR-001");
 }
 
 TEST_F(DrainTest, WhatCannotBeKeptIsDoneAndSaid) {
@@ -135,7 +135,7 @@ TEST_F(DrainTest, WhatCannotBeKeptIsDoneAndSaid) {
   const json answer = begin();
   EXPECT_EQ(answer["kept"], false);
   EXPECT_EQ(withheld, "drained by the operator");
-  EXPECT_EQ(health.ids["drain"], "HWS-DR-002");
+  EXPECT_EQ(health.items["drain"].id, "HWS-DR-002");
 }
 
 // ---- listeners
@@ -192,6 +192,22 @@ TEST_F(DrainTest, WhoGivesNoAnswerIsAskedAgainAndStaysExcused) {
   EXPECT_EQ(did.size(), 3U);
   EXPECT_EQ(expected, 101) << "it may drain all the same";
   EXPECT_EQ(drain->describe()["stage"], "withdrawn");
+}
+
+TEST_F(DrainTest, AHostThatLeavesMeanwhileIsNotDrainedAgain) {
+  slow_answers = true;
+  Drain::Order order;
+  order.listeners = true;
+  EXPECT_EQ(begin(order), "none yet");
+  drain->forget();
+  loop.run_ready();
+  ASSERT_EQ(answers.size(), 1U);
+  answers.front()(Error(Code::kDeadlineExceeded, "HWS-PX-001", "no answer"));
+  loop.run_ready();
+  EXPECT_EQ(did.size(), 1U);
+  EXPECT_EQ(drain->describe()["stage"], "none");
+  make();
+  EXPECT_EQ(drain->describe()["stage"], "none");
 }
 
 TEST_F(DrainTest, ADrainThatFollowsAnUndrainAtOnceStands) {
