@@ -70,6 +70,11 @@ def serving(world) -> dict[str, typing.Any]:
     return next(each for each in shown["generations"] if each["role"] == "serving")
 
 
+def close_listeners(world) -> None:
+    world.vm.cli("drain", "--listeners")
+    poll.until("the listener takes nobody any more", lambda: by_reviews(world).status == 503, 10)
+
+
 def comes_back(world, caller) -> None:
     caller.wait_for(facts.VM_IP)
     poll.until("the VM is called again", lambda: by_reviews(world).status == 200, 20)
@@ -223,8 +228,7 @@ def test_where_no_other_proxy_could_serve_the_drain_stands(world, caller):
     generations.wait_alone(world, 15)
     pid = world.vm.status()["proxy"]["pid"]
     outbound = services.Load(world.host, "own-stands", OUTBOUND, rate=50)
-    world.vm.cli("drain", "--listeners")
-    poll.until("the listener takes nobody any more", lambda: by_reviews(world).status == 503, 10)
+    close_listeners(world)
     world.plane.faults(hold=True, close_streams=True)
     try:
         world.vm.stop_agent()
@@ -251,8 +255,7 @@ def test_an_attempt_that_fails_leaves_own_programs_their_proxy(world, caller):
     generations.wait_alone(world, 15)
     pid = world.vm.status()["proxy"]["pid"]
     outbound = services.Load(world.host, "own-fails", OUTBOUND, rate=50)
-    world.vm.cli("drain", "--listeners")
-    poll.until("the listener takes nobody any more", lambda: by_reviews(world).status == 503, 10)
+    close_listeners(world)
     with replacing.fake(world, replacing.WAITS):
         refused = world.vm.cli("undrain", check=False)
     assert "HWS-DR-006" in refused.stderr and "HWS-PX-024" in refused.stderr, refused.stderr

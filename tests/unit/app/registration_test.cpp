@@ -7,21 +7,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "../registration/recorded_health.h"
+
 namespace hawser {
 namespace {
 
 using testing::HasSubstr;
-
-struct RecordedHealth final : HealthSink {
-  void report(const std::string& item, HealthState state, const std::string& detail, const Error* error) override {
-    states[item] = state;
-    details[item] = detail;
-    ids[item] = error == nullptr ? "" : error->id();
-  }
-  std::map<std::string, HealthState> states;
-  std::map<std::string, std::string> details;
-  std::map<std::string, std::string> ids;
-};
 
 // Without a control plane: the relay isn't started.
 struct RegistrationTest : testing::Test {
@@ -42,7 +33,7 @@ struct RegistrationTest : testing::Test {
 
   AsioLoop loop;
   Metrics metrics;
-  RecordedHealth health;
+  registration::RecordedHealth health;
   xds::Relay relay{loop, metrics, health, {}};
   config::Config config;
   HostFacts facts;
@@ -53,19 +44,19 @@ struct RegistrationTest : testing::Test {
 TEST_F(RegistrationTest, AnAddressWithoutAListenerIsNamedAndTheHostIsNeverToldAsHealthy) {
   auto& host = make();
   host.intercepted(true, false);
-  EXPECT_EQ(health.ids["address"], "HWS-NF-008");
-  EXPECT_THAT(health.details["address"], HasSubstr("fd77::20"));
+  EXPECT_EQ(health.items["address"].id, "HWS-NF-008");
+  EXPECT_THAT(health.items["address"].detail, HasSubstr("fd77::20"));
   EXPECT_EQ(host.describe()["health"], "unknown");
   EXPECT_EQ(registered, 0);
   host.intercepted(true, true);
-  EXPECT_EQ(health.ids["address"], "");
+  EXPECT_EQ(health.items["address"].id, "");
   EXPECT_EQ(host.describe()["health"], "healthy");
 }
 
 TEST_F(RegistrationTest, AFurtherAddressThatIsNotCapturedIsSaidAndNoMore) {
   make().intercepted(false, true);
-  EXPECT_EQ(health.details["address"], "fd77::20, 10.77.0.20 (not captured), by interface eth0");
-  EXPECT_EQ(health.states["address"], HealthState::kOk);
+  EXPECT_EQ(health.items["address"].detail, "fd77::20, 10.77.0.20 (not captured), by interface eth0");
+  EXPECT_EQ(health.items["address"].state, HealthState::kOk);
 }
 
 TEST_F(RegistrationTest, WithoutInboundInterceptionAnyAddressWillDo) {
@@ -85,7 +76,7 @@ TEST_F(RegistrationTest, LosingInterceptionTellsWhy) {
   host.intercepted(true, true);
   host.not_intercepted("");
   EXPECT_EQ(host.describe()["reason"], "traffic isn't intercepted");
-  EXPECT_EQ(health.ids["registration"], "HWS-RG-001");
+  EXPECT_EQ(health.items["registration"].id, "HWS-RG-001");
 }
 
 TEST_F(RegistrationTest, ARefusalIsShownUntilThePlaneTakesTheHost) {
@@ -94,12 +85,12 @@ TEST_F(RegistrationTest, ARefusalIsShownUntilThePlaneTakesTheHost) {
   const Error answer(Code::kFailedPrecondition, "", "cannot find WorkloadGroup demo/vm-app");
   host.failed(Error(Code::kFailedPrecondition, "HWS-XDS-006", "refused").because(answer));
   EXPECT_EQ(host.describe()["refusal"]["id"], "HWS-RG-003");
-  EXPECT_EQ(health.states["registration"], HealthState::kDegraded);
+  EXPECT_EQ(health.items["registration"].state, HealthState::kDegraded);
   host.failed(Error(Code::kUnavailable, "HWS-XDS-001", "away").because(Error(Code::kUnavailable, "", "refused")));
   EXPECT_EQ(host.describe()["refusal"]["id"], "HWS-RG-003");
   host.connected(true);
   EXPECT_FALSE(host.describe().contains("refusal"));
-  EXPECT_EQ(health.states["registration"], HealthState::kStarting);
+  EXPECT_EQ(health.items["registration"].state, HealthState::kStarting);
 }
 
 TEST_F(RegistrationTest, NobodyIsWaitedForWhoCannotBeTold) {
