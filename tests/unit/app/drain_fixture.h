@@ -10,7 +10,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <utility>
 #include <vector>
 
@@ -60,26 +60,10 @@ struct DrainTest : testing::Test {
         std::move(proxy), [this](const std::string& reason) { withheld = reason; });
     drain->start();
   }
-  nlohmann::json begin(Drain::Order order = {}) {
-    return answer([&](auto done) { drain->begin(order, std::move(done)); });
-  }
-  nlohmann::json end() {
-    return answer([&](auto done) { drain->end(std::move(done)); });
-  }
-  template <typename Call>
-  nlohmann::json answer(Call call) {
-    const auto got = std::make_shared<std::optional<Result<std::string>>>();
-    call([got](Result<std::string> result) { *got = std::move(result); });
-    loop.run_ready();
-    if (!got->has_value()) return "none yet";
-    if (!**got) return (*got)->error().id();
-    return nlohmann::json::parse(***got);
-  }
-  void close_listeners() {
-    Drain::Order order;
-    order.listeners = true;
-    EXPECT_EQ(begin(order)["stage"], "listeners");
-  }
+  // What it says, or the id of its error, or "none yet".
+  nlohmann::json begin(Drain::Order order = {});
+  nlohmann::json end();
+  void close_listeners();
   std::shared_ptr<std::optional<Result<std::string>>> end_later() {
     auto said = std::make_shared<std::optional<Result<std::string>>>();
     drain->end([said](Result<std::string> result) { *said = std::move(result); });

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drained listeners come back: by another proxy, or not at all.
+#include <nlohmann/json.hpp>
+
 #include "drain_fixture.h"
 
 namespace hawser {
